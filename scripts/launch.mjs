@@ -1,0 +1,75 @@
+// The one entry of all npm scripts: `node scripts/launch.mjs start|test|bench|check|fix|build [arguments]`.
+// Plain JavaScript for Node 20, which is all that a machine needs to have: the rest is installed from here.
+
+import { existsSync } from "node:fs"
+import { join } from "node:path"
+import { install } from "./install.mjs"
+import { takeRuntimes } from "./options.mjs"
+import { handOver } from "./process.mjs"
+import { rootDirectory, runtimeCommand, runtimeNames } from "./runtimes.mjs"
+
+const commands = {
+  /** The main job, on Bun unless told otherwise. */
+  async start(args) {
+    const { names, rest } = takeRuntimes(args, ["bun"])
+    // Children of the example may be of any runtime, but only the asked ones are installed for it.
+    return runOnEach(names, join(rootDirectory, "examples", "ingest.ts"), rest)
+  },
+
+  async bench(args) {
+    const { names, rest } = takeRuntimes(args, runtimeNames)
+    return runOnEach(names, join(rootDirectory, "bench", "main.ts"), rest)
+  },
+
+  async test(args) {
+    const { names, rest } = takeRuntimes(args, runtimeNames)
+    install()
+    const { runTests } = await import("./test.mjs")
+    return runTests(names, rest)
+  },
+
+  async check(args) {
+    install()
+    const { runChecks } = await import("./check.mjs")
+    return runChecks(args)
+  },
+
+  async fix(args) {
+    install([])
+    return handOver(
+      process.execPath,
+      [join("node_modules", "@biomejs", "biome", "bin", "biome"), "check", "--write", ...args],
+      {
+        cwd: rootDirectory,
+      },
+    )
+  },
+
+  async build() {
+    install([])
+    const { build } = await import("./build.mjs")
+    return build()
+  },
+}
+
+/** One after another, and on to the next even if one fails: the worst exit code is the result. */
+async function runOnEach(names, file, args) {
+  install(names)
+  if (!existsSync(file)) throw new Error(`there is no ${file}`)
+  let worst = 0
+  for (const name of names) {
+    const [path, ...rest] = runtimeCommand(name, file, args)
+    worst = Math.max(worst, await handOver(path, rest))
+  }
+  return worst
+}
+
+const [name, ...args] = process.argv.slice(2)
+try {
+  if (!Object.hasOwn(commands, name ?? ""))
+    throw new Error(`no such command: ${name}; there are ${Object.keys(commands).join(", ")}`)
+  process.exitCode = await commands[name](args)
+} catch (error) {
+  console.error(process.env.DEBUG ? error : error.message)
+  process.exitCode = 1
+}

@@ -1,0 +1,31 @@
+// Options that the launcher takes for itself; everything else goes on to the program.
+
+import { runtimeNames } from "./runtimes.mjs"
+
+/** Takes `--name value` and `--name=value` out of the arguments before a `--`, and gives the values. */
+export function takeOption(args, name) {
+  const values = []
+  const rest = []
+  for (let index = 0; index < args.length; index++) {
+    const arg = args[index]
+    if (arg === "--") {
+      rest.push(...args.slice(index))
+      break
+    }
+    if (arg.startsWith(`${name}=`)) values.push(arg.slice(name.length + 1))
+    else if (arg !== name) rest.push(arg)
+    else if (++index < args.length) values.push(args[index])
+    else throw new Error(`${name} needs a value`)
+  }
+  return { values, rest }
+}
+
+/** `--runtime bun|deno|node`, more than once or separated by commas. */
+export function takeRuntimes(args, namesDefault) {
+  const { values, rest } = takeOption(args, "--runtime")
+  const names = values.flatMap((value) => value.split(","))
+  for (const name of names) {
+    if (!runtimeNames.includes(name)) throw new Error(`no such runtime: ${name}; there are ${runtimeNames.join(", ")}`)
+  }
+  return { names: names.length > 0 ? names : namesDefault, rest }
+}

@@ -1,0 +1,110 @@
+// Runs every `test/**/*.test.ts` on each runtime, each file in a process of its own, so that a file that crashes or
+// leaves something behind can't touch another. Files run one at a time: some tests watch the clock (`--jobs N` for more).
+
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join, sep } from "node:path"
+import { readReport } from "./junit.mjs"
+import { takeOption } from "./options.mjs"
+import { capture, endWithChildren } from "./process.mjs"
+import { nodeFlags, rootDirectory, runtimePath } from "./runtimes.mjs"
+import { lastLine, printSummary } from "./summary.mjs"
+
+/** Packs the package: part of `npm run check`, and run here only when asked for by name. */
+const onRequestOnly = ["test/package.test.ts"]
+const fileTimeoutMs = 10 * 60_000
+
+const commandLines = {
+  bun: (file, report) => [
+    "test",
+    "--conditions=source",
+    "--timeout=60000",
+    "--reporter=junit",
+    `--reporter-outfile=${report}`,
+    `./${file}`,
+  ],
+  deno: (file, report) => ["test", "--no-check", "--allow-all", "--conditions=source", `--junit-path=${report}`, file],
+  node: (file, report) => [
+    ...nodeFlags,
+    "--test-reporter=junit",
+    `--test-reporter-destination=${report}`,
+    "--test-reporter=spec",
+    "--test-reporter-destination=stdout",
+    file,
+  ],
+}
+
+/** Gives the exit code: 0 if on each runtime some test ran and none failed. Filters are parts of file paths. */
+export async function runTests(names, args) {
+  const { values, rest: filters } = takeOption(args, "--jobs")
+  const jobs = Number(values.at(-1) ?? 1)
+  if (!Number.isInteger(jobs) || jobs < 1) throw new Error(`--jobs takes a whole number above 0, not ${values.at(-1)}`)
+  const files = testFiles(filters)
+  if (files.length === 0) throw new Error(`no test file matches ${filters.join(" ")}`)
+  endWithChildren()
+  const results = []
+  for (const name of names) results.push(await runOn(name, files, jobs))
+  printSummary(results)
+  console.log(lastLine(results))
+  return results.every((result) => result.failed === 0 && result.passed > 0) ? 0 : 1
+}
+
+function testFiles(filters) {
+  const entries = readdirSync(join(rootDirectory, "test"), { recursive: true })
+  const files = entries.filter((path) => path.endsWith(".test.ts")).map((path) => `test/${path.split(sep).join("/")}`)
+  const wanted = filters.map((filter) => filter.replace(/^\.\//, ""))
+  const isWanted = (file) =>
+    wanted.length > 0 ? wanted.some((part) => file.includes(part)) : !onRequestOnly.includes(file)
+  return files.filter(isWanted).sort()
+}
+
+async function runOn(name, files, jobs) {
+  const started = performance.now()
+  const result = { name, passed: 0, failed: 0, skipped: 0, seconds: 0, skips: [], failures: [] }
+  process.stdout.write(`${name.padEnd(5)}`)
+  const queue = [...files]
+  const worker = async () => {
+    for (let file = queue.shift(); file !== undefined; file = queue.shift())
+      add(result, file, await runFile(name, file))
+  }
+  await Promise.all(Array.from({ length: jobs }, worker))
+  result.seconds = (performance.now() - started) / 1000
+  process.stdout.write("\n")
+  return result
+}
+
+async function runFile(name, file) {
+  const directory = mkdtempSync(join(tmpdir(), "bop-aof-report-"))
+  const report = join(directory, "report.xml")
+  const environment = { ...process.env, NO_COLOR: "1", FORCE_COLOR: undefined }
+  const options = { cwd: rootDirectory, env: environment, timeoutMs: fileTimeoutMs }
+  const run = await capture(runtimePath(name), commandLines[name](file, report), options)
+  const cases = existsSync(report) ? readReport(readFileSync(report, "utf8")) : []
+  rmSync(directory, { recursive: true, force: true })
+  return { ...run, cases }
+}
+
+/** One dot a file; a file that failed is shown in full, as its runtime printed it. */
+function add(result, file, { code, timedOut, output, cases }) {
+  for (const { name, outcome } of cases) {
+    result[outcome]++
+    if (outcome === "skipped") result.skips.push({ file, name })
+    if (outcome === "failed") result.failures.push({ file, name })
+  }
+  const failed = cases.filter(({ outcome }) => outcome === "failed").length
+  if (code === 0 && failed === 0 && cases.length > 0) {
+    process.stdout.write(".")
+    return
+  }
+  // A file that does not load, dies, or holds no test has no failed case of its own to count.
+  const why = timedOut
+    ? `ended after ${fileTimeoutMs / 60_000} minutes`
+    : cases.length === 0
+      ? "no test ran"
+      : `exit code ${code}`
+  if (failed === 0) {
+    result.failed++
+    result.failures.push({ file, name: `(${why})` })
+  }
+  process.stdout.write(`\n\nFAILED ${file} on ${result.name}: ${why}\n${output.trimEnd()}\n\n${result.name.padEnd(5)}`)
+}

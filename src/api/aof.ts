@@ -1,0 +1,235 @@
+/** One stream, for everybody: promises, async iterators, and the synchronous calls of the hot path. */
+import * as Effect from "effect/Effect"
+import * as Core from "../core/aof.ts"
+import type { AppendOptions, BatchAck, SegmentInfo, StreamInfo } from "../core/aof.ts"
+import { type BatchItem, tryAppend } from "../core/append.ts"
+import { attempt } from "../core/attempt.ts"
+import { ForwardCursor, openCursor } from "../core/cursor.ts"
+import type { CoreManager } from "../core/manager.ts"
+import { get, openSource, tryGet } from "../core/read.ts"
+import { refreshStream } from "../core/read_only.ts"
+import type { ReadLevel } from "../core/reader.ts"
+import type { AofRecord } from "../core/record.ts"
+import { planRead, type ReadOptions } from "../core/start.ts"
+import { checkOpen, type StreamState } from "../core/stream_state.ts"
+import { trimBefore } from "../core/trim.ts"
+import { ready } from "../core/waits.ts"
+import type { Codec } from "../model/codec.ts"
+import { type AofError, invalidArgument, notFound } from "../model/errors.ts"
+import { segmentHeaderBytes } from "../format/segment_header.ts"
+import { AckWaiter } from "./ack_waiter.ts"
+import { type Cursor, dressCursor } from "./cursor.ts"
+import { runPromise } from "./promise.ts"
+import { RecordIterator } from "./record_iterator.ts"
+
+/** A payload with its number and time. */
+export interface DetailedInput<T> {
+  readonly payload: T
+  readonly extId?: number | bigint | undefined
+  readonly timestampMs?: number | undefined
+}
+
+/** An item of `appendBatch`: a payload, or a payload with its number and time. */
+export type BatchInput<T> = T | DetailedInput<T>
+
+/** Waits that can be ended. */
+export interface WaitOptions {
+  readonly signal?: AbortSignal | undefined
+}
+
+/** One stream: one writer, any number of readers. `T` is what `append` takes: bytes or text, or what the codec encodes. */
+export class Aof<T = Uint8Array | string, V = T> {
+  readonly #state: StreamState
+  readonly #manager: CoreManager
+  readonly #codec: Codec<V> | undefined
+
+  /** Use `manager.stream(name)`. */
+  constructor(state: StreamState, manager: CoreManager, codec: Codec<V> | undefined) {
+    this.#state = state
+    this.#manager = manager
+    this.#codec = codec
+  }
+
+  get name(): string {
+    return this.#state.name
+  }
+
+  /**
+   * Appends one record, which is copied before the call returns. Resolves when it has reached `level`, by default `durable`. Waits for room
+   * when there is none. Rejects with `InvalidArgument`, `Closed`, or `Unavailable` when the disk does not take it now. Aborting
+   * ends the wait only: a record that was taken stays.
+   */
+  append(payload: T, options?: AppendOptions): Promise<Core.Ack> {
+    const { signal, level = "durable" } = options ?? {}
+    if (signal === undefined && level !== "buffered") {
+      const state = this.#state
+      try {
+        Core.checkWritable(state)
+        const recordId = tryAppend(state, this.#encode(payload), options?.extId ?? 0, options?.timestampMs ?? -1)
+        if (recordId > 0) {
+          return new Promise((resolve, reject) => {
+            Core.awaitLevel(state, Core.checkWaitLevel(level), new AckWaiter(recordId, state.writer.nextRecordNumber - 1, level, resolve, reject))
+          })
+        }
+      } catch (error) {
+        return Promise.reject(error)
+      }
+    }
+    return this.#run(Effect.flatMap(attempt(() => this.#encode(payload)), (bytes) => Core.append(this.#state, bytes, options ?? {})), signal)
+  }
+
+  /** Appends all or nothing; resolves when the last one, and with it all, has reached `level`. An empty batch is `InvalidArgument`. */
+  appendBatch(items: ReadonlyArray<BatchInput<T>>, options: Pick<AppendOptions, "level" | "signal"> = {}): Promise<BatchAck> {
+    const batch = Effect.flatMap(
+      attempt(() => this.#encodeBatch(items)),
+      (encoded) => Core.appendBatch(this.#state, encoded, options)
+    )
+    return this.#run(batch, options.signal)
+  }
+
+  /**
+   * Appends one record without waiting for anything and returns its id, or `APPEND_ADMISSION`, `APPEND_ROLLOVER` or `APPEND_FLUSH`,
+   * all negative, whereupon nothing was taken and `ready` tells when to try again. The record is acknowledged as `buffered` only:
+   * await `durable(recordId)` or `flush()`. Throws `InvalidArgument`, `Closed` and `Unavailable`.
+   */
+  tryAppend(payload: T, extId: number | bigint = 0, timestampMs = -1): number {
+    return tryAppend(this.#state, this.#codec === undefined ? payload as Uint8Array | string : this.#encode(payload), extId, timestampMs)
+  }
+
+  /** Resolves when a `tryAppend` that returned a negative code may succeed. */
+  ready(options: WaitOptions = {}): Promise<void> {
+    return Core.isBlocked(this.#state) ? this.#run(ready(this.#state), options.signal) : Promise.resolve()
+  }
+
+  /** Starts or joins a group commit; resolves when `recordId` is durable. `InvalidArgument` for an id that no append returned. */
+  durable(recordId: number, options: WaitOptions = {}): Promise<Core.Ack> {
+    return this.#run(Core.durable(this.#state, recordId), options.signal)
+  }
+
+  /** The same as `durable`. */
+  flushUntil(recordId: number, options: WaitOptions = {}): Promise<Core.Ack> {
+    return this.durable(recordId, options)
+  }
+
+  /** Resolves when everything appended before the call is durable. */
+  flush(options: WaitOptions = {}): Promise<void> {
+    return this.#run(Core.flush(this.#state), options.signal)
+  }
+
+  /** Records from a start up to the watermark of this moment. The iterator rejects with `NotFound`, `InvalidArgument`, `Corrupt`. */
+  read(options: ReadOptions = {}): AsyncIterableIterator<AofRecord<V>> {
+    return this.#iterate(options, false)
+  }
+
+  /** Records from a start, and then each new one as it reaches the level, for ever; end it by leaving the loop or by `signal`. */
+  follow(options: ReadOptions = {}): AsyncIterableIterator<AofRecord<V>> {
+    return this.#iterate(options, true)
+  }
+
+  /** A cursor from a start. Throws `NotFound`, `InvalidArgument`, `Closed`. */
+  cursor(options: ReadOptions = {}): Cursor {
+    return dressCursor(openCursor(this.#state, planRead(options)))
+  }
+
+  /** The record with this id; waits for the watermark when it is above. Rejects with `NotFound`, `InvalidArgument`, `Corrupt`. */
+  get(recordId: number, options: { readonly level?: ReadLevel; readonly signal?: AbortSignal } = {}): Promise<AofRecord<V>> {
+    return this.#run(get(this.#state, recordId, checkReadLevel(options.level), this.#codec), options.signal)
+  }
+
+  /** The record with this id; throws `WouldBlock` (`Tail`) when it is above the watermark, otherwise like `get`. */
+  tryGet(recordId: number, options: { readonly level?: ReadLevel } = {}): AofRecord<V> {
+    return tryGet(this.#state, recordId, checkReadLevel(options.level), this.#codec)
+  }
+
+  /** A cursor over one segment. Throws `NotFound` when there is no such segment. */
+  tryOpenReader(segmentIndex: number, options: { readonly level?: ReadLevel } = {}): Cursor {
+    checkOpen(this.#state)
+    const segment = this.#state.catalog.get(segmentIndex)
+    if (segment === undefined) {
+      const indexes = this.#state.catalog.entries.map((one) => one.index)
+      throw notFound("segment", segmentIndex, indexes.length === 0 ? "none" : `${indexes[0]} to ${indexes.at(-1)}`)
+    }
+    const plan = { level: checkReadLevel(options.level), limit: Number.POSITIVE_INFINITY }
+    const cursor = new ForwardCursor(this.#state, plan, segment)
+    cursor.seekFrame(segment, segmentHeaderBytes)
+    return dressCursor(cursor)
+  }
+
+  /** Like `tryOpenReader`, but waits where that would block. */
+  async openReader(segmentIndex: number, options: { readonly level?: ReadLevel; readonly signal?: AbortSignal } = {}): Promise<Cursor> {
+    options.signal?.throwIfAborted()
+    return this.tryOpenReader(segmentIndex, options)
+  }
+
+  /** Seals the active segment; resolves when its footer is durable. */
+  seal(options: WaitOptions = {}): Promise<void> {
+    return this.#run(Core.seal(this.#state), options.signal)
+  }
+
+  /** Makes `before` the first record of the stream, durably; whole segments before it are removed. */
+  trim(options: { readonly before: number; readonly signal?: AbortSignal }): Promise<void> {
+    return this.#run(trimBefore(this.#state, options?.before), options?.signal)
+  }
+
+  /** What the stream holds now. Throws `Closed`. */
+  info(): StreamInfo {
+    return Core.info(this.#state)
+  }
+
+  /** The segments of the stream, oldest first. */
+  segments(): ReadonlyArray<SegmentInfo> {
+    return Core.info(this.#state).segments
+  }
+
+  /** How far the application above has come, as last set here or recovered; 0n when it never was. */
+  get coordinatorWatermark(): bigint {
+    return this.#state.coordinatorWatermark
+  }
+
+  /** Sets it; it is stored with the next watermark and with each seal. Throws `InvalidArgument`. */
+  setCoordinatorWatermark(value: number | bigint): void {
+    Core.setCoordinatorWatermark(this.#state, value)
+  }
+
+  /** Drains and closes this stream; a second close does nothing. Rejects `Unavailable` when that takes longer than it may. */
+  close(): Promise<void> {
+    return this.#run(this.#manager.closeStream(this.#state), undefined)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #iterate(options: ReadOptions, isFollowing: boolean): AsyncIterableIterator<AofRecord<V>> {
+    const state = this.#state
+    const open = Effect.flatMap(attempt(() => planRead(options)), (plan) => {
+      const source = attempt(() => openSource(state, plan, this.#codec, isFollowing))
+      return state.services.config.readOnly ? Effect.andThen(refreshStream(state), source) : source
+    })
+    return new RecordIterator(open, options?.signal)
+  }
+
+  #run<A>(effect: Effect.Effect<A, AofError>, signal: AbortSignal | undefined): Promise<A> {
+    return runPromise(effect, signal)
+  }
+
+  #encode(payload: T): Uint8Array | string {
+    return this.#codec === undefined ? payload as Uint8Array | string : this.#codec.encode(payload as unknown as V)
+  }
+
+  #encodeBatch(items: ReadonlyArray<BatchInput<T>>): ReadonlyArray<BatchItem> {
+    if (!Array.isArray(items)) throw invalidArgument("batch", items, "an array of at least 1 record")
+    return items.map((item): BatchItem => {
+      if (!isDetailed(item)) return { payload: this.#encode(item as T) }
+      return { payload: this.#encode(item.payload), extId: item.extId, timestampMs: item.timestampMs }
+    })
+  }
+}
+
+const isDetailed = <T>(item: BatchInput<T>): item is DetailedInput<T> =>
+  typeof item === "object" && item !== null && !(item instanceof Uint8Array) && "payload" in item
+
+const checkReadLevel = (level: ReadLevel | undefined): ReadLevel => {
+  if (level === undefined || level === "durable" || level === "written") return level ?? "durable"
+  throw invalidArgument("level", level, "durable or written")
+}

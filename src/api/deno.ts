@@ -1,0 +1,14 @@
+/** The store with the adapter of Deno fixed, for bundlers and for those who want to say which one. */
+import type { AofManagerOptions } from "../model/config.ts"
+import { layer } from "../runtime/deno.ts"
+import { AofManager as AnyManager, openWith } from "./manager.ts"
+
+export { layer }
+
+/** `AofManager` on Deno. */
+export class AofManager extends AnyManager {
+  /** As `AofManager.open` of the main module. */
+  static override open(options: AofManagerOptions): Promise<AnyManager> {
+    return openWith(layer, options)
+  }
+}

@@ -1,0 +1,136 @@
+/** The manager, for everybody: opens a root and hands out its streams. */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import { attempt } from "../core/attempt.ts"
+import * as CoreManager from "../core/manager.ts"
+import type { Recovery } from "../core/recovery_report.ts"
+import type { StreamState } from "../core/stream_state.ts"
+import { checkCodec, type Codec } from "../model/codec.ts"
+import { type AofManagerOptions, makeConfig, type Retention } from "../model/config.ts"
+import { invalidArgument } from "../model/errors.ts"
+import type { Directory } from "../port/directory.ts"
+import type { EventLoop } from "../port/event_loop.ts"
+import type { RootLock } from "../port/root_lock.ts"
+import { Aof } from "./aof.ts"
+import { runPromise } from "./promise.ts"
+
+/** The services that an adapter gives. */
+export type RuntimeLayer = Layer.Layer<Directory | RootLock | EventLoop>
+
+/** Options of `manager.stream`. */
+export interface StreamOptions {
+  /** Makes the stream when it is not there; default true, else `NotFound`. */
+  readonly create?: boolean | undefined
+  /** Overrides the manager's. */
+  readonly retention?: Retention | undefined
+  /** Overrides the manager's for segments opened from now on. */
+  readonly segmentBytes?: number | undefined
+}
+
+/** Options of a stream of values. */
+export interface CodecStreamOptions<V> extends StreamOptions {
+  readonly codec: Codec<V>
+}
+
+/** Options of a stream of JSON values. */
+export interface JsonStreamOptions extends StreamOptions {
+  readonly codec: "json"
+}
+
+/** Opens the root of `options` with the services of `layer`. */
+export const openWith = async (layer: RuntimeLayer, options: AofManagerOptions): Promise<AofManager> => {
+  const scope = Scope.makeUnsafe()
+  const opened = Effect.flatMap(attempt(() => makeConfig(options)), (config) =>
+    Effect.flatMap(Layer.buildWithScope(layer, scope), (context) =>
+      CoreManager.open(config).pipe(Effect.provide(context), Scope.provide(scope))))
+  try {
+    return new AofManager(await runPromise(opened), scope)
+  } catch (error) {
+    await Effect.runPromise(Scope.close(scope, Exit.void))
+    throw error
+  }
+}
+
+/** Owns a root: its lock, its manifest and its streams. */
+export class AofManager {
+  readonly #core: CoreManager.CoreManager
+  readonly #scope: Scope.Closeable
+  readonly #streams: WeakMap<StreamState, { readonly aof: unknown; readonly codec: Codec<unknown> | undefined }> = new WeakMap()
+
+  /** Use `AofManager.open`. */
+  constructor(core: CoreManager.CoreManager, scope: Scope.Closeable) {
+    this.#core = core
+    this.#scope = scope
+  }
+
+  /**
+   * Opens a root with the adapter of the runtime that this is. Rejects with `InvalidArgument` for an option or a format that is not
+   * known, `Unavailable` when the root is held (`holder`), is a file, or the disk or its permissions do not allow it, and `NotFound`
+   * when a read-only root is not there.
+   */
+  static async open(options: AofManagerOptions): Promise<AofManager> {
+    return openWith(await runtimeLayer(), options)
+  }
+
+  /** What opening found out of order. */
+  get recovery(): Recovery {
+    return this.#core.recovery
+  }
+
+  /** The root, as it was given. */
+  get root(): string {
+    return this.#core.config.root
+  }
+
+  /** Opens or makes a stream; the same name gives the same object. Rejects with `InvalidArgument`, `NotFound`, `Unavailable`, `Closed`. */
+  stream(name: string, options: JsonStreamOptions): Promise<Aof<unknown, any>>
+  stream<V>(name: string, options: CodecStreamOptions<V>): Promise<Aof<V, V>>
+  stream(name: string, options?: StreamOptions): Promise<Aof>
+  async stream(name: string, options: StreamOptions & { readonly codec?: unknown } = {}): Promise<Aof<any, any>> {
+    const codec = checkCodec(typeof options === "object" && options !== null ? options.codec : undefined)
+    const { codec: _, ...rest } = typeof options === "object" && options !== null ? options : { options }
+    const state = await runPromise(this.#core.stream(name, rest as CoreManager.StreamOptions))
+    const known = this.#streams.get(state)
+    if (known === undefined) {
+      const aof = new Aof<any, any>(state, this.#core, codec)
+      this.#streams.set(state, { aof, codec })
+      return aof
+    }
+    if (codec !== undefined && codec !== known.codec) {
+      throw invalidArgument(`codec of the open stream ${name}`, codec.name, known.codec?.name ?? "none, as it was opened first")
+    }
+    return known.aof as Aof<any, any>
+  }
+
+  /** The names of all streams, in order. Throws `Closed`. */
+  streams(): Array<string> {
+    return [...this.#core.names()]
+  }
+
+  /** Deletes a stream with all its records, durably. Rejects with `NotFound`. Its name may be used again, its id never is. */
+  deleteStream(name: string): Promise<void> {
+    return runPromise(this.#core.deleteStream(name))
+  }
+
+  /** Drains all streams, closes them in order and gives the lock back, within `closeTimeoutMs`; a second close does nothing. */
+  async close(): Promise<void> {
+    try {
+      await runPromise(this.#core.close)
+    } finally {
+      await Effect.runPromise(Scope.close(this.#scope, Exit.void))
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}
+
+/** The adapter of this runtime, loaded when it is needed. */
+const runtimeLayer = async (): Promise<RuntimeLayer> => {
+  if ("Bun" in globalThis) return (await import("../runtime/bun.ts")).layer
+  if ("Deno" in globalThis) return (await import("../runtime/deno.ts")).layer
+  return (await import("../runtime/node.ts")).layer
+}

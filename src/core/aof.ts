@@ -1,0 +1,268 @@
+/**
+ * One stream as both dresses use it: what never waits is a function, what may wait is an effect. An interrupted append that was
+ * taken stays appended: only the wait for its acknowledgement ends.
+ */
+import * as Effect from "effect/Effect"
+import type { Waiter } from "../state/wait_queue.ts"
+import { type AofError, invalidArgument } from "../model/errors.ts"
+import { appendBlocked, type BatchItem, tryAppend, tryAppendBatch } from "./append.ts"
+import { attempt } from "./attempt.ts"
+import { requestFlush } from "./flusher.ts"
+import { recordNumberOf } from "./read.ts"
+import { endActiveSegment } from "./rollover.ts"
+import { unfinishedSegmentsMax } from "./segment_limits.ts"
+import { firstRecordId } from "./start.ts"
+import { appendedMark, checkOpen, type StreamState, unflushedBytes } from "./stream_state.ts"
+import { ready, waitAbove } from "./waits.ts"
+
+/** How sure an acknowledgement is: copied into memory, written to the file, or synced. */
+export type AckLevel = "buffered" | "written" | "durable"
+
+/** The acknowledgement of a record. */
+export interface Ack {
+  readonly recordId: number
+  /** Ordinal in the stream, from 0. */
+  readonly recordNumber: number
+  readonly level: AckLevel
+}
+
+/** The acknowledgement of a batch. */
+export interface BatchAck {
+  readonly first: Ack
+  readonly last: Ack
+  readonly count: number
+  readonly level: AckLevel
+}
+
+/** Options of one append. */
+export interface AppendOptions {
+  /** The caller's own number, never below the stream's last; 0 is none. */
+  readonly extId?: number | bigint | undefined
+  /** Unix time in milliseconds; the clock's by default. */
+  readonly timestampMs?: number | undefined
+  /** When the acknowledgement comes; default `durable`. */
+  readonly level?: AckLevel | undefined
+  /** Ends the wait; a record that was taken stays. */
+  readonly signal?: AbortSignal | undefined
+}
+
+const levels: ReadonlyArray<unknown> = ["buffered", "written", "durable"]
+
+/** Returns the level or the default; throws `InvalidArgument`. */
+export const checkLevel = (level: AckLevel | undefined): AckLevel => {
+  if (level === undefined) return "durable"
+  if (levels.includes(level)) return level
+  throw invalidArgument("level", level, "buffered, written or durable")
+}
+
+/** The level as one that is waited for; throws `InvalidArgument`. */
+export const checkWaitLevel = (level: AckLevel): "written" | "durable" => {
+  if (level === "written" || level === "durable") return level
+  throw invalidArgument("level", level, "buffered, written or durable")
+}
+
+/** True when an append would not be taken now. */
+export const isBlocked = (stream: StreamState): boolean =>
+  stream.blocked < 0 || stream.sealing.length >= unfinishedSegmentsMax ||
+  unflushedBytes(stream) + stream.services.pool.bufferBytes > stream.services.config.unflushedBytesMax
+
+/** Throws `InvalidArgument` on a read-only stream and `Closed` on a closed one. */
+export const checkWritable = (stream: StreamState): void => {
+  checkOpen(stream)
+  if (stream.services.config.readOnly) throw invalidArgument("append", "a read-only store", "a writable one")
+}
+
+/** Registers a waiter for `level`; with `durable` a group commit is started or joined. */
+export const awaitLevel = (stream: StreamState, level: "written" | "durable", waiter: Waiter): void => {
+  if (level === "written") {
+    if (stream.written.position > waiter.position) return waiter.done(waiter)
+    stream.writtenWaiters.add(waiter)
+    return
+  }
+  if (stream.durable.position > waiter.position) return waiter.done(waiter)
+  stream.durableWaiters.add(waiter)
+  if (stream.flushWanted === 0) requestFlush(stream)
+}
+
+/** Waits until a record is acknowledged at `level`. */
+export const acknowledge = (
+  stream: StreamState, record: { readonly recordId: number; readonly recordNumber: number }, level: AckLevel
+): Effect.Effect<Ack, AofError> => {
+  const ack: Ack = { recordId: record.recordId, recordNumber: record.recordNumber, level }
+  if (level === "buffered") return Effect.succeed(ack)
+  return Effect.callback<Ack, AofError>((resume) => {
+    const waiter: Waiter = {
+      position: record.recordId,
+      recordNumber: record.recordNumber,
+      cancelled: false,
+      done: () => resume(Effect.succeed(ack)),
+      fail: (error) => resume(Effect.fail(error as AofError))
+    }
+    awaitLevel(stream, level, waiter)
+    return Effect.sync(() => {
+      waiter.cancelled = true
+    })
+  })
+}
+
+/** Appends and acknowledges; waits for room first when there is none. */
+export const append = (
+  stream: StreamState, payload: Uint8Array | string, options: AppendOptions
+): Effect.Effect<Ack, AofError> =>
+  Effect.gen(function*() {
+    const level = yield* attempt(() => {
+      checkWritable(stream)
+      return checkLevel(options.level)
+    })
+    const recordId = yield* untilTaken<number>(stream, () =>
+      tryAppend(stream, payload, options.extId ?? 0, options.timestampMs ?? -1)
+    )
+    return yield* acknowledge(stream, { recordId, recordNumber: stream.writer.nextRecordNumber - 1 }, level)
+  })
+
+/** Appends all or nothing and acknowledges the last one, which covers the others. */
+export const appendBatch = (
+  stream: StreamState, items: ReadonlyArray<BatchItem>, options: Pick<AppendOptions, "level">
+): Effect.Effect<BatchAck, AofError> =>
+  Effect.gen(function*() {
+    const level = yield* attempt(() => {
+      checkWritable(stream)
+      return checkLevel(options.level)
+    })
+    const ids = yield* untilTaken<ReadonlyArray<number>>(stream, () => tryAppendBatch(stream, items))
+    const recordNumber = stream.writer.nextRecordNumber - 1
+    const last = yield* acknowledge(stream, { recordId: ids.at(-1)!, recordNumber }, level)
+    const first = { recordId: ids[0]!, recordNumber: recordNumber - ids.length + 1, level }
+    return { first, last, count: ids.length, level }
+  })
+
+/** Tries until something is taken, waiting for room in between. */
+const untilTaken = <A>(stream: StreamState, take: () => A | number): Effect.Effect<A, AofError> =>
+  Effect.flatMap(attempt(take), (taken) =>
+    typeof taken === "number" && taken < 0
+      ? Effect.andThen(ready(stream), untilTaken(stream, take))
+      : Effect.succeed(taken as A))
+
+/** The typed error for a negative code, for callers who throw. */
+export const blockedError = (stream: StreamState, code: number): AofError => appendBlocked(stream, code)
+
+/** Starts or joins a group commit that covers `recordId`. */
+export const durable = (stream: StreamState, recordId: number): Effect.Effect<Ack, AofError> =>
+  Effect.flatMap(
+    attempt(() => {
+      checkOpen(stream)
+      return { recordId, recordNumber: recordNumberOf(stream, recordId) }
+    }),
+    (record) => acknowledge(stream, record, "durable")
+  )
+
+/** Makes everything appended before the call durable. */
+export const flush = (stream: StreamState): Effect.Effect<void, AofError> =>
+  Effect.suspend(() => {
+    if (stream.closedAs !== undefined || unflushedBytes(stream) === 0) return attempt(() => checkOpen(stream))
+    const { position } = appendedMark(stream)
+    requestFlush(stream)
+    return waitAbove(stream.durableWaiters, position - 1)
+  })
+
+/** Seals the active segment and returns when its footer is durable. A stream without records in it has nothing to seal. */
+export const seal = (stream: StreamState): Effect.Effect<void, AofError> =>
+  Effect.gen(function*() {
+    yield* attempt(() => checkWritable(stream))
+    const { active } = stream
+    if (active !== undefined && stream.writer.nextRecordNumber > active.segment.header.firstRecordNumber) {
+      while (stream.sealing.length >= unfinishedSegmentsMax && stream.active === active) yield* ready(stream)
+      if (stream.active === active) endActiveSegment(stream)
+    }
+    const segments = stream.sealing.map((one) => one.segment)
+    while (segments.some((segment) => segment.state !== "sealed")) {
+      if (stream.sealFailure !== undefined) return yield* Effect.fail(stream.sealFailure)
+      yield* attempt(() => checkOpen(stream))
+      yield* nextSeal(stream)
+    }
+  })
+
+/** Returns after the next seal, or after a failed try. */
+const nextSeal = (stream: StreamState): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    const waiter = (): void => resume(Effect.void)
+    stream.sealWaiters.push(waiter)
+    return Effect.sync(() => {
+      stream.sealWaiters = stream.sealWaiters.filter((one) => one !== waiter)
+    })
+  })
+
+/** One segment in `info`. */
+export interface SegmentInfo {
+  readonly index: number
+  readonly state: "active" | "sealing" | "sealed"
+  /** Bytes of header and frames, index and footer when sealed. */
+  readonly bytes: number
+  readonly firstRecordNumber: number
+  readonly count: number
+}
+
+/** What a stream holds at this moment. */
+export interface StreamInfo {
+  readonly name: string
+  readonly streamId: number
+  /** Records that are left, buffered ones included. */
+  readonly count: number
+  /** Bytes of all segments. */
+  readonly bytes: number
+  /** The first record that is left; 0 when there is none. */
+  readonly firstId: number
+  /** The last appended record; 0 when there is none. */
+  readonly lastId: number
+  readonly firstRecordNumber: number
+  readonly nextRecordNumber: number
+  /** The last record at each level; 0 when there is none. */
+  readonly watermarks: { readonly buffered: number; readonly written: number; readonly durable: number }
+  readonly unflushedBytes: number
+  readonly coordinatorWatermark: bigint
+  readonly segments: ReadonlyArray<SegmentInfo>
+}
+
+/** Describes the stream. */
+export const info = (stream: StreamState): StreamInfo => {
+  checkOpen(stream)
+  const { catalog, writer } = stream
+  const segments = catalog.entries.map((segment, at): SegmentInfo => {
+    const next = catalog.entries[at + 1]?.header.firstRecordNumber ?? writer.nextRecordNumber
+    return {
+      index: segment.index,
+      state: segment.state,
+      bytes: segment.sealed?.fileBytes ?? Math.max(segment.framesEnd, segment === stream.active?.segment ? stream.active.endOffset : 0),
+      firstRecordNumber: segment.header.firstRecordNumber,
+      count: segment.sealed?.recordCount ?? next - segment.header.firstRecordNumber
+    }
+  })
+  const first = Math.max(stream.trimPoint?.recordNumber ?? 0, segments[0]?.firstRecordNumber ?? writer.nextRecordNumber)
+  const count = writer.nextRecordNumber - first
+  return {
+    name: stream.name,
+    streamId: stream.streamId,
+    count,
+    bytes: segments.reduce((sum, segment) => sum + segment.bytes, 0),
+    firstId: count === 0 ? 0 : firstRecordId(stream),
+    lastId: count === 0 ? 0 : writer.lastRecordId,
+    firstRecordNumber: first,
+    nextRecordNumber: writer.nextRecordNumber,
+    watermarks: {
+      buffered: writer.lastRecordId,
+      written: stream.written.mark.lastRecordId,
+      durable: stream.durable.mark.lastRecordId
+    },
+    unflushedBytes: unflushedBytes(stream),
+    coordinatorWatermark: stream.coordinatorWatermark,
+    segments
+  }
+}
+
+/** Says how far the application above has come; repeated in slots, footers and the pointer. Throws `InvalidArgument`. */
+export const setCoordinatorWatermark = (stream: StreamState, value: number | bigint): void => {
+  checkWritable(stream)
+  const isValid = typeof value === "bigint" ? value >= 0n && value < 2n ** 64n : Number.isSafeInteger(value) && value >= 0
+  if (!isValid) throw invalidArgument("coordinator watermark", value, "an integer from 0 to 2^64 - 1")
+  stream.coordinatorWatermark = BigInt(value)
+}

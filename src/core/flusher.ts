@@ -1,0 +1,188 @@
+/**
+ * Group commit. All who want durability share one fdatasync; while one runs the next group gathers, and after it the loop lets
+ * one turn of the event loop pass so that those just woken can join. Syncs go in order of segments, so a watermark enters a
+ * segment only when its predecessor is durable whole. The durable watermark moves here and nowhere else.
+ */
+import * as Effect from "effect/Effect"
+import type { Mark } from "../state/watermark.ts"
+import type { AofError } from "../model/errors.ts"
+import { caught } from "./attempt.ts"
+import { nextTurn } from "./next_turn.ts"
+import { preallocate } from "./preallocator.ts"
+import { replaceFile } from "./replace_file.ts"
+import { failReady, type StreamState, unflushedBytes, wakeReady } from "./stream_state.ts"
+import { writeOut } from "./write_out.ts"
+import { writeSlot } from "./watermark_slot.ts"
+import type { WritingSegment } from "./writing_segment.ts"
+
+/** Written bytes that start a sync although nobody asked: what a crash leaves to be checked stays near this. */
+const unsyncedBytesMax = 4 * 1024 * 1024
+/** How often the watermark is repeated in the header of a segment. */
+const slotStrideBytes = 4 * 1024 * 1024
+/** Quiet time after which the watermark is repeated and memory is given back. */
+const idleMs = 10
+const retryDelayMsMin = 10
+const retryDelayMsMax = 250
+
+/** Plans the turn in which staged bytes go out. */
+export const planTurn = (stream: StreamState): void => {
+  stream.isTurnPlanned = true
+  stream.services.eventLoop.nextTurn(() => {
+    stream.isTurnPlanned = false
+    const isComplete = writeOut(stream)
+    if (stream.isFlushing) return
+    const unsynced = unflushedBytes(stream)
+    if (!isComplete || stream.flushWanted > stream.durable.position || unsynced >= unsyncedBytesMax) startFlushing(stream)
+    else if (unsynced > 0) planInterval(stream)
+  })
+}
+
+/** Asks for everything appended so far to become durable; the sync starts in the next turn at the latest. */
+export const requestFlush = (stream: StreamState): void => {
+  stream.flushWanted = Number.POSITIVE_INFINITY
+  if (!stream.isTurnPlanned && !stream.isFlushing) planTurn(stream)
+}
+
+/** Starts the flush loop unless it runs. */
+export const startFlushing = (stream: StreamState): void => {
+  if (stream.isFlushing) return
+  stream.isFlushing = true
+  stream.services.run(flushLoop(stream))
+}
+
+const planInterval = (stream: StreamState): void => {
+  if (stream.isIntervalPlanned) return
+  stream.isIntervalPlanned = true
+  stream.services.run(Effect.map(Effect.sleep(stream.services.config.flushIntervalMs), () => {
+    stream.isIntervalPlanned = false
+    if (unflushedBytes(stream) > 0) startFlushing(stream)
+  }))
+}
+
+const flushLoop = (stream: StreamState): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    let retryDelayMs = 0
+    for (;;) {
+      const error = yield* flushOnce(stream)
+      if (error === undefined) {
+        retryDelayMs = 0
+        clearFailure(stream)
+        yield* nextTurn(stream.services.eventLoop)
+        if (!needsFlush(stream)) break
+      } else {
+        failWaiters(stream, error)
+        if (stream.closedAs !== undefined) break
+        retryDelayMs = Math.min(retryDelayMsMax, Math.max(retryDelayMsMin, retryDelayMs * 2))
+        yield* Effect.sleep(retryDelayMs)
+      }
+    }
+    stream.isFlushing = false
+    planIdle(stream)
+  })
+
+/** One group: writes what is staged, syncs what is written, moves the watermark. Returns the failure that stands in the way. */
+const flushOnce = Effect.fnUntraced(function*(stream: StreamState) {
+  stream.failure = undefined
+  if (writeOut(stream)) stream.flushWanted = 0
+  const failure: AofError | undefined = stream.failure
+  if (failure !== undefined) return failure
+  const target = stream.written.mark
+  const groups = writingSegments(stream).map((writing) => ({ writing, end: writing.writtenOffset }))
+  for (const { writing, end } of groups) {
+    if (writing.durableOffset === end && writing.isEntrySynced) continue
+    const error = yield* syncSegment(stream, writing, end)
+    if (error !== undefined) return error
+  }
+  complete(stream, target)
+  return undefined
+})
+
+const writingSegments = (stream: StreamState): ReadonlyArray<WritingSegment> =>
+  stream.active === undefined ? stream.sealing : [...stream.sealing, stream.active]
+
+/** Makes `[0, end)` of a segment durable, its directory entry too; by a replacement file when the sync fails. */
+const syncSegment = Effect.fnUntraced(function*(stream: StreamState, writing: WritingSegment, end: number) {
+  const { counters, services } = stream
+  counters.syncs++
+  const synced = yield* Effect.result(writing.file.syncData)
+  if (synced._tag === "Failure") {
+    counters.syncFailures++
+    const replaced = yield* Effect.result(replaceFile(stream, writing))
+    if (replaced._tag === "Failure") return replaced.failure as AofError
+  }
+  if (!writing.isEntrySynced) {
+    const entry = yield* Effect.result(services.directory.sync(stream.path))
+    if (entry._tag === "Failure") return entry.failure as AofError
+    writing.isEntrySynced = true
+  }
+  const syncedBytes = end - writing.durableOffset
+  writing.durableOffset = Math.max(writing.durableOffset, end)
+  if (writing === stream.active) preallocate(stream, writing, syncedBytes, () => planTurn(stream))
+  return undefined
+})
+
+const complete = (stream: StreamState, target: Mark): void => {
+  const { active } = stream
+  if (target.position > stream.durable.position) stream.durable.advance(target)
+  if (active?.writer !== undefined) {
+    active.writer.watermark = stream.durable.position
+    active.tail.release(active.durableOffset, false)
+    if (active.durableOffset - active.slotOffset >= slotStrideBytes) repeatWatermark(stream, active)
+  }
+  for (const one of stream.sealing) if (one.durableOffset === one.endOffset) one.tail.release(one.durableOffset, true)
+  stream.durableWaiters.wake(stream.durable.position)
+  if (stream.readyWaiters.length > 0) wakeReady(stream)
+}
+
+const needsFlush = (stream: StreamState): boolean => {
+  const unflushed = unflushedBytes(stream)
+  if (unflushed === 0) return false
+  const isWanted = stream.flushWanted > stream.durable.position || unflushed >= unsyncedBytesMax || stream.sealing.length > 0
+  // While a stretch is being zeroed the rest waits in memory; the end of that plans a turn.
+  return isWanted && !(stream.active?.zeroing !== undefined && stream.active.writtenOffset >= stream.active.zeroing.from)
+}
+
+/** Says in the header of the active segment how far the stream is durable. A hint: when it cannot be written nothing is lost. */
+export const repeatWatermark = (stream: StreamState, writing: WritingSegment): void => {
+  if (writing.isReplacing || caught(() => writeSlot(stream, writing)) === undefined) return
+  writing.slotOffset = writing.durableOffset
+}
+
+const clearFailure = (stream: StreamState): void => {
+  if (stream.blocked === 0) return
+  stream.blocked = 0
+  wakeReady(stream)
+}
+
+/** Tells all who wait that the disk does not take their bytes now; the loop goes on trying. */
+const failWaiters = (stream: StreamState, error: AofError): void => {
+  stream.failure = error
+  if (stream.closedAs === undefined) stream.blocked = blockedByFlush
+  stream.durableWaiters.failAll(error)
+  stream.writtenWaiters.failAll(error)
+  failReady(stream, error)
+}
+
+/** `APPEND_FLUSH`, named here to keep imports going down. */
+const blockedByFlush = -3
+
+/** After a quiet moment the watermark goes into the header, for readers in other processes and for recovery. */
+const planIdle = (stream: StreamState): void => {
+  const { active } = stream
+  if (active === undefined || stream.isIdlePlanned || active.slotOffset === active.durableOffset) return
+  stream.isIdlePlanned = true
+  const before = active.durableOffset
+  stream.services.run(Effect.map(Effect.sleep(idleMs), () => {
+    stream.isIdlePlanned = false
+    if (stream.active !== active || stream.closedAs !== undefined || stream.isFlushing) return
+    if (active.durableOffset !== before) return planIdle(stream)
+    repeatWatermark(stream, active)
+    if (unflushedBytes(stream) === 0) releaseBuffers(active)
+  }))
+}
+
+/** An idle stream keeps no staging memory. */
+const releaseBuffers = (writing: WritingSegment): void => {
+  writing.writer?.dropBuffer()
+  writing.tail.release(writing.durableOffset, true)
+}

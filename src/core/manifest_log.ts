@@ -1,0 +1,306 @@
+/**
+ * The manifest of a root: a log of what happened to streams and segments, kept in memory as `state`. `append` stages a record and
+ * applies it at once; `commit` makes all that was staged durable. All that wait share one write and one sync.
+ *
+ * A store opens whatever is damaged in here; `replay.damage` says what.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import { loadCrc64 } from "../format/checksum.ts"
+import {
+  chunkBytesDefault,
+  chunkBytesMax,
+  chunkBytesMin,
+  manifestFileName,
+  manifestHeaderBytes,
+  manifestKindLog,
+} from "../format/manifest_chunk.ts"
+import type { ManifestEvent, ManifestRecord } from "../format/manifest_record.ts"
+import { assert } from "../model/assert.ts"
+import {
+  type AofError,
+  closed,
+  type InvalidArgument,
+  invalidArgument,
+  isAofError,
+  type Unavailable,
+} from "../model/errors.ts"
+import { Directory } from "../port/directory.ts"
+import {
+  applyManifestRecord,
+  type ManifestState,
+  replaceManifestState,
+  snapshotRecords,
+} from "../state/manifest_state.ts"
+import { type Waiter, WaitQueue } from "../state/wait_queue.ts"
+import {
+  type LoadedManifest,
+  loadManifest,
+  type ManifestDamage,
+  type ManifestPosition,
+  readManifestFile,
+} from "./manifest_load.ts"
+import { removeManifestFiles, writeManifestSnapshot } from "./manifest_snapshot.ts"
+import { ManifestWriter } from "./manifest_writer.ts"
+
+export interface ManifestLogOptions {
+  readonly root: string
+  /** 16 bytes, as in the root file. */
+  readonly rootId: Uint8Array
+  readonly readOnly: boolean
+  /** Size at which a chunk is full: 16 KiB to 1 MiB, 256 KiB by default. */
+  readonly chunkBytes?: number | undefined
+}
+
+/** What opening had to read, and what was wrong with it. */
+export interface ManifestReplay {
+  readonly durationMs: number
+  /** Chunks that the newest snapshot does not cover. */
+  readonly chunkCount: number
+  /** Records applied, those of the snapshot included. */
+  readonly recordCount: number
+  /** Bytes of commits that were torn, never acknowledged and cut off. */
+  readonly trimmedBytes: number
+  readonly damage: ReadonlyArray<ManifestDamage>
+  /** Seconds from the newest record to the replay. */
+  readonly chunkLagSeconds: number
+  /** Bytes of log behind the newest snapshot. */
+  readonly journalLagBytes: number
+}
+
+export interface ManifestLog {
+  /** Live; staged records are in it. Changed by `append` and, in place, by `refresh`. */
+  readonly state: ManifestState
+  readonly replay: ManifestReplay
+  /** Stages a record and applies it to `state`; returns its sequence. Throws `Closed` after close; a defect when read-only. */
+  readonly append: (event: ManifestEvent) => number
+  /**
+   * Returns when all records appended before the call are durable. Fails `Unavailable` when they could not be written to a fresh chunk
+   * either; they stay staged for the next commit. Interrupting it changes nothing: the records are committed all the same.
+   */
+  readonly commit: Effect.Effect<void, AofError>
+  /** Read-only: applies what the writer has committed since; true when there was something. Does nothing for a writer. */
+  readonly refresh: Effect.Effect<boolean, AofError>
+}
+
+/** More chunks than these are replaced by a snapshot whatever their size: every unclean end leaves one. */
+const chunkCountMax = 64
+
+/** Where the manifest of a root lies. */
+export const manifestPath = (root: string): string => `${root}/manifest`
+
+/** Opens the manifest of a root. What was staged is committed when the scope closes. */
+export const open: (options: ManifestLogOptions) => Effect.Effect<ManifestLog, AofError, Directory | Scope.Scope> =
+  Effect.fnUntraced(function* (
+    options: ManifestLogOptions,
+  ): Effect.fn.Return<ManifestLog, AofError, Directory | Scope.Scope> {
+    const chunkBytes = yield* checkChunkBytes(options.chunkBytes ?? chunkBytesDefault)
+    const directory = yield* Directory
+    const clock = yield* Clock.Clock
+    const startMs = clock.currentTimeMillisUnsafe()
+    yield* Effect.promise(loadCrc64)
+    const path = manifestPath(options.root)
+    if (!options.readOnly) yield* directory.makeDirectory(path)
+    const loaded = yield* loadManifest(directory, { path, rootId: options.rootId })
+    const nowMs = clock.currentTimeMillisUnsafe()
+    const replay = replayOf(loaded, { startMs, nowMs })
+    if (options.readOnly) return openReadOnly(directory, { path, rootId: options.rootId, loaded, replay })
+    const settings = {
+      directory,
+      path,
+      rootId: options.rootId,
+      chunkBytes,
+      nowMs: () => clock.currentTimeMillisUnsafe(),
+    }
+    const writer = new ManifestWriter(settings, loaded)
+    yield* takeOver(writer, { directory, path, loaded })
+    return yield* openWritable(writer, { ...settings, loaded, replay })
+  })
+
+const checkChunkBytes = (chunkBytes: number): Effect.Effect<number, InvalidArgument> =>
+  Number.isInteger(chunkBytes) && chunkBytes >= chunkBytesMin && chunkBytes <= chunkBytesMax
+    ? Effect.succeed(chunkBytes)
+    : Effect.fail(invalidArgument("manifest chunkBytes", chunkBytes, `${chunkBytesMin} to ${chunkBytesMax}`))
+
+const replayOf = (
+  loaded: LoadedManifest,
+  time: { readonly startMs: number; readonly nowMs: number },
+): ManifestReplay => ({
+  durationMs: time.nowMs - time.startMs,
+  chunkCount: loaded.chunks.length,
+  recordCount: loaded.recordCount,
+  trimmedBytes: loaded.trimmedBytes,
+  damage: loaded.damage,
+  chunkLagSeconds: loaded.newestTimestampMs === 0 ? 0 : Math.max(0, time.nowMs - loaded.newestTimestampMs) / 1000,
+  journalLagBytes: loaded.chunks.reduce((sum, chunk) => sum + chunk.fileBytes, 0),
+})
+
+/** Before it answers, a writer makes durable what it has accepted, and removes what a snapshot has replaced. */
+const takeOver = Effect.fnUntraced(function* (
+  writer: ManifestWriter,
+  options: { readonly directory: Directory; readonly path: string; readonly loaded: LoadedManifest },
+): Effect.fn.Return<void, Unavailable> {
+  const { loaded } = options
+  if (loaded.open !== undefined) yield* writer.resume(loaded.open)
+  else for (const record of loaded.unconfirmed) writer.stage(record)
+  yield* Effect.onError(writer.flush, () => writer.close)
+  yield* Effect.ignore(removeManifestFiles(options.directory, options.path, loaded.stale))
+})
+
+interface WritableOptions {
+  readonly directory: Directory
+  readonly path: string
+  readonly rootId: Uint8Array
+  readonly chunkBytes: number
+  readonly nowMs: () => number
+  readonly loaded: LoadedManifest
+  readonly replay: ManifestReplay
+}
+
+const openWritable = Effect.fnUntraced(function* (
+  writer: ManifestWriter,
+  options: WritableOptions,
+): Effect.fn.Return<ManifestLog, never, Scope.Scope> {
+  const { loaded, nowMs, replay } = options
+  const scope = yield* Effect.scope
+  const state = loaded.state
+  const waiting = new WaitQueue()
+  let lastSequence = loaded.lastSequence
+  let isClosed = false
+  let wakeCommitter: (() => void) | undefined
+  let snapshotBytes = loaded.snapshot.fileBytes
+  let isSnapshotting = false
+
+  const append = (event: ManifestEvent): number => {
+    if (isClosed) throw closed("the manifest")
+    const sequence = ++lastSequence
+    const record = { reasonCode: 0, ...event, sequence, timestampMs: nowMs(), rest: undefined } as ManifestRecord
+    writer.stage(record)
+    applyManifestRecord(state, record)
+    return sequence
+  }
+
+  const park: Effect.Effect<void> = Effect.callback((resume) => {
+    if (!waiting.isEmpty) return resume(Effect.void)
+    wakeCommitter = () => {
+      wakeCommitter = undefined
+      resume(Effect.void)
+    }
+  })
+
+  const join: Effect.Effect<void, AofError> = Effect.callback((resume) => {
+    if (writer.isIdle) return resume(Effect.void)
+    const waiter: Waiter = {
+      position: lastSequence,
+      recordNumber: 0,
+      done: () => resume(Effect.void),
+      fail: (error) => resume(isAofError(error) ? Effect.fail(error) : Effect.die(error)),
+      cancelled: false,
+    }
+    waiting.add(waiter)
+    wakeCommitter?.()
+    return Effect.sync(() => {
+      waiter.cancelled = true
+    })
+  })
+
+  const snapshot = Effect.fnUntraced(function* (
+    records: ReadonlyArray<ManifestRecord>,
+    chunkSequence: number,
+  ): Effect.fn.Return<void> {
+    const written = yield* Effect.result(
+      writeManifestSnapshot(options.directory, { ...options, records, chunkSequence }),
+    )
+    isSnapshotting = false
+    if (Result.isFailure(written)) return
+    snapshotBytes = written.success
+    yield* Effect.ignore(removeManifestFiles(options.directory, options.path, writer.takeCovered(chunkSequence)))
+  })
+
+  const round = Effect.gen(function* () {
+    yield* park
+    yield* Effect.yieldNow
+    const end = lastSequence + 1
+    const flushed = yield* Effect.exit(writer.flush)
+    if (Exit.isFailure(flushed)) return waiting.failAll(Cause.squash(flushed.cause), end)
+    waiting.wake(end)
+    const isLong =
+      writer.logBytes > Math.max(4 * options.chunkBytes, 2 * snapshotBytes) || writer.chunkCount > chunkCountMax
+    if (isSnapshotting || !isLong) return
+    isSnapshotting = true
+    const records = snapshotRecords(state, { coversSequence: lastSequence, timestampMs: nowMs() })
+    yield* Effect.forkIn(snapshot(records, writer.rotate()), scope)
+  })
+
+  yield* Effect.forkIn(Effect.forever(round), scope)
+  yield* Effect.addFinalizer(() =>
+    Effect.ignore(join).pipe(
+      Effect.andThen(
+        Effect.sync(() => {
+          isClosed = true
+        }),
+      ),
+      Effect.andThen(writer.close),
+    ),
+  )
+  const commit: Effect.Effect<void, AofError> = Effect.suspend(() =>
+    isClosed ? Effect.fail(closed("the manifest")) : join,
+  )
+  return { state, replay, append, commit, refresh: Effect.succeed(false) }
+})
+
+interface ReadOnlyOptions {
+  readonly path: string
+  readonly rootId: Uint8Array
+  readonly loaded: LoadedManifest
+  readonly replay: ManifestReplay
+}
+
+const openReadOnly = (directory: Directory, options: ReadOnlyOptions): ManifestLog => {
+  const { path, rootId, loaded, replay } = options
+  const state = loaded.state
+  let position: ManifestPosition = positionOf(loaded)
+  let seen: { readonly names: string; readonly header: Uint8Array | undefined } | undefined
+
+  /** The names of the files and the header block of the newest chunk tell whether there is more. */
+  const hasMore = Effect.fnUntraced(function* (): Effect.fn.Return<boolean, Unavailable> {
+    const file = `${path}/${manifestFileName(manifestKindLog, position.chunkSequence)}`
+    const header =
+      position.chunkSequence === 0 ? undefined : yield* readManifestFile(directory, file, manifestHeaderBytes)
+    const names = (yield* directory.list(path)).map((entry) => entry.name).join("/")
+    const before = seen
+    seen = { names, header }
+    return before === undefined || before.names !== names || !isSameBytes(before.header, header)
+  })
+
+  const refresh = Effect.gen(function* () {
+    if (!(yield* hasMore())) return false
+    const before = position.lastSequence
+    const from = position.chunkSequence === 0 ? undefined : { ...position, state }
+    const next = yield* loadManifest(directory, { path, rootId, from })
+    position = positionOf(next.isConnected ? next : yield* loadManifest(directory, { path, rootId }))
+    if (position.state !== state) replaceManifestState(state, position.state)
+    return position.lastSequence !== before
+  })
+  const append = (): number => {
+    assert(false, "a read-only manifest takes no records")
+    return 0
+  }
+  return { state, replay, append, commit: Effect.void, refresh }
+}
+
+const isSameBytes = (one: Uint8Array | undefined, other: Uint8Array | undefined): boolean => {
+  if (one === undefined || other === undefined || one.length !== other.length) return one === other
+  return one.every((byte, index) => byte === other[index])
+}
+
+/** Only the position, so that the loaded files can be collected. */
+const positionOf = ({ state, lastSequence, chunkSequence }: ManifestPosition): ManifestPosition => ({
+  state,
+  lastSequence,
+  chunkSequence,
+})

@@ -1,0 +1,44 @@
+/** Bounds the descriptors that readers hold: the segment used longest ago gives its own back. Writers' files are not counted. */
+
+/** What can give a descriptor back. */
+export interface OpenFile {
+  readonly state: "active" | "sealing" | "sealed"
+  readonly releaseFile: () => void
+}
+
+export class OpenFiles {
+  readonly #files: Set<OpenFile> = new Set()
+  readonly #countMax: number
+
+  constructor(countMax: number) {
+    this.#countMax = countMax
+  }
+
+  add(file: OpenFile): void {
+    this.#files.add(file)
+    if (this.#files.size <= this.#countMax) return
+    for (const one of this.#files) {
+      if (one === file || one.state !== "sealed") continue
+      this.#files.delete(one)
+      one.releaseFile()
+      return
+    }
+  }
+
+  touch(file: OpenFile): void {
+    if (this.#files.size < this.#countMax || !this.#files.delete(file)) return
+    this.#files.add(file)
+  }
+
+  /** Gives one back. */
+  release(file: OpenFile): void {
+    this.#files.delete(file)
+    file.releaseFile()
+  }
+
+  /** Gives all back. */
+  releaseAll(): void {
+    for (const one of this.#files) one.releaseFile()
+    this.#files.clear()
+  }
+}

@@ -1,0 +1,19 @@
+/** Where things lie below a root. */
+
+export const rootFilePath = (root: string): string => `${root}/ROOT`
+export const streamsPath = (root: string): string => `${root}/streams`
+export const streamPath = (root: string, name: string): string => `${root}/streams/${name}`
+export const segmentsPath = (root: string, name: string): string => `${root}/streams/${name}/segments`
+/** Where a deleted stream waits for its removal; no stream name starts with a dot. */
+export const deletedPath = (root: string, streamId: number): string => `${root}/streams/.deleted-${streamId}`
+export const segmentPath = (segments: string, index: number): string => `${segments}/${String(index).padStart(10, "0")}.seg`
+export const sparePath = (segments: string): string => `${segments}/spare.seg`
+export const pointerPath = (segments: string): string => `${segments}/current.sealed`
+/** Where files go that recovery could not use and does not delete. */
+export const quarantinePath = (root: string): string => `${root}/quarantine`
+
+/** The index in a segment file's name, or undefined. */
+export const segmentIndexOfName = (name: string): number | undefined => {
+  const match = /^(\d{10})\.seg$/.exec(name)
+  return match === null ? undefined : Number(match[1])
+}

@@ -1,0 +1,153 @@
+/**
+ * One record by its id. An id is honoured only if it is a record start of a frame that checks: the record's header names the
+ * distance to its frame, and a short walk from the nearest sampled start proves that a record begins there. So a stale or forged id
+ * cannot make payload pass for a header.
+ */
+import { frameHeader, isFrameHeader } from "../format/frame.ts"
+import { payloadLengthMask, recordHasExtId, recordHasTimestamp, recordHeaderBytes } from "../format/record.ts"
+import { segmentHeaderBytes } from "../format/segment_header.ts"
+import { getSafe } from "../format/field_table.ts"
+import { type EnteredRecord, RecordScanner } from "../state/record_scanner.ts"
+import { type FrameSamples, sampleStride } from "../state/verified_frames.ts"
+import { assert } from "../model/assert.ts"
+import { corrupt, invalidArgument } from "../model/errors.ts"
+import { segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
+import { checkFrame, FRAME_OK } from "./frame_reader.ts"
+import type { RecordView } from "./record_view.ts"
+import { type Segment, Window } from "./segment.ts"
+import type { StreamState } from "./stream_state.ts"
+
+const at = frameHeader.at
+
+/** Where a record lies. */
+export interface RecordPlace {
+  readonly frameOffset: number
+  readonly recordNumber: number
+  readonly frameTimestampMs: number
+}
+
+/** Kept between calls: a window costs more than a read. */
+const window: Window = new Window()
+
+/** Bytes read for a record's header and, as a guess, its payload and those between it and the sampled start. */
+const aheadBytes = 4096
+
+/**
+ * Finds the record `recordId` of `segment`, below `limitPosition`, a batch end. Throws `InvalidArgument` when no record starts there,
+ * `Corrupt` when its frame does not check.
+ */
+export const locateRecord = (stream: StreamState, segment: Segment, recordId: number, limitPosition: number): RecordPlace => {
+  const offset = segmentOffsetOf(recordId)
+  const limit = segmentIndexOf(limitPosition) > segment.index ? segment.framesEnd : segmentOffsetOf(limitPosition)
+  const frameOffset = frameOffsetOf(segment, offset, limit)
+  const samples = frameOffset === undefined ? undefined : samplesOf(stream, segment, frameOffset, limit)
+  const number = samples === undefined ? -1 : walkTo(segment, { samples, frameOffset: frameOffset!, offset, limit })
+  if (number < 0) throw invalidArgument("record id", recordId, "the start of a record")
+  return { frameOffset: frameOffset!, recordNumber: number, frameTimestampMs: samples!.timestampMs }
+}
+
+/** The record itself, found like `locateRecord` and throwing like it. What is returned is good until the next call. */
+export const readPoint = (stream: StreamState, segment: Segment, recordId: number, limitPosition: number): RecordView => {
+  const { recordNumber, frameTimestampMs } = locateRecord(stream, segment, recordId, limitPosition)
+  const limit = segmentIndexOf(limitPosition) > segment.index ? segment.framesEnd : segmentOffsetOf(limitPosition)
+  point.show(segment, { recordId, recordNumber, frameTimestampMs }, limit)
+  return point
+}
+
+class PointReader extends RecordScanner {
+  show(segment: Segment, record: EnteredRecord, limit: number): void {
+    const offset = segmentOffsetOf(record.recordId)
+    const length = recordLength(window.view, offset - window.base)
+    segment.fill(window, offset, length, length, limit)
+    this.enterRecord(window.buffer, window.view, offset - window.base, record)
+  }
+
+  /** Only a mapping stays as it is: everything else is read into again. */
+  get isStable(): boolean {
+    return !window.isOwned && !window.isTrusted
+  }
+
+  protected override nextFrame(): boolean {
+    return false
+  }
+
+  protected override recordLeavesFrame(): never {
+    assert(false, "a located record lies in its frame")
+  }
+}
+
+const point: PointReader = new PointReader()
+
+const frameOffsetOf = (segment: Segment, offset: number, limit: number): number | undefined => {
+  if (offset + recordHeaderBytes > limit || offset < segmentHeaderBytes) return undefined
+  if (!segment.fill(window, offset, recordHeaderBytes, aheadBytes, limit)) return undefined
+  const frameOffset = offset - window.view.getUint16(offset - window.base + 4, true)
+  return frameOffset % 8 === 0 && frameOffset >= segmentHeaderBytes && frameOffset < offset ? frameOffset : undefined
+}
+
+/** The sampled record starts of a frame that checks; undefined when no frame starts there. */
+const samplesOf = (stream: StreamState, segment: Segment, frameOffset: number, limit: number): FrameSamples | undefined => {
+  const known = segment.verified.samples(frameOffset)
+  if (known !== undefined) return known
+  if (!segment.fill(window, frameOffset, frameHeader.sizeBytes, 65536, limit)) return undefined
+  if (!isFrameHeader(window.view, frameOffset - window.base, frameOffset, limit)) return undefined
+  const isNamed = checkFrame(segment, window, frameOffset, limit, 65536) === FRAME_OK
+  if (!isNamed) {
+    const from = segment.position(frameOffset)
+    throw corrupt(`stream ${stream.name}, segment ${segment.index}, offset ${frameOffset}`, "a frame does not check", from, from)
+  }
+  const samples = sample(window, frameOffset)
+  segment.verified.addSamples(frameOffset, samples)
+  return samples
+}
+
+const sample = ({ view, base }: Window, frameOffset: number): FrameSamples => {
+  const start = frameOffset - base
+  const count = view.getUint32(start + at.recordCount, true)
+  const starts = new Uint16Array(Math.ceil(count / sampleStride))
+  const lengthBytes = view.getUint32(start + at.lengthBytes, true)
+  let distance = view.getUint16(start + at.headerBytes, true)
+  for (let i = 0; i < count && distance < lengthBytes; i++) {
+    if (i % sampleStride === 0) starts[i / sampleStride] = distance
+    distance += recordLength(view, start + distance)
+  }
+  const firstRecordNumber = getSafe(view, start + at.firstRecordNumber) ?? 0
+  return { firstRecordNumber, timestampMs: getSafe(view, start + at.timestampMs) ?? 0, starts }
+}
+
+const recordLength = (view: DataView, start: number): number => {
+  const head = view.getUint32(start, true)
+  const extras = ((head & recordHasExtId) !== 0 ? 8 : 0) + ((head & recordHasTimestamp) !== 0 ? 8 : 0)
+  return recordHeaderBytes + extras + (head & payloadLengthMask)
+}
+
+interface Walk {
+  readonly samples: FrameSamples
+  readonly frameOffset: number
+  readonly offset: number
+  readonly limit: number
+}
+
+/** Walks from the nearest sample to `offset`; the record's number, or -1 when none starts there. */
+const walkTo = (segment: Segment, { samples, frameOffset, offset, limit }: Walk): number => {
+  const { starts } = samples
+  const target = offset - frameOffset
+  let low = 0
+  let high = starts.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (starts[middle]! <= target) low = middle + 1
+    else high = middle
+  }
+  if (low === 0) return -1
+  let distance = starts[low - 1]!
+  let number = samples.firstRecordNumber + (low - 1) * sampleStride
+  const from = frameOffset + distance
+  if (!segment.fill(window, from, offset - from + recordHeaderBytes, offset - from + aheadBytes, limit)) return -1
+  const base = frameOffset - window.base
+  while (distance < target) {
+    distance += recordLength(window.view, base + distance)
+    number++
+  }
+  return distance === target ? number : -1
+}

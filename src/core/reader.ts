@@ -1,0 +1,170 @@
+/**
+ * Walks a stream across its segments: what cursors, reads and followers have in common. Synchronous: it stops where the watermark
+ * of its level stops and can be asked again later. Damage is thrown once and reading goes on behind it when asked again.
+ */
+import { alignFrame, frameHeader } from "../format/frame.ts"
+import { segmentHeaderBytes } from "../format/segment_header.ts"
+import { RecordScanner } from "../state/record_scanner.ts"
+import { corrupt, notFound } from "../model/errors.ts"
+import { recordIdOf, segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
+import { blockBytes, checkFrame, FRAME_END, FRAME_OK, findNextBatch } from "./frame_reader.ts"
+import { type Segment, Window } from "./segment.ts"
+import { checkOpen, type StreamState } from "./stream_state.ts"
+
+const at = frameHeader.at
+
+/** How far readers see. */
+export type ReadLevel = "written" | "durable"
+
+/** Bytes read at once to begin with; it doubles up to `blockBytes` while reading goes on, so a short read stays small. */
+const firstBlockBytes = 16 * 1024
+
+export class Reader extends RecordScanner {
+  readonly stream: StreamState
+  readonly level: ReadLevel
+  readonly window: Window = new Window()
+  /** Position of the next frame. */
+  position = 0
+  /** Where reading ends for good; infinite for one that follows. */
+  endPosition: number = Number.POSITIVE_INFINITY
+  #segment: Segment | undefined = undefined
+  #aheadBytes = firstBlockBytes
+  #started = false
+  /** The only segment to be read, or undefined. */
+  readonly #only: Segment | undefined
+
+  constructor(stream: StreamState, level: ReadLevel, only?: Segment) {
+    super()
+    this.stream = stream
+    this.level = level
+    this.#only = only
+  }
+
+  /** The position up to which records may be shown now. */
+  get limitPosition(): number {
+    const { stream } = this
+    return Math.min(this.endPosition, this.level === "durable" ? stream.durable.position : stream.written.position)
+  }
+
+  /** The segment of the frame that was entered last. */
+  get segment(): Segment | undefined {
+    return this.#segment
+  }
+
+  /** Moves to the next record; false where the watermark stops. */
+  move(): boolean {
+    return this.step()
+  }
+
+  /** Makes `frameOffset` of `segment` the next frame. */
+  seekFrame(segment: Segment, frameOffset: number): void {
+    this.#segment = segment
+    this.position = segment.position(frameOffset)
+    this.recordsLeft = 0
+    this.#started = false
+  }
+
+  /** Puts the record just moved to back, so that the next move brings it again. */
+  putBack(start: number): void {
+    this.recordPosition = start
+    this.recordsLeft++
+    this.recordNumber--
+  }
+
+  /** Where the current record's header starts in `buffer`. */
+  get recordStart(): number {
+    return this.recordId - this.idBase
+  }
+
+  protected override nextFrame(): boolean {
+    for (;;) {
+      const segment = this.#nextSegment()
+      if (segment === undefined) return false
+      const offset = segmentOffsetOf(this.position)
+      const limit = this.#limitIn(segment)
+      const result = checkFrame(segment, this.window, offset, limit, this.#aheadBytes)
+      if (result === FRAME_OK) {
+        this.#enter(segment, offset)
+        return true
+      }
+      if (result === FRAME_END) return false
+      this.#throwDamage(segment, offset, limit)
+    }
+  }
+
+  #enter(segment: Segment, offset: number): void {
+    const { window } = this
+    const start = offset - window.base
+    const expected = this.recordNumber + 1
+    this.enterFrame(window.buffer, window.view, start, segment.position(window.base))
+    this.position = segment.position(alignFrame(offset + window.view.getUint32(start + at.lengthBytes, true)))
+    if (this.#aheadBytes < blockBytes) this.#aheadBytes *= 2
+    if (this.#started && this.recordNumber + 1 > expected) this.#checkGap(segment, expected)
+    this.#started = true
+  }
+
+  /** The segment of `position`, or the next one when it is at its end; undefined when there is none below the limit. */
+  #nextSegment(): Segment | undefined {
+    checkOpen(this.stream)
+    const limitPosition = this.limitPosition
+    const found = this.#segment ?? this.stream.catalog.atOrAbove(segmentIndexOf(this.position))
+    if (found === undefined) return undefined
+    let segment: Segment = found
+    if (segment.index > segmentIndexOf(this.position)) this.position = segment.position(segmentHeaderBytes)
+    this.#segment = segment
+    while (segmentOffsetOf(this.position) >= segment.framesEnd && segment.index < segmentIndexOf(limitPosition)) {
+      const next: Segment | undefined = this.#only === undefined ? this.stream.catalog.atOrAbove(segment.index + 1) : undefined
+      if (next === undefined) return undefined
+      segment = this.#segment = next
+      this.position = segment.position(segmentHeaderBytes)
+    }
+    return this.position < limitPosition ? segment : undefined
+  }
+
+  /** Offset behind the last byte of `segment` that may be shown. */
+  #limitIn(segment: Segment): number {
+    const limitPosition = this.limitPosition
+    return segmentIndexOf(limitPosition) > segment.index ? segment.framesEnd : segmentOffsetOf(limitPosition)
+  }
+
+  #checkGap(segment: Segment, expected: number): void {
+    const { trimPoint } = this.stream
+    const id = this.idBase + this.recordPosition
+    if (trimPoint !== undefined && expected < trimPoint.recordNumber) {
+      this.#rewind(segment)
+      throw notFound("record number", expected, id)
+    }
+    this.#rewind(segment)
+    throw corrupt(`stream ${this.stream.name}`, `records ${expected} to ${this.recordNumber} are missing`, id, id)
+  }
+
+  /** The frame just entered comes again, without the look for a gap. */
+  #rewind(segment: Segment): void {
+    const { window } = this
+    this.position = segment.position(this.recordPosition - window.view.getUint16(this.recordPosition + 4, true) + window.base)
+    this.recordsLeft = 0
+    this.#started = false
+  }
+
+  #throwDamage(segment: Segment, offset: number, limit: number): never {
+    const from = segment.position(offset)
+    const next = findNextBatch(segment, offset, limit)
+    this.position = segment.position(next)
+    this.recordsLeft = 0
+    this.#started = false
+    const to = next < limit ? segment.position(next) + this.#headerBytes(segment, next, limit) : this.position
+    throw corrupt(`stream ${this.stream.name}, segment ${segment.index}, offset ${offset} to ${next}`, "a frame does not check", from, to)
+  }
+
+  #headerBytes(segment: Segment, offset: number, limit: number): number {
+    return segment.fill(this.window, offset, frameHeader.sizeBytes, firstBlockBytes, limit)
+      ? this.window.view.getUint16(offset - this.window.base + at.headerBytes, true)
+      : 0
+  }
+
+  protected override recordLeavesFrame(): never {
+    const segment = this.#segment!
+    this.recordsLeft = 0
+    throw corrupt(`stream ${this.stream.name}, segment ${segment.index}`, "a record leaves its frame", recordIdOf(segment.index, 0), this.position)
+  }
+}

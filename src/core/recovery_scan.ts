@@ -1,0 +1,165 @@
+/**
+ * Reads an unsealed segment as a crash left it: from its newest slot to the end of the file, every frame checked, behind bad
+ * ones too. What it finds is facts only; which bad spot is damage and which is the end of the log is decided from all of them.
+ */
+import { alignFrame, frameContinues, frameHeader } from "../format/frame.ts"
+import { decodeNewestSlot, segmentHeaderBytes, type WatermarkSlot } from "../format/segment_header.ts"
+import { RecordScanner } from "../state/record_scanner.ts"
+import type { Mark } from "../state/watermark.ts"
+import { assert } from "../model/assert.ts"
+import { segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
+import { blockBytes, checkFrame, findNextBatch, FRAME_OK } from "./frame_reader.ts"
+import { type Segment, Window } from "./segment.ts"
+
+/** A place at which the frames stop checking. */
+export interface BadSpot {
+  readonly offset: number
+  /** Where the next whole batch starts, or undefined when none follows. */
+  readonly resumesAt: number | undefined
+  /** True when nothing but zeros follows: the end of an undamaged segment. */
+  readonly isZero: boolean
+  /** The state of the stream at the end of the last whole batch before. */
+  readonly mark: Mark
+}
+
+export interface SegmentScan {
+  readonly segment: Segment
+  readonly slot: WatermarkSlot | undefined
+  /** Where the scan started: everything before was durable. */
+  readonly startOffset: number
+  /** In order; the last one is where the segment ends, also when nothing is wrong. */
+  readonly badSpots: ReadonlyArray<BadSpot>
+  /** The highest durable position that a slot or a frame of this file names. */
+  readonly watermark: number
+  readonly firstTimestampMs: number
+  readonly fileBytes: number
+}
+
+/** Reads the slots of an open segment. */
+export const readSlot = (segment: Segment): WatermarkSlot | undefined => {
+  const block = new Uint8Array(segmentHeaderBytes)
+  segment.openUnsafe().readUnsafe(block, 0, block.length, 0)
+  return decodeNewestSlot(block, segment.header.checksumSeed)
+}
+
+/** Scans the segment, whose `framesEnd` is the length of its file for that long. */
+export const scanSegment = (segment: Segment, before: Mark): SegmentScan => {
+  const fileBytes = segment.openUnsafe().sizeUnsafe()
+  const slot = readSlot(segment)
+  const isOwn = slot !== undefined && segmentIndexOf(slot.watermark) === segment.index
+  const startOffset = isOwn ? Math.min(segmentOffsetOf(slot.watermark), fileBytes) : segmentHeaderBytes
+  const start: Mark = isOwn ? { ...slot, position: slot.watermark } : headMark(segment, before)
+  const scanner = new FrameScan(segment, fileBytes, start, startOffset)
+  scanner.run()
+  return {
+    segment,
+    slot,
+    startOffset,
+    badSpots: scanner.badSpots,
+    watermark: Math.max(slot?.watermark ?? 0, scanner.watermark),
+    firstTimestampMs: firstTimestampMs(segment, fileBytes),
+    fileBytes
+  }
+}
+
+/** The mark at `offset` of a segment, or at the last batch end before it. */
+export const markAt = (segment: Segment, before: Mark, offset: number): Mark => {
+  const scan = new FrameScan(segment, offset, headMark(segment, before), segmentHeaderBytes)
+  scan.run()
+  return scan.badSpots.at(-1)!.mark
+}
+
+/** The mark at the first frame of a segment. */
+export const headMark = (segment: Segment, before: Mark): Mark => ({
+  position: segment.position(segmentHeaderBytes),
+  nextRecordNumber: segment.header.firstRecordNumber,
+  lastRecordId: before.lastRecordId,
+  lastTimestampMs: before.lastTimestampMs,
+  timestampMsMax: segment.header.timestampMsMax,
+  extIdMax: segment.header.extIdMax
+})
+
+/** The timestamp of a segment's first record; 0 when it cannot be read. */
+export const firstTimestampMs = (segment: Segment, limit: number): number => {
+  const scan = new FrameScan(segment, limit, headMark(segment, emptyMark), segmentHeaderBytes)
+  return scan.first()
+}
+
+const emptyMark: Mark = { position: 0, nextRecordNumber: 0, lastRecordId: 0, lastTimestampMs: 0, timestampMsMax: 0, extIdMax: 0 }
+
+class FrameScan extends RecordScanner {
+  readonly badSpots: Array<BadSpot> = []
+  watermark = 0
+  readonly #segment: Segment
+  readonly #limit: number
+  readonly #window: Window = new Window()
+  #mark: Mark
+  #offset: number
+
+  constructor(segment: Segment, limit: number, mark: Mark, offset: number) {
+    super()
+    this.#segment = segment
+    this.#limit = limit
+    this.#mark = mark
+    this.#offset = offset
+  }
+
+  run(): void {
+    let running = { ...this.#mark }
+    for (;;) {
+      if (checkFrame(this.#segment, this.#window, this.#offset, this.#limit, blockBytes) !== FRAME_OK) {
+        const at = this.#offset
+        const isZero = isZeroFrom(this.#segment, at, this.#limit)
+        const next = isZero ? this.#limit : findNextBatch(this.#segment, at, this.#limit)
+        this.badSpots.push({ offset: at, resumesAt: next < this.#limit ? next : undefined, isZero, mark: this.#mark })
+        if (next >= this.#limit) return
+        this.#offset = next
+        continue
+      }
+      const { view, base } = this.#window
+      const start = this.#offset - base
+      this.enterFrame(this.#window.buffer, view, start, this.#segment.position(base))
+      this.watermark = Math.max(this.watermark, readNumber(view, start + frameHeader.at.watermark))
+      while (this.recordsLeft > 0 && this.step()) {
+        running.lastRecordId = this.recordId
+        running.lastTimestampMs = this.timestampMs
+        running.timestampMsMax = Math.max(running.timestampMsMax, this.timestampMs)
+        const { extId } = this
+        if (extId > running.extIdMax) running.extIdMax = extId
+      }
+      this.#offset = alignFrame(this.#offset + view.getUint32(start + frameHeader.at.lengthBytes, true))
+      running = { ...running, nextRecordNumber: this.recordNumber + 1, position: this.#segment.position(this.#offset) }
+      if ((view.getUint16(start + frameHeader.at.flags, true) & frameContinues) === 0) this.#mark = { ...running }
+    }
+  }
+
+  first(): number {
+    if (checkFrame(this.#segment, this.#window, this.#offset, this.#limit, 4096) !== FRAME_OK) return 0
+    const start = this.#offset - this.#window.base
+    this.enterFrame(this.#window.buffer, this.#window.view, start, this.#segment.position(this.#window.base))
+    return this.step() ? this.timestampMs : 0
+  }
+
+  protected override nextFrame(): boolean {
+    return false
+  }
+
+  protected override recordLeavesFrame(): never {
+    assert(false, "a checked frame holds its records")
+  }
+}
+
+const readNumber = (view: DataView, at: number): number => view.getUint32(at, true) + view.getUint32(at + 4, true) * 4294967296
+
+/** True when the file holds nothing but zeros from `offset` on: the preallocated part. */
+const isZeroFrom = (segment: Segment, offset: number, limit: number): boolean => {
+  const buffer = new Uint8Array(blockBytes)
+  const words = new Uint32Array(buffer.buffer)
+  const file = segment.openUnsafe()
+  for (let at = offset; at < limit; at += blockBytes) {
+    const count = file.readUnsafe(buffer, 0, Math.min(blockBytes, limit - at), at)
+    buffer.fill(0, count)
+    for (let i = 0; i < words.length; i++) if (words[i] !== 0) return false
+  }
+  return true
+}

@@ -1,0 +1,52 @@
+/** `<root>/ROOT`: made with the root, checked at every open, before anything else is looked at. */
+import * as Effect from "effect/Effect"
+import { decodeRootFile, encodeRootFile, featuresKnown, formatVersion, type RootFile } from "../format/root_file.ts"
+import { type AofError, corrupt, invalidArgument, notFound, unavailable } from "../model/errors.ts"
+import type { Directory } from "../port/directory.ts"
+import { attempt } from "./attempt.ts"
+import { rootFilePath } from "./paths.ts"
+
+/** Reads the root file; undefined when there is none. Fails for a newer format, an unknown feature, and a root that is a file. */
+export const readRoot: (directory: Directory, root: string) => Effect.Effect<RootFile | undefined, AofError> = Effect
+  .fnUntraced(function*(directory, root) {
+    const kind = yield* directory.kind(root)
+    if (kind === "file") return yield* Effect.fail(unavailable("opening the root", "ENOTDIR", root))
+    const bytes = kind === "missing" ? undefined : yield* directory.readFile(rootFilePath(root))
+    if (bytes === undefined) return undefined
+    const file = decodeRootFile(bytes)
+    if (file === undefined) {
+      return yield* Effect.fail(corrupt(`root file ${rootFilePath(root)}`, "it does not check", 0, bytes.length))
+    }
+    if (file.version > formatVersion) {
+      return yield* Effect.fail(invalidArgument("format version of the root", file.version, `at most ${formatVersion}`))
+    }
+    if ((file.featuresIncompatible & ~featuresKnown) !== 0) {
+      return yield* Effect.fail(invalidArgument("feature bits of the root", file.featuresIncompatible, featuresKnown))
+    }
+    return file
+  })
+
+/** Makes the root file durable: temporary file, sync, rename, directory sync. */
+export const createRoot: (
+  directory: Directory, root: string, content: { readonly rootId: Uint8Array; readonly createdMs: number }
+) => Effect.Effect<RootFile, AofError> = Effect.fnUntraced(function*(directory, root, content) {
+  const foreign = (yield* directory.list(root)).filter((entry) => entry.name === "streams" || entry.name === "manifest")
+  if (foreign.length > 0) {
+    const what = "a root without its ROOT file but with data"
+    return yield* Effect.fail(corrupt(`root ${root}`, `${what}: ${foreign.map((entry) => entry.name).join(", ")}`))
+  }
+  const path = rootFilePath(root)
+  const bytes = encodeRootFile(content.rootId, content.createdMs)
+  yield* directory.remove(`${path}.tmp`)
+  const file = yield* attempt(() => directory.openUnsafe(`${path}.tmp`, "create"))
+  yield* Effect.ensuring(
+    Effect.andThen(attempt(() => file.writeUnsafe(bytes, 0, bytes.length, 0)), file.syncData),
+    Effect.sync(() => file.closeUnsafe())
+  )
+  yield* directory.rename(`${path}.tmp`, path)
+  yield* directory.sync(root)
+  return decodeRootFile(bytes)!
+})
+
+/** The error for a read-only open of a root that is not there. */
+export const missingRoot = (root: string): AofError => notFound("root", root, "no store")

@@ -1,0 +1,225 @@
+/** Where a read starts: by place, id, number, time, extId or from the end. Exactly one of them. */
+import { segmentHeaderBytes } from "../format/segment_header.ts"
+import { decodedIndex, type IndexKey, searchIndex, type SegmentIndex } from "../state/segment_index.ts"
+import { checkNames } from "../model/config.ts"
+import { invalidArgument, notFound } from "../model/errors.ts"
+import { isRecordId, segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
+import { IndexWalk } from "./index_walk.ts"
+import { locateRecord } from "./point_read.ts"
+import { Reader, type ReadLevel } from "./reader.ts"
+import { readFooter } from "./recovery.ts"
+import type { Segment } from "./segment.ts"
+import { checkOpen, type StreamState } from "./stream_state.ts"
+
+/** Where a read starts, and how it goes. Give exactly one start; without one it is `from: "start"`. */
+export interface ReadOptions {
+  /** The first record, behind the last one, or a record id (inclusive). */
+  readonly from?: "start" | "end" | number | undefined
+  /** The record behind this id. */
+  readonly after?: number | undefined
+  /** A record number. */
+  readonly number?: number | undefined
+  /** The first record whose timestamp is at least this, as Unix milliseconds or a `Date`. */
+  readonly time?: number | Date | undefined
+  /** The first record whose extId is at least this. */
+  readonly extId?: number | bigint | undefined
+  /** The last so many records. */
+  readonly last?: number | undefined
+  /** Goes backwards from the start; default false. */
+  readonly reverse?: boolean | undefined
+  /** Ends after so many records. */
+  readonly limit?: number | undefined
+  /** How far the reader sees; default `durable`. */
+  readonly level?: ReadLevel | undefined
+  /** Ends the read or wait. */
+  readonly signal?: AbortSignal | undefined
+}
+
+const startNames = ["from", "after", "number", "time", "extId", "last"] as const
+const optionNames: ReadonlyArray<string> = [...startNames, "reverse", "limit", "level", "signal"]
+
+/** Checked options. */
+export interface ReadPlan {
+  readonly start: { readonly by: (typeof startNames)[number]; readonly value: unknown }
+  readonly isReverse: boolean
+  readonly limit: number
+  readonly level: ReadLevel
+}
+
+/** Checks options; throws `InvalidArgument`. */
+export const planRead = (options: ReadOptions): ReadPlan => {
+  checkNames("read option", options, optionNames)
+  const given = startNames.filter((name) => options[name] !== undefined)
+  if (given.length > 1) throw invalidArgument("start of a read", given.join(" and "), "exactly one of them")
+  const by = given[0] ?? "from"
+  const { reverse = false, limit = Number.POSITIVE_INFINITY, level = "durable" } = options
+  if (typeof reverse !== "boolean") throw invalidArgument("reverse", reverse, "true or false")
+  if (options.limit !== undefined && !(Number.isSafeInteger(limit) && limit > 0)) {
+    throw invalidArgument("limit", limit, "an integer of at least 1")
+  }
+  if (level !== "durable" && level !== "written") throw invalidArgument("level", level, "durable or written")
+  return { start: { by, value: checkStart(by, options[by] ?? "start") }, isReverse: reverse, limit, level }
+}
+
+const checkStart = (by: (typeof startNames)[number], value: unknown): unknown => {
+  switch (by) {
+    case "from":
+      if (value === "start" || value === "end" || isRecordId(value)) return value
+      throw invalidArgument("from", value, "start, end or a record id")
+    case "after":
+      if (isRecordId(value)) return value
+      throw invalidArgument("after", value, "a record id")
+    case "number":
+    case "last":
+      if (Number.isSafeInteger(value) && (value as number) >= (by === "last" ? 1 : 0)) return value
+      throw invalidArgument(by, value, `an integer of at least ${by === "last" ? 1 : 0}`)
+    case "time": {
+      const timeMs = value instanceof Date ? value.getTime() : value
+      if (typeof timeMs === "number" && !Number.isNaN(timeMs)) return timeMs
+      throw invalidArgument("time", value, "Unix milliseconds or a Date")
+    }
+    case "extId":
+      if (typeof value === "bigint" && value >= 0n) return value
+      if (Number.isSafeInteger(value) && (value as number) >= 0) return BigInt(value as number)
+      throw invalidArgument("extId", value, "a bigint or a safe integer of at least 0")
+  }
+}
+
+/**
+ * Puts `reader` before the record at which `plan` starts. Throws `NotFound` with the first id that is left when that was trimmed,
+ * `InvalidArgument` when an id is no record start. A start past the end is the end.
+ */
+export const seekStart = (reader: Reader, plan: ReadPlan): void => {
+  const { stream } = reader
+  checkOpen(stream)
+  const { by, value } = plan.start
+  switch (by) {
+    case "from":
+      if (value === "end") return seekEnd(reader)
+      if (value === "start") return seekFirst(reader)
+      return seekId(reader, value as number, false)
+    case "after":
+      return seekId(reader, value as number, true)
+    case "number":
+      return seekNumber(reader, value as number)
+    case "last": {
+      const mark = reader.level === "durable" ? stream.durable.mark : stream.written.mark
+      return seekNumber(reader, Math.max(firstRecordNumber(stream), mark.nextRecordNumber - (value as number)))
+    }
+    case "time":
+      return seekAbove(reader, { by, value: value as number }, () => reader.timestampMs >= (value as number))
+    case "extId":
+      return seekAbove(reader, { by, value: value as bigint }, () => reader.extId >= (value as bigint))
+  }
+}
+
+/** The number of the first record that is left. */
+export const firstRecordNumber = (stream: StreamState): number =>
+  Math.max(stream.trimPoint?.recordNumber ?? 0, stream.catalog.first?.header.firstRecordNumber ?? stream.writer.nextRecordNumber)
+
+/** The id of the first record that is left, or 0 when there is none that readers may see. */
+export const firstRecordId = (stream: StreamState): number => {
+  const reader = new Reader(stream, "written")
+  seekFirst(reader)
+  return reader.move() ? reader.recordId : 0
+}
+
+const seekEnd = (reader: Reader): void => {
+  reader.position = reader.limitPosition
+  const segment = reader.stream.catalog.get(segmentIndexOf(reader.position))
+  if (segment !== undefined) reader.seekFrame(segment, segmentOffsetOf(reader.position))
+}
+
+const seekFirst = (reader: Reader): void => {
+  const { catalog, trimPoint } = reader.stream
+  const first = catalog.first
+  if (first === undefined) return
+  if (trimPoint !== undefined && trimPoint.recordNumber > first.header.firstRecordNumber) {
+    return seekNumber(reader, trimPoint.recordNumber)
+  }
+  reader.seekFrame(first, segmentHeaderBytes)
+}
+
+const seekId = (reader: Reader, recordId: number, isAfter: boolean): void => {
+  const { stream } = reader
+  const written = stream.written.position
+  if (recordId >= written) {
+    // Past the end: what was appended but not written yet is not readable, so this is an empty read all the same.
+    return seekEnd(reader)
+  }
+  checkNotTrimmed(stream, recordId)
+  const segment = stream.catalog.get(segmentIndexOf(recordId))
+  if (segment === undefined) throw notFound("record", recordId, firstRecordId(stream))
+  const place = locateRecord(stream, segment, recordId, written)
+  reader.seekFrame(segment, place.frameOffset)
+  if (recordId >= reader.limitPosition) return
+  skipUntil(reader, () => reader.recordId >= recordId)
+  if (isAfter) reader.move()
+}
+
+/** Throws `NotFound` with the first id that is left when the record was trimmed. */
+export const checkNotTrimmed = (stream: StreamState, recordId: number): void => {
+  const isTrimmed = stream.trimPoint !== undefined && recordId < stream.trimPoint.recordId
+  const first = stream.catalog.first
+  if (isTrimmed || (first !== undefined && first.index > segmentIndexOf(recordId))) {
+    throw notFound("record", recordId, firstRecordId(stream))
+  }
+}
+
+const seekNumber = (reader: Reader, number: number): void => {
+  const { stream } = reader
+  const first = firstRecordNumber(stream)
+  if (number < first) throw notFound("record number", number, firstRecordId(stream))
+  if (number >= stream.written.mark.nextRecordNumber) return seekEnd(reader)
+  const segment = stream.catalog.search({ by: "number", value: number })
+  if (segment === undefined) return seekEnd(reader)
+  reader.seekFrame(segment, searchSegment(stream, segment, { by: "number", value: number }))
+  skipUntil(reader, () => reader.recordNumber >= number)
+}
+
+const seekAbove = (reader: Reader, key: Exclude<IndexKey, { readonly by: "offset" }>, isThere: () => boolean): void => {
+  const { stream } = reader
+  const segment = stream.catalog.search(key)
+  if (segment === undefined) return seekEnd(reader)
+  reader.seekFrame(segment, searchSegment(stream, segment, key))
+  const first = firstRecordNumber(stream)
+  skipUntil(reader, () => isThere() && reader.recordNumber >= first)
+}
+
+/** Moves until `isThere`, and puts that record back; at the watermark it stays there. */
+const skipUntil = (reader: Reader, isThere: () => boolean): void => {
+  while (reader.move()) if (isThere()) return reader.putBack(reader.recordStart)
+}
+
+/** The offset of a frame at or before the place of `key` in `segment`, from which a walk finds it. */
+export const searchSegment = (stream: StreamState, segment: Segment, key: IndexKey): number => {
+  const parts = indexParts(stream, segment)
+  let offset = segmentHeaderBytes
+  for (const part of parts) offset = searchIndex(part, key, offset)
+  return offset
+}
+
+/** The index of a segment in one or two parts, the earlier one first. */
+const indexParts = (stream: StreamState, segment: Segment): ReadonlyArray<SegmentIndex> => {
+  const writing = [...stream.sealing, stream.active].find((one) => one?.segment === segment)
+  if (writing !== undefined) return [headIndex(segment, writing.indexFrom), writing.index]
+  if (segment.state === "sealed" && segment.sealed !== undefined) {
+    const footer = readFooter(segment, segment.sealed.fileBytes)
+    // Without a footer that checks the records still do: the walk starts at the first one.
+    return footer === undefined ? [] : [segment.sealedIndex(footer)]
+  }
+  return [headIndex(segment, segment.framesEnd)]
+}
+
+const noIndex: SegmentIndex = decodedIndex(new Uint8Array(0))
+
+/** The index of the frames before `end`, walked once and kept while the end stays. */
+const headIndex = (segment: Segment, end: number): SegmentIndex => {
+  if (end <= segmentHeaderBytes) return noIndex
+  const kept = segment.walkedIndex
+  if (kept !== undefined && kept.end === end) return kept.index
+  const walk = new IndexWalk(segment, segmentHeaderBytes, end)
+  walk.advance(end)
+  segment.walkedIndex = { end, index: walk.index }
+  return walk.index
+}

@@ -1,0 +1,214 @@
+/**
+ * What the parts of one stream share: its segments, its watermarks, and who waits for them. Append, flusher, sealer, readers
+ * and trim are functions over it; each field has one writer, named here.
+ */
+import type * as Clock from "effect/Clock"
+import type * as Effect from "effect/Effect"
+import { Catalog } from "../state/catalog.ts"
+import type { BufferPool } from "../state/staging_tail.ts"
+import type { WriterState } from "../state/segment_writer.ts"
+import { WaitQueue } from "../state/wait_queue.ts"
+import { type Mark, startMark, Watermark } from "../state/watermark.ts"
+import type { AofManagerConfig, Retention } from "../model/config.ts"
+import { type AofError, closed } from "../model/errors.ts"
+import type { Directory } from "../port/directory.ts"
+import type { EventLoop } from "../port/event_loop.ts"
+import type { SegmentFile } from "../port/segment_file.ts"
+import type { ManifestLog } from "./manifest_log.ts"
+import type { OpenFiles } from "./open_files.ts"
+import type { Segment } from "./segment.ts"
+import { payloadBytesMax } from "./segment_limits.ts"
+import type { WritingSegment } from "./writing_segment.ts"
+
+/** What every stream of a manager uses. */
+export interface StreamServices {
+  readonly config: AofManagerConfig
+  readonly rootId: Uint8Array
+  readonly directory: Directory
+  readonly eventLoop: EventLoop
+  readonly clock: Clock.Clock
+  /** A random unsigned 32-bit number. */
+  readonly random32: () => number
+  readonly manifest: ManifestLog
+  readonly openFiles: OpenFiles
+  readonly pool: BufferPool
+  /** Starts an effect in the scope of the manager; defects are reported, errors are the effect's own to handle. */
+  readonly run: (effect: Effect.Effect<void>) => void
+}
+
+/** Where a stream begins after trims. */
+export interface TrimPoint {
+  readonly recordId: number
+  readonly recordNumber: number
+}
+
+export interface StreamState {
+  readonly name: string
+  readonly streamId: number
+  /** `<root>/streams/<name>/segments` */
+  readonly path: string
+  readonly services: StreamServices
+  /** Length of the segments opened from now on; `setSegmentBytes` changes it with the two that follow from it. */
+  segmentBytes: number
+  /** The largest payload. */
+  payloadBytesMax: number
+  /** Text of at most this length cannot exceed it. */
+  payloadBytesSafe: number
+  retention: Retention
+  readonly catalog: Catalog<Segment>
+  /** Written by append. */
+  readonly writer: WriterState
+  /** The segment that takes appends; written by append. */
+  active: WritingSegment | undefined
+  /** Complete segments whose footer is not durable, oldest first; append adds, the sealer takes away. */
+  readonly sealing: Array<WritingSegment>
+  /** Index for the next segment. */
+  nextIndex: number
+  /** Bytes of frames in all segments before the next one. */
+  nextBaseOffset: number
+  /** The file for the next segment when it was opened but its header could not be written yet. */
+  nextFile: { readonly file: SegmentFile; readonly zeroedBytes: number } | undefined
+  /** A prepared file for the next segment; written by the preallocator, taken by append. */
+  spare: "none" | "preparing" | "ready"
+  /** True once a segment was filled, which makes a spare one worth its cost. */
+  fillsSegments: boolean
+  /** `written` moves with each write, `durable` with each sync; written by the flusher. */
+  readonly written: Watermark
+  readonly durable: Watermark
+  readonly writtenWaiters: WaitQueue
+  readonly durableWaiters: WaitQueue
+  /** Those who wait for room after a negative code; all are woken whenever room may be there. */
+  readyWaiters: Array<ReadyWaiter>
+  /** Negative while nothing may be appended. */
+  blocked: number
+  /** The failure that keeps the flusher from going on. */
+  failure: AofError | undefined
+  isFlushing: boolean
+  isTurnPlanned: boolean
+  isIntervalPlanned: boolean
+  isIdlePlanned: boolean
+  isSealing: boolean
+  /** Why the last try to finish a segment failed; it is tried again. */
+  sealFailure: AofError | undefined
+  /** Called whenever a segment was sealed. */
+  sealWaiters: Array<() => void>
+  /** Retention looks at the stream after each seal. */
+  onSealed: (() => void) | undefined
+  /** Position up to which somebody asked for durability. */
+  flushWanted: number
+  coordinatorWatermark: bigint
+  trimPoint: TrimPoint | undefined
+  /** Set when the stream, or its manager, was closed or deleted. */
+  closedAs: string | undefined
+  /** True while a read-only stream looks for what the writer has added. */
+  isPolling: boolean
+  readonly counters: StreamCounters
+}
+
+/** Numbers for observability; each only grows. */
+export interface StreamCounters {
+  syncs: number
+  syncFailures: number
+  writes: number
+  writtenBytes: number
+}
+
+/** Waits for room. */
+export interface ReadyWaiter {
+  readonly done: () => void
+  readonly fail: (error: AofError) => void
+}
+
+/** The bytes that no sync covers yet, open frame included. */
+export const unflushedBytes = (stream: StreamState): number => {
+  let sum = 0
+  for (const one of stream.sealing) sum += one.endOffset - one.durableOffset
+  if (stream.active !== undefined) sum += stream.active.endOffset - stream.active.durableOffset
+  return sum
+}
+
+/** The mark behind everything that was appended. */
+export const appendedMark = (stream: StreamState): Mark => {
+  const last = stream.active ?? stream.sealing.at(-1)
+  return {
+    position: Math.max(stream.written.position, last === undefined ? 0 : last.segment.position(last.endOffset)),
+    ...stream.writer
+  }
+}
+
+/** Wakes all who wait for room. */
+export const wakeReady = (stream: StreamState): void => {
+  const waiters = stream.readyWaiters
+  stream.readyWaiters = []
+  for (const one of waiters) one.done()
+}
+
+/** Fails all who wait for room. */
+export const failReady = (stream: StreamState, error: AofError): void => {
+  const waiters = stream.readyWaiters
+  stream.readyWaiters = []
+  for (const one of waiters) one.fail(error)
+}
+
+/** Throws `Closed` once the stream is closed. */
+export const checkOpen = (stream: StreamState): void => {
+  if (stream.closedAs !== undefined) throw closed(stream.closedAs)
+}
+
+/** Value of `blocked` in a stream that is read-only, closing or closed. */
+export const blockedForGood = -9
+
+/** A stream state with nothing in it yet. */
+export const makeStreamState = (options: {
+  readonly name: string
+  readonly streamId: number
+  readonly path: string
+  readonly services: StreamServices
+  readonly segmentBytes: number
+  readonly retention: Retention
+}): StreamState => ({
+  ...options,
+  ...payloadLimits(options.segmentBytes, options.services.config.recordBytesMax),
+  catalog: new Catalog<Segment>(),
+  writer: { nextRecordNumber: 0, lastRecordId: 0, lastTimestampMs: 0, timestampMsMax: 0, extIdMax: 0 },
+  active: undefined,
+  sealing: [],
+  nextIndex: 1,
+  nextBaseOffset: 0,
+  nextFile: undefined,
+  spare: "none",
+  fillsSegments: false,
+  written: new Watermark(startMark),
+  durable: new Watermark(startMark),
+  writtenWaiters: new WaitQueue(),
+  durableWaiters: new WaitQueue(),
+  readyWaiters: [],
+  blocked: options.services.config.readOnly ? blockedForGood : 0,
+  failure: undefined,
+  isFlushing: false,
+  isTurnPlanned: false,
+  isIntervalPlanned: false,
+  isIdlePlanned: false,
+  isSealing: false,
+  sealFailure: undefined,
+  sealWaiters: [],
+  onSealed: undefined,
+  flushWanted: 0,
+  coordinatorWatermark: 0n,
+  trimPoint: undefined,
+  closedAs: undefined,
+  isPolling: false,
+  counters: { syncs: 0, syncFailures: 0, writes: 0, writtenBytes: 0 }
+})
+
+const payloadLimits = (
+  segmentBytes: number, recordBytesMax: number
+): Pick<StreamState, "payloadBytesMax" | "payloadBytesSafe"> => {
+  const most = payloadBytesMax(segmentBytes, recordBytesMax)
+  return { payloadBytesMax: most, payloadBytesSafe: Math.floor(most / 3) }
+}
+
+/** Changes the length of the segments that are opened from now on. */
+export const setSegmentBytes = (stream: StreamState, segmentBytes: number): void => {
+  Object.assign(stream, { segmentBytes }, payloadLimits(segmentBytes, stream.services.config.recordBytesMax))
+}

@@ -1,0 +1,84 @@
+/**
+ * Trim: the point becomes durable, then the manifest says so, then the files go. What was acknowledged as trimmed never comes back;
+ * a crash in between leaves files that the next open removes. The active segment stays.
+ */
+import * as Effect from "effect/Effect"
+import { type AofError, invalidArgument } from "../model/errors.ts"
+import { isRecordId, segmentIndexOf } from "../model/record_id.ts"
+import { attempt } from "./attempt.ts"
+import { requestFlush } from "./flusher.ts"
+import { segmentPath } from "./paths.ts"
+import { recordNumberOf } from "./read.ts"
+import { checkOpen, type StreamState, type TrimPoint } from "./stream_state.ts"
+import { waitAbove } from "./waits.ts"
+
+/**
+ * Makes `before` the first record of the stream. Nothing happens when it was trimmed already. Fails `InvalidArgument` for an id that
+ * is no record; interrupting leaves the trim either done or to be repeated.
+ */
+export const trimBefore: (stream: StreamState, before: number) => Effect.Effect<void, AofError> = Effect.fnUntraced(function*(
+  stream: StreamState, before: number
+): Effect.fn.Return<void, AofError> {
+  yield* attempt(() => checkOpen(stream))
+  if (stream.services.config.readOnly) return yield* Effect.fail(invalidArgument("trim", "a read-only store", "a writable one"))
+  if (!isRecordId(before)) return yield* Effect.fail(invalidArgument("trim before", before, "a record id"))
+  if (stream.trimPoint !== undefined && before <= stream.trimPoint.recordId) return
+  const first = stream.catalog.first
+  if (first !== undefined && segmentIndexOf(before) < first.index) return
+  const recordNumber = yield* attempt(() => recordNumberOf(stream, before))
+  if (before >= stream.durable.position) {
+    requestFlush(stream)
+    yield* waitAbove(stream.durableWaiters, before)
+  }
+  yield* trimTo(stream, { recordId: before, recordNumber })
+})
+
+/** Trims to a point whose record is durable or the first of a segment. */
+export const trimTo: (stream: StreamState, point: TrimPoint) => Effect.Effect<void, AofError> = Effect.fnUntraced(
+  function*(stream, point) {
+    const { manifest, directory, openFiles } = stream.services
+    manifest.append({
+      type: "Trim", streamId: stream.streamId, firstRecordId: point.recordId, firstRecordNumber: point.recordNumber
+    })
+    stream.trimPoint = point
+    yield* manifest.commit
+    const removed = removable(stream, segmentIndexOf(point.recordId))
+    for (const segment of removed) {
+      segment.isTrimmed = true
+      openFiles.release(segment)
+      yield* directory.remove(segmentPath(stream.path, segment.index))
+    }
+    if (removed.length > 0) yield* directory.sync(stream.path)
+  }
+)
+
+/** Takes the sealed segments below `index` out of the catalog; one that is still being finished waits for the next trim. */
+const removable = (stream: StreamState, index: number): ReturnType<StreamState["catalog"]["removeBelow"]> => {
+  const unfinished = stream.catalog.entries.find((segment) => segment.state !== "sealed")
+  return stream.catalog.removeBelow(Math.min(index, unfinished?.index ?? index))
+}
+
+/** Trims what the stream's retention does not keep: whole sealed segments, by age since their seal and by bytes in all. */
+export const applyRetention: (stream: StreamState) => Effect.Effect<void, AofError> = Effect.fnUntraced(
+  function*(stream) {
+    const { ageMs, bytes } = stream.retention
+    if ((ageMs === undefined && bytes === undefined) || stream.closedAs !== undefined) return
+    const nowMs = stream.services.clock.currentTimeMillisUnsafe()
+    const { entries } = stream.catalog
+    let sum = entries.reduce((total, segment) => total + segment.framesEnd, 0)
+    let count = 0
+    for (const segment of entries) {
+      const isOld = ageMs !== undefined && segment.sealed !== undefined && nowMs - segment.sealed.sealedMs >= ageMs
+      const isTooMuch = bytes !== undefined && sum > bytes
+      if (segment.state !== "sealed" || !(isOld || isTooMuch)) break
+      sum -= segment.framesEnd
+      count++
+    }
+    if (count === 0) return
+    const next = entries[count]
+    const point: TrimPoint = next === undefined
+      ? { recordId: stream.nextIndex * 2 ** 28, recordNumber: stream.writer.nextRecordNumber }
+      : { recordId: next.position(0), recordNumber: next.header.firstRecordNumber }
+    yield* trimTo(stream, point)
+  }
+)

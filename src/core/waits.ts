@@ -1,0 +1,35 @@
+/** Waiting for a watermark, for room, as effects; interrupting a wait takes the waiter out and changes nothing else. */
+import * as Effect from "effect/Effect"
+import type { Waiter, WaitQueue } from "../state/wait_queue.ts"
+import type { AofError } from "../model/errors.ts"
+import { checkOpen, type ReadyWaiter, type StreamState } from "./stream_state.ts"
+import { attempt } from "./attempt.ts"
+
+/** Waits until the watermark of `queue` is above `position`. Asks for nothing. */
+export const waitAbove = (queue: WaitQueue, position: number): Effect.Effect<void, AofError> =>
+  Effect.callback<void, AofError>((resume) => {
+    const waiter: Waiter = {
+      position,
+      recordNumber: 0,
+      cancelled: false,
+      done: () => resume(Effect.void),
+      fail: (error) => resume(Effect.fail(error as AofError))
+    }
+    queue.add(waiter)
+    return Effect.sync(() => {
+      waiter.cancelled = true
+    })
+  })
+
+/** Resolves when a retry of an append may succeed; at once when nothing is known to stand in the way. */
+export const ready = (stream: StreamState): Effect.Effect<void, AofError> =>
+  Effect.andThen(
+    attempt(() => checkOpen(stream)),
+    Effect.callback<void, AofError>((resume) => {
+      const waiter: ReadyWaiter = { done: () => resume(Effect.void), fail: (error) => resume(Effect.fail(error)) }
+      stream.readyWaiters.push(waiter)
+      return Effect.sync(() => {
+        stream.readyWaiters = stream.readyWaiters.filter((one) => one !== waiter)
+      })
+    })
+  )

@@ -1,0 +1,97 @@
+/**
+ * The writing side of a segment, from its first frame until its footer is durable: the file, the staging memory, and how far it
+ * is written and synced.
+ */
+import type { IndexBuilder } from "../state/index_builder.ts"
+import type { SegmentWriter } from "../state/segment_writer.ts"
+import type { StagingTail } from "../state/staging_tail.ts"
+import type { SegmentFile } from "../port/segment_file.ts"
+import type { Segment } from "./segment.ts"
+
+/** What a footer says about the records of a segment. */
+export interface SegmentStats {
+  readonly recordCount: number
+  readonly lastRecordId: number
+  readonly firstTimestampMs: number
+  readonly lastTimestampMs: number
+  readonly timestampMsMax: number
+  readonly extIdMax: bigint
+}
+
+export class WritingSegment {
+  readonly segment: Segment
+  readonly tail: StagingTail
+  /** Undefined once nothing is appended any more. */
+  writer: SegmentWriter | undefined
+  readonly index: IndexBuilder
+  /** The index notes frames from this offset on; what lies before is walked at seal. */
+  readonly indexFrom: number
+  writtenOffset: number
+  durableOffset: number
+  /** True when the directory entry of the file is durable. */
+  isEntrySynced: boolean
+  /** Set when appends ended. */
+  stats: SegmentStats | undefined = undefined
+  #endOffset: number
+  /** Zeros are durable up to here. */
+  zeroedEnd: number
+  /** A stretch that is being zeroed and must not be written meanwhile. */
+  zeroing: { readonly from: number; readonly to: number } | undefined = undefined
+  zeroStepBytes: number = 64 * 1024
+  hasFlushFailed = false
+  /** True while the file is being replaced: nothing may be written to the old one. */
+  isReplacing = false
+  slotSequence: number
+  /** The durable offset that the newest slot names. */
+  slotOffset: number
+  /** Timestamp of the segment's first record when it was appended before this process. */
+  readonly #firstTimestampMs: number | undefined
+
+  constructor(options: {
+    readonly segment: Segment
+    readonly tail: StagingTail
+    readonly writer: SegmentWriter | undefined
+    readonly index: IndexBuilder
+    readonly offset: number
+    readonly isEntrySynced: boolean
+    readonly slotSequence: number
+    readonly firstTimestampMs?: number | undefined
+  }) {
+    this.segment = options.segment
+    this.tail = options.tail
+    this.writer = options.writer
+    this.index = options.index
+    this.indexFrom = options.offset
+    this.writtenOffset = options.offset
+    this.durableOffset = options.offset
+    this.#endOffset = options.offset
+    this.zeroedEnd = options.offset
+    this.isEntrySynced = options.isEntrySynced
+    this.slotSequence = options.slotSequence
+    this.slotOffset = options.offset
+    this.#firstTimestampMs = options.firstTimestampMs
+  }
+
+  get firstTimestampMs(): number {
+    return this.#firstTimestampMs ?? this.writer?.firstTimestampMs ?? 0
+  }
+
+  get file(): SegmentFile {
+    return this.segment.openUnsafe()
+  }
+
+  /** Offset behind the last appended byte. */
+  get endOffset(): number {
+    return this.writer === undefined ? this.#endOffset : this.writer.endOffset
+  }
+
+  /** Ends appending: closes the open frame and keeps what the footer will say. */
+  end(stats: SegmentStats): void {
+    if (this.writer !== undefined) {
+      this.writer.closeFrame()
+      this.#endOffset = this.writer.endOffset
+      this.writer = undefined
+    }
+    this.stats = stats
+  }
+}

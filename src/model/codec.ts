@@ -1,0 +1,35 @@
+/** How values become payloads and payloads values. */
+import { invalidArgument } from "./errors.ts"
+
+/** Turns values into payloads and back. */
+export interface Codec<T> {
+  readonly name: string
+  /** The payload of a value; the store copies it before the append returns. */
+  readonly encode: (value: T) => Uint8Array | string
+  /** The value of a payload, which stays unchanged. */
+  readonly decode: (bytes: Uint8Array) => T
+}
+
+const decoder: TextDecoder = new TextDecoder("utf-8", { fatal: true })
+
+/** JSON in UTF-8. A value that JSON cannot express is `InvalidArgument`. */
+export const jsonCodec: Codec<unknown> = {
+  name: "json",
+  encode: (value) => {
+    const text = JSON.stringify(value)
+    if (text === undefined) throw invalidArgument("json value", typeof value, "a value that JSON can express")
+    return text
+  },
+  decode: (bytes) => JSON.parse(decoder.decode(bytes))
+}
+
+/** The codec that a stream option names; throws `InvalidArgument`. */
+export const checkCodec = (value: unknown): Codec<unknown> | undefined => {
+  if (value === undefined) return undefined
+  if (value === "json") return jsonCodec
+  const codec = value as Partial<Codec<unknown>> | null
+  if (typeof codec === "object" && typeof codec?.encode === "function" && typeof codec.decode === "function") {
+    return codec as Codec<unknown>
+  }
+  throw invalidArgument("codec", value, "json, or an object with name, encode and decode")
+}

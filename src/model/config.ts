@@ -1,0 +1,128 @@
+/** The options of a manager and of a stream, their defaults and bounds. */
+import { invalidArgument } from "./errors.ts"
+import { segmentSpan } from "./record_id.ts"
+
+/** When sealed segments are trimmed by themselves: at an age since their seal, or when all segments hold more bytes than this. */
+export interface Retention {
+  /** Milliseconds since the seal, 1 or more. */
+  readonly ageMs?: number | undefined
+  /** Bytes of all segments of the stream, 1 or more. */
+  readonly bytes?: number | undefined
+}
+
+/** Options of `AofManager.open`. Sizes are bytes, times milliseconds. */
+export interface AofManagerOptions {
+  /** The directory that holds everything; made when it is missing. */
+  readonly root: string
+  /** Opens without a lock and without changing anything; default false. */
+  readonly readOnly?: boolean | undefined
+  /** Length at which a segment is sealed, 4 KiB to 256 MiB; default 64 MiB. */
+  readonly segmentBytes?: number | undefined
+  /** Largest step of preallocation, 0 to 64 MiB, 0 turns it off; default 4 MiB. */
+  readonly preallocateBytesMax?: number | undefined
+  /** Size of one staging buffer, 4 KiB to 64 MiB; default 1 MiB. */
+  readonly stagingBytes?: number | undefined
+  /** Appended bytes of a stream that may wait for a sync, 4 KiB to 1 GiB; default 64 MiB. */
+  readonly unflushedBytesMax?: number | undefined
+  /** Largest payload, 1 byte to 255 MiB; default 8 MiB. */
+  readonly recordBytesMax?: number | undefined
+  /** How long appended bytes stay unsynced when nobody asks, 1 to 3 600 000; default 50. */
+  readonly flushIntervalMs?: number | undefined
+  /** How long closing may take, 1 to 3 600 000; default 10 000. */
+  readonly closeTimeoutMs?: number | undefined
+  /** Retention of streams that do not name their own; default off. */
+  readonly retention?: Retention | undefined
+}
+
+/** Options with every default filled in. */
+export interface AofManagerConfig {
+  readonly root: string
+  readonly readOnly: boolean
+  readonly segmentBytes: number
+  readonly preallocateBytesMax: number
+  readonly stagingBytes: number
+  readonly unflushedBytesMax: number
+  readonly recordBytesMax: number
+  readonly flushIntervalMs: number
+  readonly closeTimeoutMs: number
+  readonly retention: Retention
+}
+
+type SizeOption =
+  | "segmentBytes"
+  | "preallocateBytesMax"
+  | "stagingBytes"
+  | "unflushedBytesMax"
+  | "recordBytesMax"
+  | "flushIntervalMs"
+  | "closeTimeoutMs"
+
+const KiB = 1024
+const MiB = 1024 * 1024
+const hourMs = 3_600_000
+
+/** Lowest value, highest value, default. */
+const bounds: Record<SizeOption, readonly [number, number, number]> = {
+  segmentBytes: [4 * KiB, segmentSpan, 64 * MiB],
+  preallocateBytesMax: [0, 64 * MiB, 4 * MiB],
+  stagingBytes: [4 * KiB, 64 * MiB, MiB],
+  unflushedBytesMax: [4 * KiB, 1024 * MiB, 64 * MiB],
+  recordBytesMax: [1, 255 * MiB, 8 * MiB],
+  flushIntervalMs: [1, hourMs, 50],
+  closeTimeoutMs: [1, hourMs, 10_000]
+}
+
+const optionNames = ["root", "readOnly", "retention", ...Object.keys(bounds)]
+
+/** Checks options and fills in defaults; throws `InvalidArgument` for an unknown name or a value out of range. */
+export const makeConfig = (options: AofManagerOptions): AofManagerConfig => {
+  checkNames("manager option", options, optionNames)
+  const { root, readOnly = false } = options
+  if (typeof root !== "string" || root === "" || root.includes("\0")) {
+    throw invalidArgument("root", root, "a directory path")
+  }
+  if (typeof readOnly !== "boolean") throw invalidArgument("readOnly", readOnly, "true or false")
+  return {
+    root: root.length > 1 ? root.replace(/(?<=.)\/+$/, "") : root,
+    readOnly,
+    segmentBytes: checkBound("segmentBytes", options.segmentBytes),
+    preallocateBytesMax: checkBound("preallocateBytesMax", options.preallocateBytesMax),
+    stagingBytes: checkBound("stagingBytes", options.stagingBytes),
+    unflushedBytesMax: checkBound("unflushedBytesMax", options.unflushedBytesMax),
+    recordBytesMax: checkBound("recordBytesMax", options.recordBytesMax),
+    flushIntervalMs: checkBound("flushIntervalMs", options.flushIntervalMs),
+    closeTimeoutMs: checkBound("closeTimeoutMs", options.closeTimeoutMs),
+    retention: checkRetention(options.retention)
+  }
+}
+
+/** Returns `value` or the default of `name`; throws `InvalidArgument` when it is out of range. */
+export const checkBound = (name: SizeOption, value: number | undefined): number => {
+  const [lowest, highest, byDefault] = bounds[name]
+  if (value === undefined) return byDefault
+  if (Number.isSafeInteger(value) && value >= lowest && value <= highest) return value
+  throw invalidArgument(name, value, `an integer from ${lowest} to ${highest}`)
+}
+
+/** Checks a retention; throws `InvalidArgument`. */
+export const checkRetention = (value: Retention | undefined): Retention => {
+  if (value === undefined) return {}
+  checkNames("retention option", value, ["ageMs", "bytes"])
+  for (const name of ["ageMs", "bytes"] as const) {
+    const one = value[name]
+    if (one !== undefined && !(Number.isSafeInteger(one) && one >= 1)) {
+      throw invalidArgument(`retention.${name}`, one, "an integer of at least 1")
+    }
+  }
+  return value
+}
+
+/** Throws `InvalidArgument` when `options` is no object or has a name that is not in `allowed`. */
+export const checkNames = (what: string, options: unknown, allowed: ReadonlyArray<string>): void => {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw invalidArgument(`${what}s`, options, `an object of ${allowed.join(", ")}`)
+  }
+  for (const name of Object.keys(options)) {
+    if (!allowed.includes(name)) throw invalidArgument(what, name, allowed.join(", "))
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * Every error a caller can meet. A tag says what the caller can do about it; `what`, `value` and `limit` name the thing,
+ * what it was and what it may be. A mistake of the program itself is an assertion failure and never one of these.
+ */
+import * as Data from "effect/Data"
+
+type TaggedErrorBase<Tag extends string> = ReturnType<typeof Data.TaggedError<Tag>>
+
+/** What an error names: the thing, the value that was met, the limit or the expectation. */
+export interface ErrorDetails {
+  readonly message: string
+  readonly what: string
+  readonly value: unknown
+  readonly limit: unknown
+}
+
+const WouldBlockBase: TaggedErrorBase<"WouldBlock"> = Data.TaggedError("WouldBlock")
+const ClosedBase: TaggedErrorBase<"Closed"> = Data.TaggedError("Closed")
+const FencedBase: TaggedErrorBase<"Fenced"> = Data.TaggedError("Fenced")
+const NotFoundBase: TaggedErrorBase<"NotFound"> = Data.TaggedError("NotFound")
+const InvalidArgumentBase: TaggedErrorBase<"InvalidArgument"> = Data.TaggedError("InvalidArgument")
+const CorruptBase: TaggedErrorBase<"Corrupt"> = Data.TaggedError("Corrupt")
+const UnavailableBase: TaggedErrorBase<"Unavailable"> = Data.TaggedError("Unavailable")
+
+/** Numbers that every reason of `WouldBlock` carries: how much there is, how much there may be, when to look again. */
+export interface WouldBlockNumbers {
+  /** What is waiting, in the unit of the reason: bytes for Admission and Flush, segments for Rollover and Hydration, records for Tail. */
+  readonly pending: number
+  /** The limit that was met, in the same unit. */
+  readonly limit: number
+  /** A pause, 10 to 250 ms, for callers who cannot await the notifier. */
+  readonly retryDelayMs: number
+}
+
+/** Tier 0 is full. */
+export interface Admission extends WouldBlockNumbers {
+  readonly _tag: "Admission"
+}
+/** Two sealed segments are not yet durable. */
+export interface Rollover extends WouldBlockNumbers {
+  readonly _tag: "Rollover"
+}
+/** The segment is not resident. */
+export interface Hydration extends WouldBlockNumbers {
+  readonly _tag: "Hydration"
+}
+/** The durable watermark is too far behind, or flushing failed. */
+export interface Flush extends WouldBlockNumbers {
+  readonly _tag: "Flush"
+}
+/** The reader is ahead of the watermark of its level. */
+export interface Tail extends WouldBlockNumbers {
+  readonly _tag: "Tail"
+}
+/** Why a call would have to wait. */
+export type WouldBlockReason = Admission | Rollover | Hydration | Flush | Tail
+
+/** The call cannot finish now; its awaiting twin waits for exactly `reason`. */
+export class WouldBlock extends WouldBlockBase<ErrorDetails & { readonly reason: WouldBlockReason }> {
+  readonly retryable: boolean = true
+}
+
+/** The manager, stream or cursor was closed. */
+export class Closed extends ClosedBase<ErrorDetails> {
+  readonly retryable: boolean = false
+}
+
+/** Another writer has taken the root over. */
+export class Fenced extends FencedBase<ErrorDetails> {
+  readonly retryable: boolean = false
+}
+
+/** The stream, segment or record is not there (any more); `limit` is the first record id that is left, where there is one. */
+export class NotFound extends NotFoundBase<ErrorDetails> {
+  readonly retryable: boolean = false
+}
+
+/** An argument, option or payload is not acceptable; nothing was changed. */
+export class InvalidArgument extends InvalidArgumentBase<ErrorDetails> {
+  readonly retryable: boolean = false
+}
+
+/** Bytes in `[from, to)` do not check. `from` is the id position of the damage, `to` of the first readable record after it. */
+export class Corrupt
+  extends CorruptBase<ErrorDetails & { readonly from: number; readonly to: number; readonly detail: string }>
+{
+  readonly retryable: boolean = false
+}
+
+/** Who holds a root. */
+export interface RootHolder {
+  readonly pid: number
+  readonly processStartTime: string
+  readonly bootId: string
+  readonly runtime: string
+}
+
+/** Disk, permission or another process stands in the way; `code` is the system's, such as `ENOSPC`. */
+export class Unavailable
+  extends UnavailableBase<ErrorDetails & { readonly code: string; readonly holder?: RootHolder | undefined }>
+{
+  readonly retryable: boolean = this.code !== "EACCES" && this.code !== "EROFS" && this.code !== "ENOTSUP"
+}
+
+/** Any error of the public operations. */
+export type AofError = WouldBlock | Closed | Fenced | NotFound | InvalidArgument | Corrupt | Unavailable
+
+/** Makes an `InvalidArgument` with a message of one shape. */
+export const invalidArgument = (what: string, value: unknown, limit: unknown): InvalidArgument =>
+  new InvalidArgument({ message: `${what} is ${show(value)}, allowed is ${show(limit)}`, what, value, limit })
+
+/** Makes a `Closed` for the named thing. */
+export const closed = (what: string): Closed =>
+  new Closed({ message: `${what} is closed`, what, value: "closed", limit: "open" })
+
+/** Makes a `Corrupt` for a range of record id positions. */
+export const corrupt = (what: string, detail: string, from = 0, to = 0): Corrupt =>
+  new Corrupt({ message: `${what}: ${detail}`, what, value: from, limit: to, from, to, detail })
+
+/** Makes an `Unavailable` for a failed system call. */
+export const unavailable = (what: string, code: string, value: unknown): Unavailable =>
+  new Unavailable({ message: `${what} failed with ${code}: ${show(value)}`, what, value, limit: "success", code })
+
+/** Makes a `NotFound`; `limit` is what is there instead. */
+export const notFound = (what: string, value: unknown, limit: unknown): NotFound =>
+  new NotFound({ message: `${what} ${show(value)} is not there; there is ${show(limit)}`, what, value, limit })
+
+const blockedUnits: Record<WouldBlockReason["_tag"], string> = {
+  Admission: "bytes in tier 0",
+  Rollover: "unfinished segments",
+  Hydration: "segments to hydrate",
+  Flush: "bytes not yet durable",
+  Tail: "records above the watermark"
+}
+
+/** Makes a `WouldBlock` of one kind from its numbers. */
+export const wouldBlock = (tag: WouldBlockReason["_tag"], pending: number, limit: number, retryDelayMs = 10): WouldBlock => {
+  const what = blockedUnits[tag]
+  return new WouldBlock({
+    message: `would block on ${tag}: ${pending} ${what}, the limit is ${limit}`,
+    what,
+    value: pending,
+    limit,
+    reason: { _tag: tag, pending, limit, retryDelayMs }
+  })
+}
+
+/** True when `error` is one of this module's. */
+export const isAofError = (error: unknown): error is AofError =>
+  error instanceof WouldBlock || error instanceof Closed || error instanceof Fenced || error instanceof NotFound ||
+  error instanceof InvalidArgument || error instanceof Corrupt || error instanceof Unavailable
+
+const show = (value: unknown): string => {
+  const text = typeof value === "string" ? JSON.stringify(value) : typeof value === "object" ? shape(value) : String(value)
+  return text.length > 200 ? `${text.slice(0, 200)}…` : text
+}
+
+const shape = (value: object | null): string =>
+  value === null ? "null" : Array.isArray(value) ? `an array of ${value.length}` : `an object (${Object.keys(value).slice(0, 5).join(", ")})`

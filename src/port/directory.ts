@@ -1,0 +1,42 @@
+/**
+ * The file system below a root. Paths are absolute or as given by the caller, joined with `/`. A missing file is `undefined`
+ * or an empty list where the signature allows it, any other failure `Unavailable` with the system's code.
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type { Unavailable } from "../model/errors.ts"
+import type { SegmentFile } from "./segment_file.ts"
+
+/** `read` opens an existing file for reading, `write` an existing one for both, `create` makes a new one and fails with `EEXIST`. */
+export type OpenMode = "read" | "write" | "create"
+
+export interface DirectoryEntry {
+  readonly name: string
+  readonly isDirectory: boolean
+}
+
+export interface Directory {
+  /** Opens a file now; throws `Unavailable` (`ENOENT`, `EEXIST`, `EACCES`, `EMFILE`, …). New files are private (mode 0600). */
+  readonly openUnsafe: (path: string, mode: OpenMode) => SegmentFile
+  /** Renames over an existing file, now; throws `Unavailable`. Durable after `sync` of the directory. */
+  readonly renameUnsafe: (from: string, to: string) => void
+  readonly rename: (from: string, to: string) => Effect.Effect<void, Unavailable>
+  /** Entries of a directory in name order; empty when it does not exist. */
+  readonly list: (path: string) => Effect.Effect<ReadonlyArray<DirectoryEntry>, Unavailable>
+  /** The whole file, or undefined when it does not exist. */
+  readonly readFile: (path: string) => Effect.Effect<Uint8Array | undefined, Unavailable>
+  /** Makes a directory and its parents (mode 0700) and syncs each parent that got a new entry. Nothing happens when it exists. */
+  readonly makeDirectory: (path: string) => Effect.Effect<void, Unavailable>
+  /** Removes a file; nothing happens when it does not exist. Durable after `sync` of the directory. */
+  readonly remove: (path: string) => Effect.Effect<void, Unavailable>
+  /** Removes a directory with all that is in it; nothing happens when it does not exist. */
+  readonly removeDirectory: (path: string) => Effect.Effect<void, Unavailable>
+  /** Makes the entries of a directory durable (fsync of the directory). */
+  readonly sync: (path: string) => Effect.Effect<void, Unavailable>
+  /** What a path is. */
+  readonly kind: (path: string) => Effect.Effect<"file" | "directory" | "missing", Unavailable>
+  /** The name of the network file system below `path` (such as `nfs`), or undefined when it is local or unknown. */
+  readonly networkFileSystem: (path: string) => Effect.Effect<string | undefined, Unavailable>
+}
+
+export const Directory: Context.Service<Directory, Directory> = Context.Service("bop-aof/port/Directory")

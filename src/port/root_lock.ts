@@ -1,0 +1,16 @@
+/** Exclusive ownership of a root: one writer process, whatever the runtime. */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { Unavailable } from "../model/errors.ts"
+
+export interface RootLock {
+  /**
+   * Takes `<root>/LOCK` and gives it back when the scope closes. Fails at once with `Unavailable` (code `EBUSY`, with `holder`)
+   * when a living process, this one included, holds it; a dead holder is taken over; one that cannot be judged (another pid
+   * namespace) is refused with the way out in the message.
+   */
+  readonly acquire: (root: string) => Effect.Effect<void, Unavailable, Scope.Scope>
+}
+
+export const RootLock: Context.Service<RootLock, RootLock> = Context.Service("bop-aof/port/RootLock")

@@ -1,0 +1,78 @@
+/** The adapter for Bun: files are mapped by `Bun.mmap`, flock(2) comes from the C library by `bun:ffi`. */
+import * as fs from "node:fs"
+import type * as Layer from "effect/Layer"
+import type { RuntimeServices } from "./layer.ts"
+import { makeRuntimeLayer } from "./layer.ts"
+import type { TryFlock } from "./lock_holder.ts"
+import type { MapFile } from "./posix_file.ts"
+import { codeOf } from "./system_error.ts"
+
+/** Files, lock and event loop of Bun. */
+export const layer: Layer.Layer<RuntimeServices> = makeRuntimeLayer(() => ({
+  runtime: "bun",
+  map,
+  tryFlock: findFlock(),
+}))
+
+/** As much of Bun as is used here. */
+declare const Bun: {
+  readonly mmap: (path: string, options: { readonly shared: boolean; readonly size: number }) => Uint8Array
+}
+
+interface ForeignFunctions {
+  readonly dlopen: (
+    library: string,
+    symbols: { readonly flock: { readonly args: ReadonlyArray<string>; readonly returns: string } },
+  ) => { readonly symbols: { readonly flock: (descriptor: number, operation: number) => number } }
+}
+
+/** Bun unmaps when the garbage collector finds that no view is left. Private: a store into a view stays in memory. */
+const map: MapFile = (descriptor, path, length) => {
+  // By descriptor, because the name may meanwhile be that of another file.
+  const name = process.platform === "linux" ? `/proc/self/fd/${descriptor}` : path
+  try {
+    return Bun.mmap(name, { shared: false, size: length })
+  } catch (error) {
+    // Bun opens for writing even for a private mapping: a file that may only be read is read by position, and so is
+    // everything where /proc is not mounted or address space has run out.
+    if (codeOf(error) !== undefined) return undefined
+    throw error
+  }
+}
+
+const [lockShared, lockExclusive, lockNonBlocking] = [1, 2, 4]
+
+const findFlock = (): TryFlock | undefined => {
+  const flock = loadFlock()
+  if (flock === undefined) return undefined
+  return (path, mode) => {
+    let descriptor: number
+    try {
+      descriptor = fs.openSync(path, "r+")
+    } catch {
+      return "unsupported"
+    }
+    // The reason of a refusal is not to be had here; all but "busy" mean that the holder could not have locked it either.
+    if (flock(descriptor, (mode === "shared" ? lockShared : lockExclusive) | lockNonBlocking) !== 0) {
+      fs.closeSync(descriptor)
+      return "busy"
+    }
+    return () => fs.closeSync(descriptor)
+  }
+}
+
+const loadFlock = (): ((descriptor: number, operation: number) => number) | undefined => {
+  const libraries: Partial<Record<NodeJS.Platform, ReadonlyArray<string>>> = {
+    linux: ["libc.so.6", "libc.so", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`],
+    darwin: ["libSystem.dylib"],
+  }
+  const foreign = process.getBuiltinModule("bun:ffi") as unknown as ForeignFunctions | undefined
+  for (const library of libraries[process.platform] ?? []) {
+    try {
+      return foreign?.dlopen(library, { flock: { args: ["int", "int"], returns: "int" } }).symbols.flock
+    } catch {
+      // Another name of the C library.
+    }
+  }
+  return undefined
+}

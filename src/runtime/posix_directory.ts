@@ -1,0 +1,105 @@
+/**
+ * The file system over `node:fs`, the same on all three runtimes but for how a file is mapped.
+ *
+ * Invariants: what is made here is private (0600, 0700); an effect ends only when the thread pool is done with the call.
+ */
+import * as fs from "node:fs"
+import { dirname } from "node:path"
+import * as Effect from "effect/Effect"
+import type { Unavailable } from "../model/errors.ts"
+import { unavailable } from "../model/errors.ts"
+import type { Directory, DirectoryEntry } from "../port/directory.ts"
+import { networkFileSystem } from "./network_file_system.ts"
+import type { MapFile } from "./posix_file.ts"
+import { openPosixFile } from "./posix_file.ts"
+import { callAsync, callUnsafe, codeOf, systemError } from "./system_error.ts"
+
+/** Makes the `Directory` of a runtime that maps files with `map`. */
+export const makePosixDirectory = (map: MapFile): Directory => ({
+  openUnsafe: (path, mode) => openPosixFile(path, mode, map),
+  renameUnsafe: (from, to) => callUnsafe(`renaming to ${JSON.stringify(to)}`, from, () => fs.renameSync(from, to)),
+  rename: (from, to) => callAsync(`renaming to ${JSON.stringify(to)}`, from, (done) => fs.rename(from, to, done)),
+  list,
+  readFile,
+  makeDirectory: (path) =>
+    Effect.try({ try: () => makeDirectory(path), catch: (error) => systemError("making a directory", path, error) }),
+  remove: (path) =>
+    callAsync("removing", path, (done) => fs.unlink(path, (error) => done(codeOf(error) === "ENOENT" ? null : error))),
+  removeDirectory: (path) =>
+    callAsync("removing a directory", path, (done) => fs.rm(path, { recursive: true, force: true }, done)),
+  sync,
+  kind,
+  networkFileSystem,
+})
+
+const list = (path: string): Effect.Effect<ReadonlyArray<DirectoryEntry>, Unavailable> =>
+  callAsync("listing", path, (done) =>
+    fs.readdir(path, { withFileTypes: true }, (error, found) => {
+      if (error) return codeOf(error) === "ENOENT" ? done(null, []) : done(error)
+      const entries = found.map((entry) => ({ name: entry.name, isDirectory: entry.isDirectory() }))
+      done(
+        null,
+        entries.sort((a, b) => (a.name < b.name ? -1 : 1)),
+      )
+    }),
+  )
+
+const readFile = (path: string): Effect.Effect<Uint8Array | undefined, Unavailable> =>
+  callAsync("reading", path, (done) =>
+    fs.readFile(path, (error, bytes) => {
+      if (error) return codeOf(error) === "ENOENT" ? done(null, undefined) : done(error)
+      // A plain array: a Buffer answers some methods differently and must not leak into the core.
+      done(null, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+    }),
+  )
+
+const sync = (path: string): Effect.Effect<void, Unavailable> => {
+  // Windows opens no directories; its file systems log entries themselves.
+  if (process.platform === "win32") return Effect.void
+  return callAsync("syncing a directory", path, (done) =>
+    fs.open(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY, (error, descriptor) => {
+      if (error) return done(error)
+      fs.fsync(descriptor, (syncError) => fs.close(descriptor, (closeError) => done(syncError ?? closeError)))
+    }),
+  )
+}
+
+const kind = (path: string): Effect.Effect<"file" | "directory" | "missing", Unavailable> =>
+  callAsync("looking at", path, (done) =>
+    fs.stat(path, (error, stat) => {
+      if (error) return codeOf(error) === "ENOENT" ? done(null, "missing") : done(error)
+      done(null, stat.isDirectory() ? "directory" : "file")
+    }),
+  )
+
+/**
+ * Makes the missing part of a path from the top. Synchronous, because it happens once in the life of a root or stream and the
+ * steps must not interleave with another call for the same path. A parent that cannot be synced is found out before anything is made.
+ */
+const makeDirectory = (path: string): void => {
+  const found = fs.statSync(path, { throwIfNoEntry: false })
+  if (found?.isDirectory()) return
+  if (found) throw unavailable("making a directory", "ENOTDIR", path)
+  const parent = dirname(path)
+  if (parent !== path) makeDirectory(parent)
+  if (process.platform === "win32") {
+    makeOne(path)
+    return
+  }
+  const descriptor = fs.openSync(parent, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY)
+  try {
+    makeOne(path)
+    fs.fsyncSync(descriptor)
+  } finally {
+    fs.closeSync(descriptor)
+  }
+}
+
+const makeOne = (path: string): void => {
+  try {
+    fs.mkdirSync(path, 0o700)
+  } catch (error) {
+    // Another process was faster.
+    if (codeOf(error) !== "EEXIST" || !fs.statSync(path).isDirectory()) throw error
+  }
+}

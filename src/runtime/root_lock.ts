@@ -1,0 +1,246 @@
+/**
+ * `<root>/LOCK`: one writer process for a root, by one protocol on every runtime.
+ *
+ * A claim is a private file, written whole, synced and, where the runtime can, flocked, before link(2) gives it the name that
+ * counts; so a lock file is never half-written and, if it says so, never without its flock.
+ *
+ * Take-over, for a lock file of a dead holder with nonce N: take `LOCK.takeover.<N>` by this same procedure (and thereby from a
+ * dead claimant too), read the lock file again, and only if it still says N rename the claim over it. Why one wins: the lock
+ * file leaves N only by that rename, the claim on N has one owner at a time, and no nonce ever comes back, so an owner who sees
+ * N holds the only right to the rename, and one who came late does not see N any more.
+ *
+ * Left-overs of killed contenders (`LOCK.*`) are removed by the next holder without asking: as long as it lives nobody may act
+ * on them, and one whose private file vanished makes a new one.
+ */
+import * as fs from "node:fs"
+import { join } from "node:path"
+import * as Effect from "effect/Effect"
+import { Unavailable, unavailable } from "../model/errors.ts"
+import type { RootLock } from "../port/root_lock.ts"
+import type { RuntimeName } from "./detect.ts"
+import type { LockHolder, ProcessIdentity, TryFlock } from "./lock_holder.ts"
+import { decodeHolder, encodeHolder, judge, ownIdentity } from "./lock_holder.ts"
+import { networkFileSystemUnsafe } from "./network_file_system.ts"
+import { callUnsafe, codeOf, systemError } from "./system_error.ts"
+
+const lockName = "LOCK"
+/** Each step back means that another contender has moved on, so this bounds a loop that is not expected to turn twice. */
+const attemptsMax = 64
+
+/** Makes the lock of a runtime; `tryFlock` is undefined where the runtime has no flock(2). */
+export const makeRootLock = (runtime: RuntimeName, tryFlock: TryFlock | undefined): RootLock => ({
+  acquire: (root) =>
+    Effect.asVoid(
+      Effect.acquireRelease(
+        Effect.try({
+          try: () => new Claim(root, runtime, tryFlock).take(),
+          catch: (error) => systemError("taking the lock of the root", root, error),
+        }),
+        (claim) => Effect.sync(() => claim.release()),
+      ),
+    ),
+})
+
+/** One contender for one root. */
+class Claim {
+  readonly #root: string
+  readonly #own: ProcessIdentity
+  readonly #tryFlock: TryFlock | undefined
+  #isLocal: boolean | undefined
+  #nonce = ""
+  #privatePath = ""
+  #unlock: (() => void) | undefined
+
+  constructor(root: string, runtime: RuntimeName, tryFlock: TryFlock | undefined) {
+    this.#root = root
+    this.#own = ownIdentity(runtime)
+    this.#tryFlock = tryFlock
+  }
+
+  /** Takes the root, or throws `Unavailable`. */
+  take(): this {
+    this.#prepare()
+    try {
+      this.#acquire(this.#lockPath)
+    } catch (error) {
+      this.#discard()
+      throw error
+    }
+    this.#clean()
+    return this
+  }
+
+  /** Gives the root back; never throws, for it runs when a scope closes. */
+  release(): void {
+    this.#removeOwn(this.#lockPath)
+    this.#discard()
+  }
+
+  get #lockPath(): string {
+    return join(this.#root, lockName)
+  }
+
+  /** Writes the private file that becomes the lock. */
+  #prepare(): void {
+    this.#discard()
+    this.#nonce = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
+      byte.toString(16).padStart(2, "0"),
+    ).join("")
+    const path = `${this.#lockPath}.claim.${this.#nonce}`
+    const descriptor = callUnsafe("taking the lock of the root", path, () => fs.openSync(path, "wx", 0o600))
+    this.#privatePath = path
+    try {
+      const lock = this.#tryFlock?.(path, "exclusive")
+      this.#unlock = typeof lock === "function" ? lock : undefined
+      fs.writeSync(descriptor, encodeHolder({ ...this.#own, nonce: this.#nonce, flock: this.#unlock !== undefined }))
+      fs.fsyncSync(descriptor)
+    } finally {
+      fs.closeSync(descriptor)
+    }
+  }
+
+  /** Makes `path` this claim's, or throws `Unavailable` with the living holder. */
+  #acquire(path: string): void {
+    for (let attempt = 0; attempt < attemptsMax; attempt++) {
+      const code = this.#link(path)
+      if (code === undefined) return
+      if (code === "ENOENT") {
+        // The holder of the moment has cleaned up behind the dead and took this file with it.
+        this.#prepare()
+        continue
+      }
+      const holder = this.#read(path)
+      if (holder === undefined) continue
+      const verdict = judge(holder, this.#own, { path, tryFlock: this.#tryFlock, isLocal: this.#isOnLocalDisk() })
+      if (verdict !== "dead") throw busy(this.#root, path, holder, verdict)
+      if (this.#takeOver(path, holder.nonce)) return
+    }
+    throw unavailable(
+      "taking the lock of the root",
+      "EBUSY",
+      `${this.#root}: other processes keep taking and leaving it`,
+    )
+  }
+
+  /** Puts this claim in the place of the dead one with `nonce`; false when somebody else has been there. */
+  #takeOver(path: string, nonce: string): boolean {
+    const claimPath = `${this.#lockPath}.takeover.${nonce}`
+    try {
+      this.#acquire(claimPath)
+    } catch (error) {
+      if (error instanceof Unavailable && error.code === "EBUSY" && this.#read(path)?.nonce !== nonce) return false
+      throw error
+    }
+    try {
+      if (this.#read(path)?.nonce === nonce) {
+        fs.renameSync(claimPath, path)
+        return this.#read(path)?.nonce === this.#nonce
+      }
+    } catch (error) {
+      this.#removeOwn(claimPath)
+      // Cleaned away by a holder that this one did not see: look again.
+      if (codeOf(error) === "ENOENT") return false
+      throw error
+    }
+    this.#removeOwn(claimPath)
+    return false
+  }
+
+  #link(path: string): string | undefined {
+    try {
+      fs.linkSync(this.#privatePath, path)
+      return undefined
+    } catch (error) {
+      const code = codeOf(error)
+      if (code === "EEXIST" || (code === "ENOENT" && fs.existsSync(this.#root))) return code
+      throw error
+    }
+  }
+
+  /** What the lock file says; undefined when it is gone. */
+  #read(path: string): LockHolder | undefined {
+    let text: string
+    try {
+      text = fs.readFileSync(path, "utf8")
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return undefined
+      throw error
+    }
+    const holder = decodeHolder(text)
+    if (holder === undefined) throw unreadable(this.#root, path, text)
+    return holder
+  }
+
+  #removeOwn(path: string): void {
+    try {
+      if (this.#read(path)?.nonce === this.#nonce) fs.unlinkSync(path)
+    } catch {
+      // What stays names a process that will be gone, and is taken over.
+    }
+  }
+
+  /** Removes the private name and lets go of the flock; the file stays under the names it was linked to. */
+  #discard(): void {
+    if (this.#privatePath !== "") unlinkQuietly(this.#privatePath)
+    this.#privatePath = ""
+    this.#unlock?.()
+    this.#unlock = undefined
+  }
+
+  #clean(): void {
+    try {
+      for (const name of fs.readdirSync(this.#root)) {
+        if (name.startsWith(`${lockName}.claim.`) || name.startsWith(`${lockName}.takeover.`)) {
+          unlinkQuietly(join(this.#root, name))
+        }
+      }
+    } catch {
+      // Litter does no harm, and the next holder tries again.
+    }
+  }
+
+  #isOnLocalDisk(): boolean {
+    this.#isLocal ??= networkFileSystemUnsafe(this.#root) === undefined
+    return this.#isLocal
+  }
+}
+
+const unlinkQuietly = (path: string): void => {
+  try {
+    fs.unlinkSync(path)
+  } catch {
+    // Already gone, or litter that does no harm.
+  }
+}
+
+const busy = (root: string, path: string, holder: LockHolder, verdict: "alive" | "unknown"): Unavailable => {
+  const who =
+    holder.pid === process.pid && verdict === "alive"
+      ? `this process (pid ${holder.pid}), which has it open already`
+      : `process ${holder.pid} (${holder.runtime})`
+  const message =
+    verdict === "alive"
+      ? `the root ${JSON.stringify(root)} is held by ${who}`
+      : `the root ${JSON.stringify(root)} is held by ${who}, and it cannot be told from here whether that process still lives; ` +
+        `if it does not, remove ${JSON.stringify(path)}`
+  const { pid, processStartTime, bootId, runtime } = holder
+  return new Unavailable({
+    message,
+    what: "lock of the root",
+    value: root,
+    limit: "one process",
+    code: "EBUSY",
+    holder: { pid, processStartTime, bootId, runtime },
+  })
+}
+
+const unreadable = (root: string, path: string, text: string): Unavailable =>
+  new Unavailable({
+    message:
+      `the root ${JSON.stringify(root)} has a lock file that names no process (${text.length} characters); ` +
+      `if no process has the root open, remove ${JSON.stringify(path)}`,
+    what: "lock of the root",
+    value: root,
+    limit: "a lock file written by this package",
+    code: "EBUSY",
+  })

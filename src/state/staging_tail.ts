@@ -1,0 +1,87 @@
+/**
+ * The bytes of a segment that are still in memory: staging buffers in order, without a gap, each holding whole frames. A
+ * buffer stays until a sync covers it, because a failed sync makes its bytes have to be written again. Released buffers of the
+ * usual size go back to the pool unless a reader pinned them, in which case they are left to the collector.
+ */
+import { assert } from "../model/assert.ts"
+
+/** Buffers of one size, kept for use again. */
+export class BufferPool {
+  readonly bufferBytes: number
+  readonly #free: Array<Uint8Array> = []
+  readonly #keptMax: number
+
+  constructor(bufferBytes: number, keptMax: number) {
+    this.bufferBytes = bufferBytes
+    this.#keptMax = keptMax
+  }
+
+  /** A buffer of at least `sizeBytes`; its content is arbitrary. */
+  take(sizeBytes: number): Uint8Array {
+    if (sizeBytes > this.bufferBytes) return new Uint8Array(sizeBytes)
+    return this.#free.pop() ?? new Uint8Array(this.bufferBytes)
+  }
+
+  give(bytes: Uint8Array): void {
+    if (bytes.length === this.bufferBytes && this.#free.length < this.#keptMax) this.#free.push(bytes)
+  }
+}
+
+/** One staging buffer and the part of the segment that it holds. */
+export class StagingBuffer {
+  readonly base: number
+  readonly bytes: Uint8Array
+  readonly view: DataView
+  /** Offset behind the last byte, once the next buffer has begun; until then as far as it goes. */
+  end: number
+  pinned = false
+
+  constructor(base: number, bytes: Uint8Array) {
+    this.base = base
+    this.bytes = bytes
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.end = base + bytes.length
+  }
+}
+
+export class StagingTail {
+  readonly #buffers: Array<StagingBuffer> = []
+  readonly #pool: BufferPool
+
+  constructor(pool: BufferPool) {
+    this.#pool = pool
+  }
+
+  /** Offset of the first byte in memory, or undefined when none is. */
+  get start(): number | undefined {
+    return this.#buffers[0]?.base
+  }
+
+  /** Adds the buffer that begins at `base`, where the one before ends. */
+  push(base: number, bytes: Uint8Array): void {
+    const last = this.#buffers.at(-1)
+    if (last !== undefined) {
+      assert(base <= last.end, "staging buffers follow each other")
+      last.end = base
+    }
+    this.#buffers.push(new StagingBuffer(base, bytes))
+  }
+
+  /** The buffer that holds `offset`, or undefined. */
+  find(offset: number): StagingBuffer | undefined {
+    for (let i = this.#buffers.length - 1; i >= 0; i--) {
+      const one = this.#buffers[i]!
+      if (offset >= one.base) return offset < one.end ? one : undefined
+    }
+    return undefined
+  }
+
+  /** Lets go of buffers that end at or before `offset`; of the last one only when `all`. */
+  release(offset: number, all: boolean): void {
+    const kept = all ? 0 : 1
+    while (this.#buffers.length > kept && (this.#buffers[0]!.end <= offset || all)) {
+      const one = this.#buffers.shift()!
+      if (!one.pinned) this.#pool.give(one.bytes)
+    }
+  }
+}

@@ -1,0 +1,318 @@
+/**
+ * The services that one process sees of a memory disk: dead after a crash or kill, while the next process gets new ones.
+ *
+ * Invariants: an asynchronous operation is announced when it starts and has its effect when it ends, in a later turn; a sync
+ * covers what was written before it started. Nothing can be interrupted half-way.
+ */
+import * as Effect from "effect/Effect"
+import { Unavailable, unavailable } from "../model/errors.ts"
+import type { Directory, OpenMode } from "../port/directory.ts"
+import type { RootLock } from "../port/root_lock.ts"
+import type { SegmentFile } from "../port/segment_file.ts"
+import { MemoryInode } from "./memory_inode.ts"
+import type { DiskFault, DiskOperationKind, DiskState } from "./memory_state.ts"
+import { asUnavailable, partsOf } from "./memory_state.ts"
+import { MemoryFolder } from "./memory_tree.ts"
+
+/** Where and what an asynchronous operation is. */
+interface Request {
+  readonly kind: DiskOperationKind
+  readonly path: string
+  readonly from?: number
+  readonly to?: number
+  readonly target?: string
+}
+
+export class MemoryProcess {
+  readonly directory: Directory
+  readonly lock: RootLock
+  readonly #state: DiskState
+  readonly #generation: number
+
+  constructor(state: DiskState) {
+    this.#state = state
+    this.#generation = state.generation
+    this.lock = {
+      acquire: (root) => Effect.asVoid(Effect.acquireRelease(this.#takeLock(root), () => this.#dropLock(root))),
+    }
+    const plain = <A>(request: Request, run: () => A): Effect.Effect<A, Unavailable> => this.#run(request, () => run)
+    this.directory = {
+      openUnsafe: (path, mode) => this.#open(path, mode),
+      renameUnsafe: (from, to) => {
+        this.#check("rename", from)
+        state.announceUnsafe("rename", from, 0, 0, to)
+        this.#rename(from, to)
+      },
+      rename: (from, to) => plain({ kind: "rename", path: from, target: to }, () => this.#rename(from, to)),
+      list: (path) => plain({ kind: "list", path }, () => this.#list(path)),
+      readFile: (path) => plain({ kind: "readFile", path }, () => this.#readFile(path)),
+      makeDirectory: (path) => this.#makeDirectory(path),
+      remove: (path) => plain({ kind: "remove", path }, () => this.#remove(path)),
+      removeDirectory: (path) => plain({ kind: "removeDirectory", path }, () => this.#removeDirectory(path)),
+      sync: (path) => this.#syncDirectory(path),
+      kind: (path) =>
+        Effect.try({ try: () => state.find("looking at", path)?.kind ?? "missing", catch: asUnavailable }),
+      networkFileSystem: () => Effect.succeed(undefined),
+    }
+  }
+
+  #check(operation: string, path: string): void {
+    this.#state.checkAlive(this.#generation, operation, path)
+  }
+
+  /** `start` runs at once and returns what happens at the end, which gets the fault that was injected, if any. */
+  #run<A>(request: Request, start: () => (fault: string | undefined) => A): Effect.Effect<A, Unavailable> {
+    const state = this.#state
+    const { kind, path } = request
+    return Effect.uninterruptible(
+      Effect.callback<A, Unavailable>((resume) => {
+        const attempt = (step: () => void): void => {
+          try {
+            step()
+          } catch (error) {
+            // What is not a failure of the disk is a mistake of this program or the hook, and must not hang the fiber.
+            resume(error instanceof Unavailable ? Effect.fail(error) : Effect.die(error))
+          }
+        }
+        attempt(() => {
+          this.#check(kind, path)
+          const announced = state.announce(kind, path, request.from, request.to, request.target)
+          const finish = start()
+          const end = (fault: DiskFault): void =>
+            attempt(() => {
+              this.#check(kind, path)
+              const code = typeof fault === "string" ? fault : undefined
+              const value = finish(code)
+              resume(code === undefined ? Effect.succeed(value) : Effect.fail(unavailable(kind, code, path)))
+            })
+          if (announced instanceof Promise) announced.then(end, (error) => resume(Effect.die(error)))
+          else state.nextTurn(() => end(announced))
+        })
+      }),
+    )
+  }
+
+  #open(path: string, mode: OpenMode): SegmentFile {
+    const state = this.#state
+    const operation = mode === "create" ? "create" : "open"
+    this.#check(operation, path)
+    state.announceUnsafe(operation, path)
+    const { folder, name } = state.parentOf(operation, path)
+    const found = folder.entries.get(name)
+    if (found !== undefined && mode === "create") throw unavailable(operation, "EEXIST", path)
+    if (found?.kind === "directory") throw unavailable(operation, "EISDIR", path)
+    if (found !== undefined) return this.#handle(path, found, mode)
+    if (mode !== "create") throw unavailable(operation, "ENOENT", path)
+    const file = new MemoryInode(state.tree.takeId(), state.isModelled)
+    file.holders = 1
+    state.tree.link("create", folder, name, file)
+    this.#settleUnmodelled(folder)
+    return this.#handle(path, file, mode)
+  }
+
+  #handle(path: string, file: MemoryInode, mode: OpenMode): SegmentFile {
+    const state = this.#state
+    let isClosed = false
+    file.holders++
+    const check = (operation: string): void => {
+      this.#check(operation, path)
+      if (isClosed || (mode === "read" && operation !== "read")) throw unavailable(operation, "EBADF", path)
+    }
+    const sync = this.#run<void>({ kind: "syncData", path }, () => {
+      if (isClosed) throw unavailable("syncData", "EBADF", path)
+      const covered = file.unsynced()
+      return (fault) => file.settle(covered, fault === undefined ? "durable" : "lost")
+    })
+    const change = (request: Request, size: number, apply: () => void): Effect.Effect<void, Unavailable> =>
+      this.#run(request, () => {
+        check(request.kind)
+        return (fault) => {
+          if (fault !== undefined) return
+          state.reserve(file, size, path)
+          apply()
+        }
+      })
+    return {
+      path,
+      writeUnsafe: (buffer, start, end, position) => {
+        check("write")
+        state.announceUnsafe("write", path, position, position + end - start)
+        if (end <= start) return
+        state.reserve(file, Math.max(file.size, position + end - start), path)
+        file.write(buffer, start, end, position)
+      },
+      readUnsafe: (buffer, start, end, position) => {
+        check("read")
+        state.announceUnsafe("read", path, position, position + end - start)
+        return file.read(buffer, start, end, position)
+      },
+      sizeUnsafe: () => {
+        check("read")
+        return file.size
+      },
+      mapUnsafe: (length) => {
+        check("read")
+        const isMapped = state.options.mapsFiles !== false && length > 0 && length <= file.size
+        return isMapped ? file.bytes.subarray(0, length) : undefined
+      },
+      syncData: sync,
+      zeroFill: (from, to) => {
+        const fill = Effect.suspend(() =>
+          change({ kind: "zeroFill", path, from, to }, Math.max(file.size, to), () => file.zeroFill(from, to)),
+        )
+        return Effect.flatMap(to > from ? fill : Effect.void, () => sync)
+      },
+      truncate: (length) =>
+        change({ kind: "truncate", path, from: length, to: length }, length, () => file.truncate(length)),
+      closeUnsafe: () => {
+        if (!isClosed && this.#generation === state.generation) state.release(file)
+        isClosed = true
+      },
+    }
+  }
+
+  #rename(from: string, to: string): void {
+    const { tree } = this.#state
+    const source = this.#state.parentOf("rename", from)
+    const target = this.#state.parentOf("rename", to)
+    const node = source.folder.entries.get(source.name)
+    if (node === undefined) throw unavailable("rename", "ENOENT", from)
+    const replaced = target.folder.entries.get(target.name)
+    if (replaced === node) return
+    if (replaced?.kind === "directory") {
+      if (node.kind === "file") throw unavailable("rename", "EISDIR", to)
+      if (replaced.entries.size > 0) throw unavailable("rename", "ENOTEMPTY", to)
+    } else if (replaced && node.kind === "directory") throw unavailable("rename", "ENOTDIR", to)
+    if (replaced?.kind === "file") this.#state.release(replaced)
+    tree.rename(source.folder, source.name, target.folder, target.name)
+    this.#settleUnmodelled(source.folder)
+    this.#settleUnmodelled(target.folder)
+  }
+
+  #list(
+    path: string,
+  ): ReturnType<Directory["list"]> extends Effect.Effect<infer Entries, Unavailable> ? Entries : never {
+    const node = this.#state.find("list", path)
+    if (node?.kind === "file") throw unavailable("list", "ENOTDIR", path)
+    const entries = [...(node?.entries ?? [])].map(([name, child]) => ({
+      name,
+      isDirectory: child.kind === "directory",
+    }))
+    return entries.sort((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  #readFile(path: string): Uint8Array | undefined {
+    const node = this.#state.find("readFile", path)
+    if (node?.kind === "directory") throw unavailable("readFile", "EISDIR", path)
+    return node?.bytes.slice(0, node.size)
+  }
+
+  #makeDirectory(path: string): Effect.Effect<void, Unavailable> {
+    const state = this.#state
+    const makeOne = (at: string): Effect.Effect<void, Unavailable> =>
+      Effect.flatMap(
+        this.#run({ kind: "makeDirectory", path: at }, () => () => {
+          const { folder, name } = state.parentOf("makeDirectory", at)
+          if (folder.entries.has(name)) return
+          state.tree.link("makeDirectory", folder, name, new MemoryFolder(state.tree.takeId()))
+          this.#settleUnmodelled(folder)
+        }),
+        () => this.#syncDirectory(at.slice(0, at.lastIndexOf("/"))),
+      )
+    return Effect.suspend(() => {
+      const missing: Array<string> = []
+      for (let parts = partsOf(path); ; parts = parts.slice(0, -1)) {
+        const at = `/${parts.join("/")}`
+        let node: ReturnType<DiskState["find"]>
+        try {
+          node = state.find("makeDirectory", at)
+        } catch (error) {
+          return Effect.fail(asUnavailable(error))
+        }
+        if (node?.kind === "file") return Effect.fail(unavailable("makeDirectory", "ENOTDIR", path))
+        if (node !== undefined) break
+        missing.unshift(at)
+      }
+      return Effect.forEach(missing, makeOne, { discard: true })
+    })
+  }
+
+  #remove(path: string): void {
+    const node = this.#state.find("remove", path)
+    if (node === undefined) return
+    if (node.kind === "directory") throw unavailable("remove", "EISDIR", path)
+    const { folder, name } = this.#state.parentOf("remove", path)
+    this.#state.tree.unlink(folder, name)
+    this.#settleUnmodelled(folder)
+    this.#state.release(node)
+  }
+
+  #removeDirectory(path: string): void {
+    const node = this.#state.find("removeDirectory", path)
+    if (node === undefined) return
+    const parent = this.#state.parentOf("removeDirectory", path)
+    const empty = (folder: MemoryFolder): void => {
+      for (const [name, child] of [...folder.entries]) {
+        if (child.kind === "directory") empty(child)
+        // Once the topmost entry is gone for good nobody can look at these any more, and nobody syncs their directories.
+        this.#state.tree.unlink(folder, name, parent.folder)
+        if (child.kind === "file") this.#state.release(child)
+      }
+    }
+    if (node.kind === "directory") empty(node)
+    else this.#state.release(node)
+    this.#state.tree.unlink(parent.folder, parent.name)
+    this.#settleUnmodelled(parent.folder)
+  }
+
+  #syncDirectory(path: string): Effect.Effect<void, Unavailable> {
+    return this.#run({ kind: "syncDirectory", path }, () => {
+      const folder = this.#state.find("syncDirectory", path)
+      if (folder === undefined) throw unavailable("syncDirectory", "ENOENT", path)
+      if (folder.kind === "file") throw unavailable("syncDirectory", "ENOTDIR", path)
+      const covered = this.#state.tree.unsynced(folder)
+      return (fault) => {
+        if (fault === undefined) this.#state.tree.settle(covered, folder)
+      }
+    })
+  }
+
+  /** Without crash modelling nothing may gather, so every entry is durable at once. */
+  #settleUnmodelled(folder: MemoryFolder): void {
+    if (!this.#state.isModelled) this.#state.tree.settle(this.#state.tree.unsynced(folder), folder)
+  }
+
+  #takeLock(root: string): Effect.Effect<void, Unavailable> {
+    return Effect.try({
+      try: () => {
+        this.#check("taking the lock of the root", root)
+        const node = this.#state.find("taking the lock of the root", root)
+        if (node?.kind !== "directory") {
+          throw unavailable("taking the lock of the root", node === undefined ? "ENOENT" : "ENOTDIR", root)
+        }
+        const key = partsOf(root).join("/")
+        const pid = this.#state.locks.get(key)
+        if (pid !== undefined) throw busy(root, pid)
+        this.#state.locks.set(key, this.#generation)
+      },
+      catch: asUnavailable,
+    })
+  }
+
+  #dropLock(root: string): Effect.Effect<void> {
+    return Effect.sync(() => {
+      const key = partsOf(root).join("/")
+      if (this.#state.locks.get(key) === this.#generation) this.#state.locks.delete(key)
+    })
+  }
+}
+
+const busy = (root: string, pid: number): Unavailable =>
+  new Unavailable({
+    message: `the root ${JSON.stringify(root)} is held by this process, which has it open already`,
+    what: "lock of the root",
+    value: root,
+    limit: "one process",
+    code: "EBUSY",
+    holder: { pid, processStartTime: "", bootId: "memory", runtime: "memory" },
+  })

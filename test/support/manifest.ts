@@ -1,0 +1,41 @@
+// Opens manifests on a memory disk and writes numbered records, which show loss, order and repetition.
+
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { type ManifestLog, open } from "../../src/core/manifest_log.ts"
+import type { AofError } from "../../src/model/errors.ts"
+import type { Directory } from "../../src/port/directory.ts"
+import type { MemoryDisk } from "../../src/testing/memory_disk.ts"
+
+/** The smallest chunks: few records make a rotation. */
+export const chunkBytes = 16384
+export const manifestRootId: Uint8Array = Uint8Array.from({ length: 16 }, (_, index) => 16 + index)
+
+/** Runs `use` with the manifest of `/root` on `disk`, then closes it. */
+export function withManifest<A>(
+  disk: MemoryDisk,
+  use: (log: ManifestLog) => Effect.Effect<A, AofError, Directory | Scope.Scope>,
+  readOnly = false,
+): Promise<A> {
+  const program = Effect.gen(function* () {
+    return yield* use(yield* open({ root: "/root", rootId: manifestRootId, readOnly, chunkBytes }))
+  })
+  return Effect.runPromise(Effect.scoped(program).pipe(Effect.provide(disk.layer)))
+}
+
+/** Stages record number `number` of about 1 KiB. */
+export function appendNumber(log: ManifestLog, number: number): void {
+  const payload = new Uint8Array(1024)
+  new DataView(payload.buffer).setUint32(0, number, true)
+  log.append({ type: "Raw", streamId: 0, typeNumber: 15, payload })
+}
+
+/** The numbers in the manifest, in order. */
+export function numbersOf(log: ManifestLog): ReadonlyArray<number> {
+  return log.state.others.map(({ payload }) => new DataView(payload.buffer, payload.byteOffset).getUint32(0, true))
+}
+
+/** 0 to `count - 1`. */
+export function upTo(count: number): ReadonlyArray<number> {
+  return Array.from({ length: count }, (_, index) => index)
+}
