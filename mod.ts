@@ -13,9 +13,11 @@
  *
  * @module
  */
-export { Aof, type BatchInput, type DetailedInput, type WaitOptions } from "./src/api/aof.ts"
+export { Aof, type WaitOptions } from "./src/api/aof.ts"
+export type { BatchInput, DetailedInput } from "./src/api/payload.ts"
+export type { CodecStreamOptions, JsonStreamOptions, StreamOptions } from "./src/api/stream_options.ts"
 export type { Cursor } from "./src/api/cursor.ts"
-export { AofManager, type CodecStreamOptions, type JsonStreamOptions, type StreamOptions } from "./src/api/manager.ts"
+export { AofManager } from "./src/api/manager.ts"
 export type { Ack, AckLevel, AppendOptions, BatchAck, SegmentInfo, StreamInfo } from "./src/core/aof.ts"
 export { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "./src/core/append.ts"
 export type { ReadLevel } from "./src/core/reader.ts"

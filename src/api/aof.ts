@@ -2,35 +2,25 @@
 import * as Effect from "effect/Effect"
 import * as Core from "../core/aof.ts"
 import type { AppendOptions, BatchAck, SegmentInfo, StreamInfo } from "../core/aof.ts"
-import { type BatchItem, tryAppend } from "../core/append.ts"
+import { tryAppend } from "../core/append.ts"
 import { attempt } from "../core/attempt.ts"
-import { ForwardCursor, openCursor } from "../core/cursor.ts"
+import { openCursor, openSegmentCursor } from "../core/cursor.ts"
 import type { CoreManager } from "../core/manager.ts"
 import { get, openSource, tryGet } from "../core/read.ts"
 import { refreshStream } from "../core/read_only.ts"
 import type { ReadLevel } from "../core/reader.ts"
 import type { AofRecord } from "../core/record.ts"
 import { planRead, type ReadOptions } from "../core/start.ts"
-import { checkOpen, type StreamState } from "../core/stream_state.ts"
+import type { StreamState } from "../core/stream_state.ts"
 import { trimBefore } from "../core/trim.ts"
 import { ready } from "../core/waits.ts"
 import type { Codec } from "../model/codec.ts"
-import { type AofError, invalidArgument, notFound } from "../model/errors.ts"
-import { segmentHeaderBytes } from "../format/segment_header.ts"
+import { type AofError, invalidArgument } from "../model/errors.ts"
 import { AckWaiter } from "./ack_waiter.ts"
 import { type Cursor, dressCursor } from "./cursor.ts"
+import { type BatchInput, encodeBatch, encodePayload } from "./payload.ts"
 import { runPromise } from "./promise.ts"
 import { RecordIterator } from "./record_iterator.ts"
-
-/** A payload with its number and time. */
-export interface DetailedInput<T> {
-  readonly payload: T
-  readonly extId?: number | bigint | undefined
-  readonly timestampMs?: number | undefined
-}
-
-/** An item of `appendBatch`: a payload, or a payload with its number and time. */
-export type BatchInput<T> = T | DetailedInput<T>
 
 /** Waits that can be ended. */
 export interface WaitOptions {
@@ -81,7 +71,7 @@ export class Aof<T = Uint8Array | string, V = T> {
   /** Appends all or nothing; resolves when the last one, and with it all, has reached `level`. An empty batch is `InvalidArgument`. */
   appendBatch(items: ReadonlyArray<BatchInput<T>>, options: Pick<AppendOptions, "level" | "signal"> = {}): Promise<BatchAck> {
     const batch = Effect.flatMap(
-      attempt(() => this.#encodeBatch(items)),
+      attempt(() => encodeBatch(this.#codec, items)),
       (encoded) => Core.appendBatch(this.#state, encoded, options)
     )
     return this.#run(batch, options.signal)
@@ -143,16 +133,7 @@ export class Aof<T = Uint8Array | string, V = T> {
 
   /** A cursor over one segment. Throws `NotFound` when there is no such segment. */
   tryOpenReader(segmentIndex: number, options: { readonly level?: ReadLevel } = {}): Cursor {
-    checkOpen(this.#state)
-    const segment = this.#state.catalog.get(segmentIndex)
-    if (segment === undefined) {
-      const indexes = this.#state.catalog.entries.map((one) => one.index)
-      throw notFound("segment", segmentIndex, indexes.length === 0 ? "none" : `${indexes[0]} to ${indexes.at(-1)}`)
-    }
-    const plan = { level: checkReadLevel(options.level), limit: Number.POSITIVE_INFINITY }
-    const cursor = new ForwardCursor(this.#state, plan, segment)
-    cursor.seekFrame(segment, segmentHeaderBytes)
-    return dressCursor(cursor)
+    return dressCursor(openSegmentCursor(this.#state, segmentIndex, options.level))
   }
 
   /** Like `tryOpenReader`, but waits where that would block. */
@@ -214,20 +195,9 @@ export class Aof<T = Uint8Array | string, V = T> {
   }
 
   #encode(payload: T): Uint8Array | string {
-    return this.#codec === undefined ? payload as Uint8Array | string : this.#codec.encode(payload as unknown as V)
-  }
-
-  #encodeBatch(items: ReadonlyArray<BatchInput<T>>): ReadonlyArray<BatchItem> {
-    if (!Array.isArray(items)) throw invalidArgument("batch", items, "an array of at least 1 record")
-    return items.map((item): BatchItem => {
-      if (!isDetailed(item)) return { payload: this.#encode(item as T) }
-      return { payload: this.#encode(item.payload), extId: item.extId, timestampMs: item.timestampMs }
-    })
+    return encodePayload(this.#codec, payload)
   }
 }
-
-const isDetailed = <T>(item: BatchInput<T>): item is DetailedInput<T> =>
-  typeof item === "object" && item !== null && !(item instanceof Uint8Array) && "payload" in item
 
 const checkReadLevel = (level: ReadLevel | undefined): ReadLevel => {
   if (level === undefined || level === "durable" || level === "written") return level ?? "durable"

@@ -8,36 +8,17 @@ import * as CoreManager from "../core/manager.ts"
 import type { Recovery } from "../core/recovery_report.ts"
 import type { StreamState } from "../core/stream_state.ts"
 import { checkCodec, type Codec } from "../model/codec.ts"
-import { type AofManagerOptions, makeConfig, type Retention } from "../model/config.ts"
+import { type AofManagerOptions, makeConfig } from "../model/config.ts"
 import { invalidArgument } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
 import type { EventLoop } from "../port/event_loop.ts"
 import type { RootLock } from "../port/root_lock.ts"
 import { Aof } from "./aof.ts"
 import { runPromise } from "./promise.ts"
+import type { CodecStreamOptions, JsonStreamOptions, StreamOptions } from "./stream_options.ts"
 
 /** The services that an adapter gives. */
 export type RuntimeLayer = Layer.Layer<Directory | RootLock | EventLoop>
-
-/** Options of `manager.stream`. */
-export interface StreamOptions {
-  /** Makes the stream when it is not there; default true, else `NotFound`. */
-  readonly create?: boolean | undefined
-  /** Overrides the manager's. */
-  readonly retention?: Retention | undefined
-  /** Overrides the manager's for segments opened from now on. */
-  readonly segmentBytes?: number | undefined
-}
-
-/** Options of a stream of values. */
-export interface CodecStreamOptions<V> extends StreamOptions {
-  readonly codec: Codec<V>
-}
-
-/** Options of a stream of JSON values. */
-export interface JsonStreamOptions extends StreamOptions {
-  readonly codec: "json"
-}
 
 /** Opens the root of `options` with the services of `layer`. */
 export const openWith = async (layer: RuntimeLayer, options: AofManagerOptions): Promise<AofManager> => {

@@ -3,14 +3,15 @@
  * forwards, across segments and up to the live end; the other goes backwards, frame by frame.
  */
 import * as Effect from "effect/Effect"
-import { type AofError, closed, wouldBlock } from "../model/errors.ts"
+import { segmentHeaderBytes } from "../format/segment_header.ts"
+import { type AofError, closed, notFound, wouldBlock } from "../model/errors.ts"
 import { Reader, type ReadLevel } from "./reader.ts"
 import type { RecordView } from "./record_view.ts"
 import { startPolling } from "./read_only.ts"
 import { ReverseReader, reverseFrom } from "./reverse_reader.ts"
 import type { Segment } from "./segment.ts"
-import { type ReadPlan, seekStart } from "./start.ts"
-import type { StreamState } from "./stream_state.ts"
+import { planRead, type ReadPlan, seekStart } from "./start.ts"
+import { checkOpen, type StreamState } from "./stream_state.ts"
 import { waitAbove } from "./waits.ts"
 
 /** A cursor in the core; the dresses add `ready` in their own form. */
@@ -106,6 +107,20 @@ export const openCursor = (stream: StreamState, plan: ReadPlan): ForwardCursor |
   }
   const cursor = new ForwardCursor(stream, plan)
   seekStart(cursor, plan)
+  return cursor
+}
+
+/** A cursor over one segment. Throws `NotFound` when there is none of that index. */
+export const openSegmentCursor = (stream: StreamState, segmentIndex: number, level: ReadLevel = "durable"): ForwardCursor => {
+  checkOpen(stream)
+  const segment = stream.catalog.get(segmentIndex)
+  if (segment === undefined) {
+    const indexes = stream.catalog.entries.map((one) => one.index)
+    throw notFound("segment", segmentIndex, indexes.length === 0 ? "none" : `${indexes[0]} to ${indexes.at(-1)}`)
+  }
+  const { level: checked } = planRead({ level })
+  const cursor = new ForwardCursor(stream, { level: checked, limit: Number.POSITIVE_INFINITY }, segment)
+  cursor.seekFrame(segment, segmentHeaderBytes)
   return cursor
 }
 

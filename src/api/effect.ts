@@ -1,0 +1,272 @@
+/**
+ * The store as Effects: the same names and arguments as the main module, typed failures in the error channel, reads as Streams.
+ * `AofManager.open` needs a `Scope`, whose end closes the manager, and the layer of a runtime (`bop-aof/bun`, `/deno`, `/node`, `/memory`).
+ *
+ * @module
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Core from "../core/aof.ts"
+import type { Ack, AppendOptions as CoreAppendOptions, BatchAck, StreamInfo } from "../core/aof.ts"
+import { tryAppend } from "../core/append.ts"
+import { attempt } from "../core/attempt.ts"
+import { type CoreCursor, cursorReady, openCursor, openSegmentCursor } from "../core/cursor.ts"
+import * as CoreManager from "../core/manager.ts"
+import { get, openSource, type RecordSource, tryGet } from "../core/read.ts"
+import { refreshStream } from "../core/read_only.ts"
+import type { ReadLevel } from "../core/reader.ts"
+import type { AofRecord } from "../core/record.ts"
+import type { RecordView } from "../core/record_view.ts"
+import type { Recovery } from "../core/recovery_report.ts"
+import { planRead, type ReadOptions as CoreReadOptions } from "../core/start.ts"
+import type { StreamState } from "../core/stream_state.ts"
+import { trimBefore } from "../core/trim.ts"
+import { ready } from "../core/waits.ts"
+import { checkCodec, type Codec } from "../model/codec.ts"
+import { type AofManagerOptions, makeConfig } from "../model/config.ts"
+import type { AofError } from "../model/errors.ts"
+import type { Directory } from "../port/directory.ts"
+import type { EventLoop } from "../port/event_loop.ts"
+import type { RootLock } from "../port/root_lock.ts"
+import { type BatchInput, encodeBatch, encodePayload } from "./payload.ts"
+import type { CodecStreamOptions, JsonStreamOptions, StreamOptions } from "./stream_options.ts"
+
+export * from "../model/errors.ts"
+export { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "../core/append.ts"
+export type { Ack, AckLevel, BatchAck, SegmentInfo, StreamInfo } from "../core/aof.ts"
+export type { AofRecord, AofManagerOptions, BatchInput, Codec, CodecStreamOptions, JsonStreamOptions, ReadLevel, Recovery, StreamOptions }
+export { Directory } from "../port/directory.ts"
+export { EventLoop } from "../port/event_loop.ts"
+export { RootLock } from "../port/root_lock.ts"
+
+/** Options of one append; interruption takes the place of a signal. */
+export type AppendOptions = Omit<CoreAppendOptions, "signal">
+/** Where a read starts and how it goes. */
+export type ReadOptions = Omit<CoreReadOptions, "signal">
+
+/** Records handed to a Stream at once at most. */
+const chunkMax = 256
+
+/** Walks records without an object for each; the fields of the current record live until the next move. */
+export interface Cursor extends RecordView {
+  /** Moves to the next record; false at the watermark, the limit and the end. Throws `Corrupt`, `NotFound`, `Closed`. */
+  readonly next: () => boolean
+  /** Returns when `next` may be true again. */
+  readonly ready: Effect.Effect<void, AofError>
+  readonly blocked: "Tail" | undefined
+  readonly close: () => void
+}
+
+/** One stream. */
+export class Aof<T = Uint8Array | string, V = T> {
+  readonly #state: StreamState
+  readonly #manager: CoreManager.CoreManager
+  readonly #codec: Codec<V> | undefined
+
+  /** Use `manager.stream(name)`. */
+  constructor(state: StreamState, manager: CoreManager.CoreManager, codec: Codec<V> | undefined) {
+    this.#state = state
+    this.#manager = manager
+    this.#codec = codec
+  }
+
+  get name(): string {
+    return this.#state.name
+  }
+
+  /** Appends one record and succeeds when it has reached `level`, by default `durable`. Interrupting ends the wait only. */
+  append(payload: T, options: AppendOptions = {}): Effect.Effect<Ack, AofError> {
+    const encoded = attempt(() => encodePayload(this.#codec, payload))
+    return Effect.flatMap(encoded, (bytes) => Core.append(this.#state, bytes, options))
+  }
+
+  /** Appends all or nothing. */
+  appendBatch(items: ReadonlyArray<BatchInput<T>>, options: Pick<AppendOptions, "level"> = {}): Effect.Effect<BatchAck, AofError> {
+    const encoded = attempt(() => encodeBatch(this.#codec, items))
+    return Effect.flatMap(encoded, (batch) => Core.appendBatch(this.#state, batch, options))
+  }
+
+  /** Appends without waiting; a record id, or a negative code. Throws typed errors. */
+  tryAppend(payload: T, extId: number | bigint = 0, timestampMs = -1): number {
+    return tryAppend(this.#state, encodePayload(this.#codec, payload), extId, timestampMs)
+  }
+
+  /** Succeeds when a `tryAppend` that returned a negative code may succeed. */
+  get ready(): Effect.Effect<void, AofError> {
+    return Effect.suspend(() => Core.isBlocked(this.#state) ? ready(this.#state) : Effect.void)
+  }
+
+  /** Starts or joins a group commit that covers `recordId`. */
+  durable(recordId: number): Effect.Effect<Ack, AofError> {
+    return Core.durable(this.#state, recordId)
+  }
+
+  /** The same as `durable`. */
+  flushUntil(recordId: number): Effect.Effect<Ack, AofError> {
+    return Core.durable(this.#state, recordId)
+  }
+
+  /** Makes everything appended before durable. */
+  get flush(): Effect.Effect<void, AofError> {
+    return Core.flush(this.#state)
+  }
+
+  /** Records from a start up to the watermark of the moment at which the stream is run. */
+  read(options: ReadOptions = {}): Stream.Stream<AofRecord<V>, AofError> {
+    return this.#stream(options, false)
+  }
+
+  /** Records from a start, and then each new one as it reaches the level, for ever. */
+  follow(options: ReadOptions = {}): Stream.Stream<AofRecord<V>, AofError> {
+    return this.#stream(options, true)
+  }
+
+  /** A cursor from a start. Throws `NotFound`, `InvalidArgument`, `Closed`. */
+  cursor(options: ReadOptions = {}): Cursor {
+    return dressCursor(openCursor(this.#state, planRead(options)))
+  }
+
+  /** A cursor over one segment. Throws `NotFound`. */
+  tryOpenReader(segmentIndex: number, options: { readonly level?: ReadLevel } = {}): Cursor {
+    return dressCursor(openSegmentCursor(this.#state, segmentIndex, options.level))
+  }
+
+  /** Like `tryOpenReader`, but waits where that would block. */
+  openReader(segmentIndex: number, options: { readonly level?: ReadLevel } = {}): Effect.Effect<Cursor, AofError> {
+    return attempt(() => this.tryOpenReader(segmentIndex, options))
+  }
+
+  /** The record with this id; waits for the watermark when it is above. */
+  get(recordId: number, options: { readonly level?: ReadLevel } = {}): Effect.Effect<AofRecord<V>, AofError> {
+    return get(this.#state, recordId, options.level ?? "durable", this.#codec)
+  }
+
+  /** The record with this id; throws `WouldBlock` (`Tail`) when it is above the watermark. */
+  tryGet(recordId: number, options: { readonly level?: ReadLevel } = {}): AofRecord<V> {
+    return tryGet(this.#state, recordId, options.level ?? "durable", this.#codec)
+  }
+
+  /** Seals the active segment; succeeds when its footer is durable. */
+  get seal(): Effect.Effect<void, AofError> {
+    return Core.seal(this.#state)
+  }
+
+  /** Makes `before` the first record of the stream, durably. */
+  trim(options: { readonly before: number }): Effect.Effect<void, AofError> {
+    return trimBefore(this.#state, options.before)
+  }
+
+  /** What the stream holds now. Throws `Closed`. */
+  info(): StreamInfo {
+    return Core.info(this.#state)
+  }
+
+  /** How far the application above has come. */
+  get coordinatorWatermark(): bigint {
+    return this.#state.coordinatorWatermark
+  }
+
+  /** Sets it. Throws `InvalidArgument`. */
+  setCoordinatorWatermark(value: number | bigint): void {
+    Core.setCoordinatorWatermark(this.#state, value)
+  }
+
+  /** Drains and closes this stream; a second close does nothing. */
+  get close(): Effect.Effect<void, AofError> {
+    return this.#manager.closeStream(this.#state)
+  }
+
+  #stream(options: ReadOptions, isFollowing: boolean): Stream.Stream<AofRecord<V>, AofError> {
+    const state = this.#state
+    const open = Effect.gen({ self: this }, function*() {
+      const plan = yield* attempt(() => planRead(options))
+      if (state.services.config.readOnly) yield* refreshStream(state)
+      return pullOf(yield* attempt(() => openSource(state, plan, this.#codec, isFollowing)))
+    })
+    return Stream.fromPull(open)
+  }
+}
+
+/** A pull of chunks; what a source throws after it gave records comes with the next pull. */
+const pullOf = <V>(source: RecordSource<V>): Effect.Effect<readonly [AofRecord<V>, ...Array<AofRecord<V>>], AofError | Cause.Done> => {
+  let failure: AofError | undefined
+  const pull: Effect.Effect<readonly [AofRecord<V>, ...Array<AofRecord<V>>], AofError | Cause.Done> = Effect.suspend(() => {
+    if (failure !== undefined) return Effect.fail(failure)
+    const records: Array<AofRecord<V>> = []
+    const collected = attempt(() => {
+      for (let record = source.pull(); record !== undefined; record = source.pull()) {
+        records.push(record)
+        if (records.length === chunkMax) break
+      }
+    })
+    return Effect.matchEffect(collected, {
+      onFailure: (error) => {
+        failure = error
+        return records.length === 0 ? Effect.fail(error) : Effect.succeed(records as [AofRecord<V>, ...Array<AofRecord<V>>])
+      },
+      onSuccess: () => {
+        if (records.length > 0) return Effect.succeed(records as [AofRecord<V>, ...Array<AofRecord<V>>])
+        return source.isDone() ? Cause.done() : Effect.andThen(source.ready, pull)
+      }
+    })
+  })
+  return pull
+}
+
+const dressCursor = (cursor: CoreCursor): Cursor => Object.assign(cursor, { ready: cursorReady(cursor) })
+
+/** Owns a root: its lock, its manifest and its streams. */
+export class AofManager {
+  readonly #core: CoreManager.CoreManager
+  readonly #streams: WeakMap<StreamState, Aof<any, any>> = new WeakMap()
+
+  /** Use `AofManager.open`. */
+  constructor(core: CoreManager.CoreManager) {
+    this.#core = core
+  }
+
+  /** Opens a root with the services of the context; the end of the scope closes it. Fails like the main module's. */
+  static open(
+    options: AofManagerOptions
+  ): Effect.Effect<AofManager, AofError, Directory | RootLock | EventLoop | Scope.Scope> {
+    return Effect.flatMap(attempt(() => makeConfig(options)), (config) =>
+      Effect.map(CoreManager.open(config), (core) => new AofManager(core)))
+  }
+
+  /** What opening found out of order. */
+  get recovery(): Recovery {
+    return this.#core.recovery
+  }
+
+  /** Opens or makes a stream; the same name gives the same object. */
+  stream(name: string, options: JsonStreamOptions): Effect.Effect<Aof<unknown, any>, AofError>
+  stream<V>(name: string, options: CodecStreamOptions<V>): Effect.Effect<Aof<V, V>, AofError>
+  stream(name: string, options?: StreamOptions): Effect.Effect<Aof, AofError>
+  stream(name: string, options: StreamOptions & { readonly codec?: unknown } = {}): Effect.Effect<Aof<any, any>, AofError> {
+    return Effect.flatMap(attempt(() => checkCodec(options.codec)), (codec) => {
+      const { codec: _, ...rest } = options
+      return Effect.map(this.#core.stream(name, rest), (state) => {
+        const aof = this.#streams.get(state) ?? new Aof<any, any>(state, this.#core, codec)
+        this.#streams.set(state, aof)
+        return aof
+      })
+    })
+  }
+
+  /** The names of all streams, in order. Throws `Closed`. */
+  streams(): Array<string> {
+    return [...this.#core.names()]
+  }
+
+  /** Deletes a stream with all its records, durably. */
+  deleteStream(name: string): Effect.Effect<void, AofError> {
+    return this.#core.deleteStream(name)
+  }
+
+  /** Drains and closes everything, within `closeTimeoutMs`; a second close does nothing. */
+  get close(): Effect.Effect<void, AofError> {
+    return this.#core.close
+  }
+}

@@ -1,0 +1,30 @@
+/** From what `append` takes to payloads: through the codec where a stream has one. */
+import type { BatchItem } from "../core/append.ts"
+import type { Codec } from "../model/codec.ts"
+import { invalidArgument } from "../model/errors.ts"
+
+/** A payload with its number and time. */
+export interface DetailedInput<T> {
+  readonly payload: T
+  readonly extId?: number | bigint | undefined
+  readonly timestampMs?: number | undefined
+}
+
+/** An item of `appendBatch`: a payload, or a payload with its number and time. */
+export type BatchInput<T> = T | DetailedInput<T>
+
+/** The payload of a value. Throws what the codec throws. */
+export const encodePayload = (codec: Codec<never> | Codec<any> | undefined, value: unknown): Uint8Array | string =>
+  codec === undefined ? value as Uint8Array | string : codec.encode(value as never)
+
+/** The payloads of a batch. Throws `InvalidArgument` when it is no array. */
+export const encodeBatch = <T>(codec: Codec<any> | undefined, items: ReadonlyArray<BatchInput<T>>): ReadonlyArray<BatchItem> => {
+  if (!Array.isArray(items)) throw invalidArgument("batch", items, "an array of at least 1 record")
+  return items.map((item): BatchItem => {
+    if (!isDetailed(item)) return { payload: encodePayload(codec, item) }
+    return { payload: encodePayload(codec, item.payload), extId: item.extId, timestampMs: item.timestampMs }
+  })
+}
+
+const isDetailed = <T>(item: BatchInput<T>): item is DetailedInput<T> =>
+  typeof item === "object" && item !== null && !(item instanceof Uint8Array) && "payload" in item

@@ -1,0 +1,23 @@
+/** Options of `manager.stream` in both dresses. */
+import type { Codec } from "../model/codec.ts"
+import type { Retention } from "../model/config.ts"
+
+/** Options of a stream. */
+export interface StreamOptions {
+  /** Makes the stream when it is not there; default true, else `NotFound`. */
+  readonly create?: boolean | undefined
+  /** Overrides the manager's. */
+  readonly retention?: Retention | undefined
+  /** Overrides the manager's for segments opened from now on. */
+  readonly segmentBytes?: number | undefined
+}
+
+/** Options of a stream of values. */
+export interface CodecStreamOptions<V> extends StreamOptions {
+  readonly codec: Codec<V>
+}
+
+/** Options of a stream of JSON values. */
+export interface JsonStreamOptions extends StreamOptions {
+  readonly codec: "json"
+}

@@ -1,0 +1,15 @@
+/**
+ * The binary formats: layouts as field tables, encoders and decoders. `src/format/README.md` describes them for other languages.
+ *
+ * @module
+ */
+export * from "./field_table.ts"
+export * from "./frame.ts"
+export * from "./manifest_chunk.ts"
+export * from "./manifest_record.ts"
+export * from "./record.ts"
+export * from "./root_file.ts"
+export * from "./sealed_pointer.ts"
+export * from "./segment_footer.ts"
+export * from "./segment_header.ts"
+export { crc32, crc64, type Crc64, crc64Start, loadCrc64 } from "./checksum.ts"

@@ -1,0 +1,7 @@
+/**
+ * A disk in memory that can lose power: for testing programs that use the store, and the store itself.
+ *
+ * @module
+ */
+export * from "./memory_disk.ts"
+export { openWith } from "../api/manager.ts"
