@@ -14,10 +14,10 @@
  * @module
  */
 export { Aof, type WaitOptions } from "./src/api/aof.ts"
-export type { BatchInput, DetailedInput } from "./src/api/payload.ts"
-export type { CodecStreamOptions, JsonStreamOptions, StreamOptions } from "./src/api/stream_options.ts"
 export type { Cursor } from "./src/api/cursor.ts"
 export { AofManager } from "./src/api/manager.ts"
+export type { BatchInput, DetailedInput } from "./src/api/payload.ts"
+export type { CodecStreamOptions, JsonStreamOptions, StreamOptions } from "./src/api/stream_options.ts"
 export type { Ack, AckLevel, AppendOptions, BatchAck, SegmentInfo, StreamInfo } from "./src/core/aof.ts"
 export { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "./src/core/append.ts"
 export type { ReadLevel } from "./src/core/reader.ts"
@@ -28,6 +28,17 @@ export type { ReadOptions } from "./src/core/start.ts"
 export type { Codec } from "./src/model/codec.ts"
 export type { AofManagerOptions, Retention } from "./src/model/config.ts"
 export {
-  type AofError, Closed, Corrupt, type ErrorDetails, Fenced, InvalidArgument, isAofError, NotFound, type RootHolder, Unavailable,
-  WouldBlock, type WouldBlockNumbers, type WouldBlockReason
+  type AofError,
+  Closed,
+  Corrupt,
+  type ErrorDetails,
+  Fenced,
+  InvalidArgument,
+  isAofError,
+  NotFound,
+  type RootHolder,
+  Unavailable,
+  WouldBlock,
+  type WouldBlockNumbers,
+  type WouldBlockReason,
 } from "./src/model/errors.ts"

@@ -11,7 +11,11 @@ export class AckWaiter implements Waiter {
   readonly fail: (error: unknown) => void
 
   constructor(
-    recordId: number, recordNumber: number, level: Ack["level"], resolve: (ack: Ack) => void, reject: (error: unknown) => void
+    recordId: number,
+    recordNumber: number,
+    level: Ack["level"],
+    resolve: (ack: Ack) => void,
+    reject: (error: unknown) => void,
   ) {
     this.position = recordId
     this.recordNumber = recordNumber

@@ -1,7 +1,7 @@
 /** One stream, for everybody: promises, async iterators, and the synchronous calls of the hot path. */
 import * as Effect from "effect/Effect"
-import * as Core from "../core/aof.ts"
 import type { AppendOptions, BatchAck, SegmentInfo, StreamInfo } from "../core/aof.ts"
+import * as Core from "../core/aof.ts"
 import { tryAppend } from "../core/append.ts"
 import { attempt } from "../core/attempt.ts"
 import { openCursor, openSegmentCursor } from "../core/cursor.ts"
@@ -58,21 +58,34 @@ export class Aof<T = Uint8Array | string, V = T> {
         const recordId = tryAppend(state, this.#encode(payload), options?.extId ?? 0, options?.timestampMs ?? -1)
         if (recordId > 0) {
           return new Promise((resolve, reject) => {
-            Core.awaitLevel(state, Core.checkWaitLevel(level), new AckWaiter(recordId, state.writer.nextRecordNumber - 1, level, resolve, reject))
+            Core.awaitLevel(
+              state,
+              Core.checkWaitLevel(level),
+              new AckWaiter(recordId, state.writer.nextRecordNumber - 1, level, resolve, reject),
+            )
           })
         }
       } catch (error) {
         return Promise.reject(error)
       }
     }
-    return this.#run(Effect.flatMap(attempt(() => this.#encode(payload)), (bytes) => Core.append(this.#state, bytes, options ?? {})), signal)
+    return this.#run(
+      Effect.flatMap(
+        attempt(() => this.#encode(payload)),
+        (bytes) => Core.append(this.#state, bytes, options ?? {}),
+      ),
+      signal,
+    )
   }
 
   /** Appends all or nothing; resolves when the last one, and with it all, has reached `level`. An empty batch is `InvalidArgument`. */
-  appendBatch(items: ReadonlyArray<BatchInput<T>>, options: Pick<AppendOptions, "level" | "signal"> = {}): Promise<BatchAck> {
+  appendBatch(
+    items: ReadonlyArray<BatchInput<T>>,
+    options: Pick<AppendOptions, "level" | "signal"> = {},
+  ): Promise<BatchAck> {
     const batch = Effect.flatMap(
       attempt(() => encodeBatch(this.#codec, items)),
-      (encoded) => Core.appendBatch(this.#state, encoded, options)
+      (encoded) => Core.appendBatch(this.#state, encoded, options),
     )
     return this.#run(batch, options.signal)
   }
@@ -83,7 +96,12 @@ export class Aof<T = Uint8Array | string, V = T> {
    * await `durable(recordId)` or `flush()`. Throws `InvalidArgument`, `Closed` and `Unavailable`.
    */
   tryAppend(payload: T, extId: number | bigint = 0, timestampMs = -1): number {
-    return tryAppend(this.#state, this.#codec === undefined ? payload as Uint8Array | string : this.#encode(payload), extId, timestampMs)
+    return tryAppend(
+      this.#state,
+      this.#codec === undefined ? (payload as Uint8Array | string) : this.#encode(payload),
+      extId,
+      timestampMs,
+    )
   }
 
   /** Resolves when a `tryAppend` that returned a negative code may succeed. */
@@ -122,7 +140,10 @@ export class Aof<T = Uint8Array | string, V = T> {
   }
 
   /** The record with this id; waits for the watermark when it is above. Rejects with `NotFound`, `InvalidArgument`, `Corrupt`. */
-  get(recordId: number, options: { readonly level?: ReadLevel; readonly signal?: AbortSignal } = {}): Promise<AofRecord<V>> {
+  get(
+    recordId: number,
+    options: { readonly level?: ReadLevel; readonly signal?: AbortSignal } = {},
+  ): Promise<AofRecord<V>> {
     return this.#run(get(this.#state, recordId, checkReadLevel(options.level), this.#codec), options.signal)
   }
 
@@ -137,7 +158,10 @@ export class Aof<T = Uint8Array | string, V = T> {
   }
 
   /** Like `tryOpenReader`, but waits where that would block. */
-  async openReader(segmentIndex: number, options: { readonly level?: ReadLevel; readonly signal?: AbortSignal } = {}): Promise<Cursor> {
+  async openReader(
+    segmentIndex: number,
+    options: { readonly level?: ReadLevel; readonly signal?: AbortSignal } = {},
+  ): Promise<Cursor> {
     options.signal?.throwIfAborted()
     return this.tryOpenReader(segmentIndex, options)
   }
@@ -183,10 +207,13 @@ export class Aof<T = Uint8Array | string, V = T> {
 
   #iterate(options: ReadOptions, isFollowing: boolean): AsyncIterableIterator<AofRecord<V>> {
     const state = this.#state
-    const open = Effect.flatMap(attempt(() => planRead(options)), (plan) => {
-      const source = attempt(() => openSource(state, plan, this.#codec, isFollowing))
-      return state.services.config.readOnly ? Effect.andThen(refreshStream(state), source) : source
-    })
+    const open = Effect.flatMap(
+      attempt(() => planRead(options)),
+      (plan) => {
+        const source = attempt(() => openSource(state, plan, this.#codec, isFollowing))
+        return state.services.config.readOnly ? Effect.andThen(refreshStream(state), source) : source
+      },
+    )
     return new RecordIterator(open, options?.signal)
   }
 

@@ -24,5 +24,5 @@ export const dressCursor = (cursor: CoreCursor): Cursor =>
   Object.assign(cursor, {
     ready: (options?: { readonly signal?: AbortSignal | undefined }): Promise<void> =>
       runPromise(cursorReady(cursor), options?.signal),
-    [Symbol.dispose]: (): void => cursor.close()
+    [Symbol.dispose]: (): void => cursor.close(),
   })

@@ -8,8 +8,8 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type { Ack, BatchAck, AppendOptions as CoreAppendOptions, StreamInfo } from "../core/aof.ts"
 import * as Core from "../core/aof.ts"
-import type { Ack, AppendOptions as CoreAppendOptions, BatchAck, StreamInfo } from "../core/aof.ts"
 import { tryAppend } from "../core/append.ts"
 import { attempt } from "../core/attempt.ts"
 import { type CoreCursor, cursorReady, openCursor, openSegmentCursor } from "../core/cursor.ts"
@@ -20,11 +20,11 @@ import type { ReadLevel } from "../core/reader.ts"
 import type { AofRecord } from "../core/record.ts"
 import type { RecordView } from "../core/record_view.ts"
 import type { Recovery } from "../core/recovery_report.ts"
-import { planRead, type ReadOptions as CoreReadOptions } from "../core/start.ts"
+import { type ReadOptions as CoreReadOptions, planRead } from "../core/start.ts"
 import type { StreamState } from "../core/stream_state.ts"
 import { trimBefore } from "../core/trim.ts"
 import { ready } from "../core/waits.ts"
-import { checkCodec, type Codec } from "../model/codec.ts"
+import { type Codec, checkCodec } from "../model/codec.ts"
 import { type AofManagerOptions, makeConfig } from "../model/config.ts"
 import type { AofError } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
@@ -33,13 +33,23 @@ import type { RootLock } from "../port/root_lock.ts"
 import { type BatchInput, encodeBatch, encodePayload } from "./payload.ts"
 import type { CodecStreamOptions, JsonStreamOptions, StreamOptions } from "./stream_options.ts"
 
-export * from "../model/errors.ts"
-export { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "../core/append.ts"
 export type { Ack, AckLevel, BatchAck, SegmentInfo, StreamInfo } from "../core/aof.ts"
-export type { AofRecord, AofManagerOptions, BatchInput, Codec, CodecStreamOptions, JsonStreamOptions, ReadLevel, Recovery, StreamOptions }
+export { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "../core/append.ts"
+export * from "../model/errors.ts"
 export { Directory } from "../port/directory.ts"
 export { EventLoop } from "../port/event_loop.ts"
 export { RootLock } from "../port/root_lock.ts"
+export type {
+  AofManagerOptions,
+  AofRecord,
+  BatchInput,
+  Codec,
+  CodecStreamOptions,
+  JsonStreamOptions,
+  ReadLevel,
+  Recovery,
+  StreamOptions,
+}
 
 /** Options of one append; interruption takes the place of a signal. */
 export type AppendOptions = Omit<CoreAppendOptions, "signal">
@@ -83,7 +93,10 @@ export class Aof<T = Uint8Array | string, V = T> {
   }
 
   /** Appends all or nothing. */
-  appendBatch(items: ReadonlyArray<BatchInput<T>>, options: Pick<AppendOptions, "level"> = {}): Effect.Effect<BatchAck, AofError> {
+  appendBatch(
+    items: ReadonlyArray<BatchInput<T>>,
+    options: Pick<AppendOptions, "level"> = {},
+  ): Effect.Effect<BatchAck, AofError> {
     const encoded = attempt(() => encodeBatch(this.#codec, items))
     return Effect.flatMap(encoded, (batch) => Core.appendBatch(this.#state, batch, options))
   }
@@ -95,7 +108,7 @@ export class Aof<T = Uint8Array | string, V = T> {
 
   /** Succeeds when a `tryAppend` that returned a negative code may succeed. */
   get ready(): Effect.Effect<void, AofError> {
-    return Effect.suspend(() => Core.isBlocked(this.#state) ? ready(this.#state) : Effect.void)
+    return Effect.suspend(() => (Core.isBlocked(this.#state) ? ready(this.#state) : Effect.void))
   }
 
   /** Starts or joins a group commit that covers `recordId`. */
@@ -180,7 +193,7 @@ export class Aof<T = Uint8Array | string, V = T> {
 
   #stream(options: ReadOptions, isFollowing: boolean): Stream.Stream<AofRecord<V>, AofError> {
     const state = this.#state
-    const open = Effect.gen({ self: this }, function*() {
+    const open = Effect.gen({ self: this }, function* () {
       const plan = yield* attempt(() => planRead(options))
       if (state.services.config.readOnly) yield* refreshStream(state)
       return pullOf(yield* attempt(() => openSource(state, plan, this.#codec, isFollowing)))
@@ -190,28 +203,34 @@ export class Aof<T = Uint8Array | string, V = T> {
 }
 
 /** A pull of chunks; what a source throws after it gave records comes with the next pull. */
-const pullOf = <V>(source: RecordSource<V>): Effect.Effect<readonly [AofRecord<V>, ...Array<AofRecord<V>>], AofError | Cause.Done> => {
+const pullOf = <V>(
+  source: RecordSource<V>,
+): Effect.Effect<readonly [AofRecord<V>, ...Array<AofRecord<V>>], AofError | Cause.Done> => {
   let failure: AofError | undefined
-  const pull: Effect.Effect<readonly [AofRecord<V>, ...Array<AofRecord<V>>], AofError | Cause.Done> = Effect.suspend(() => {
-    if (failure !== undefined) return Effect.fail(failure)
-    const records: Array<AofRecord<V>> = []
-    const collected = attempt(() => {
-      for (let record = source.pull(); record !== undefined; record = source.pull()) {
-        records.push(record)
-        if (records.length === chunkMax) break
-      }
-    })
-    return Effect.matchEffect(collected, {
-      onFailure: (error) => {
-        failure = error
-        return records.length === 0 ? Effect.fail(error) : Effect.succeed(records as [AofRecord<V>, ...Array<AofRecord<V>>])
-      },
-      onSuccess: () => {
-        if (records.length > 0) return Effect.succeed(records as [AofRecord<V>, ...Array<AofRecord<V>>])
-        return source.isDone() ? Cause.done() : Effect.andThen(source.ready, pull)
-      }
-    })
-  })
+  const pull: Effect.Effect<readonly [AofRecord<V>, ...Array<AofRecord<V>>], AofError | Cause.Done> = Effect.suspend(
+    () => {
+      if (failure !== undefined) return Effect.fail(failure)
+      const records: Array<AofRecord<V>> = []
+      const collected = attempt(() => {
+        for (let record = source.pull(); record !== undefined; record = source.pull()) {
+          records.push(record)
+          if (records.length === chunkMax) break
+        }
+      })
+      return Effect.matchEffect(collected, {
+        onFailure: (error) => {
+          failure = error
+          return records.length === 0
+            ? Effect.fail(error)
+            : Effect.succeed(records as [AofRecord<V>, ...Array<AofRecord<V>>])
+        },
+        onSuccess: () => {
+          if (records.length > 0) return Effect.succeed(records as [AofRecord<V>, ...Array<AofRecord<V>>])
+          return source.isDone() ? Cause.done() : Effect.andThen(source.ready, pull)
+        },
+      })
+    },
+  )
   return pull
 }
 
@@ -229,10 +248,12 @@ export class AofManager {
 
   /** Opens a root with the services of the context; the end of the scope closes it. Fails like the main module's. */
   static open(
-    options: AofManagerOptions
+    options: AofManagerOptions,
   ): Effect.Effect<AofManager, AofError, Directory | RootLock | EventLoop | Scope.Scope> {
-    return Effect.flatMap(attempt(() => makeConfig(options)), (config) =>
-      Effect.map(CoreManager.open(config), (core) => new AofManager(core)))
+    return Effect.flatMap(
+      attempt(() => makeConfig(options)),
+      (config) => Effect.map(CoreManager.open(config), (core) => new AofManager(core)),
+    )
   }
 
   /** What opening found out of order. */
@@ -244,15 +265,21 @@ export class AofManager {
   stream(name: string, options: JsonStreamOptions): Effect.Effect<Aof<unknown, any>, AofError>
   stream<V>(name: string, options: CodecStreamOptions<V>): Effect.Effect<Aof<V, V>, AofError>
   stream(name: string, options?: StreamOptions): Effect.Effect<Aof, AofError>
-  stream(name: string, options: StreamOptions & { readonly codec?: unknown } = {}): Effect.Effect<Aof<any, any>, AofError> {
-    return Effect.flatMap(attempt(() => checkCodec(options.codec)), (codec) => {
-      const { codec: _, ...rest } = options
-      return Effect.map(this.#core.stream(name, rest), (state) => {
-        const aof = this.#streams.get(state) ?? new Aof<any, any>(state, this.#core, codec)
-        this.#streams.set(state, aof)
-        return aof
-      })
-    })
+  stream(
+    name: string,
+    options: StreamOptions & { readonly codec?: unknown } = {},
+  ): Effect.Effect<Aof<any, any>, AofError> {
+    return Effect.flatMap(
+      attempt(() => checkCodec(options.codec)),
+      (codec) => {
+        const { codec: _, ...rest } = options
+        return Effect.map(this.#core.stream(name, rest), (state) => {
+          const aof = this.#streams.get(state) ?? new Aof<any, any>(state, this.#core, codec)
+          this.#streams.set(state, aof)
+          return aof
+        })
+      },
+    )
   }
 
   /** The names of all streams, in order. Throws `Closed`. */

@@ -7,7 +7,7 @@ import { attempt } from "../core/attempt.ts"
 import * as CoreManager from "../core/manager.ts"
 import type { Recovery } from "../core/recovery_report.ts"
 import type { StreamState } from "../core/stream_state.ts"
-import { checkCodec, type Codec } from "../model/codec.ts"
+import { type Codec, checkCodec } from "../model/codec.ts"
 import { type AofManagerOptions, makeConfig } from "../model/config.ts"
 import { invalidArgument } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
@@ -23,9 +23,13 @@ export type RuntimeLayer = Layer.Layer<Directory | RootLock | EventLoop>
 /** Opens the root of `options` with the services of `layer`. */
 export const openWith = async (layer: RuntimeLayer, options: AofManagerOptions): Promise<AofManager> => {
   const scope = Scope.makeUnsafe()
-  const opened = Effect.flatMap(attempt(() => makeConfig(options)), (config) =>
-    Effect.flatMap(Layer.buildWithScope(layer, scope), (context) =>
-      CoreManager.open(config).pipe(Effect.provide(context), Scope.provide(scope))))
+  const opened = Effect.flatMap(
+    attempt(() => makeConfig(options)),
+    (config) =>
+      Effect.flatMap(Layer.buildWithScope(layer, scope), (context) =>
+        CoreManager.open(config).pipe(Effect.provide(context), Scope.provide(scope)),
+      ),
+  )
   try {
     return new AofManager(await runPromise(opened), scope)
   } catch (error) {
@@ -38,7 +42,8 @@ export const openWith = async (layer: RuntimeLayer, options: AofManagerOptions):
 export class AofManager {
   readonly #core: CoreManager.CoreManager
   readonly #scope: Scope.Closeable
-  readonly #streams: WeakMap<StreamState, { readonly aof: unknown; readonly codec: Codec<unknown> | undefined }> = new WeakMap()
+  readonly #streams: WeakMap<StreamState, { readonly aof: unknown; readonly codec: Codec<unknown> | undefined }> =
+    new WeakMap()
 
   /** Use `AofManager.open`. */
   constructor(core: CoreManager.CoreManager, scope: Scope.Closeable) {
@@ -80,7 +85,11 @@ export class AofManager {
       return aof
     }
     if (codec !== undefined && codec !== known.codec) {
-      throw invalidArgument(`codec of the open stream ${name}`, codec.name, known.codec?.name ?? "none, as it was opened first")
+      throw invalidArgument(
+        `codec of the open stream ${name}`,
+        codec.name,
+        known.codec?.name ?? "none, as it was opened first",
+      )
     }
     return known.aof as Aof<any, any>
   }

@@ -15,10 +15,13 @@ export type BatchInput<T> = T | DetailedInput<T>
 
 /** The payload of a value. Throws what the codec throws. */
 export const encodePayload = (codec: Codec<never> | Codec<any> | undefined, value: unknown): Uint8Array | string =>
-  codec === undefined ? value as Uint8Array | string : codec.encode(value as never)
+  codec === undefined ? (value as Uint8Array | string) : codec.encode(value as never)
 
 /** The payloads of a batch. Throws `InvalidArgument` when it is no array. */
-export const encodeBatch = <T>(codec: Codec<any> | undefined, items: ReadonlyArray<BatchInput<T>>): ReadonlyArray<BatchItem> => {
+export const encodeBatch = <T>(
+  codec: Codec<any> | undefined,
+  items: ReadonlyArray<BatchInput<T>>,
+): ReadonlyArray<BatchItem> => {
   if (!Array.isArray(items)) throw invalidArgument("batch", items, "an array of at least 1 record")
   return items.map((item): BatchItem => {
     if (!isDetailed(item)) return { payload: encodePayload(codec, item) }

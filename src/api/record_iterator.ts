@@ -2,10 +2,11 @@
  * The async iterator of `read` and `follow`: one record a step, at the pace of the consumer. What is at hand is answered with a settled
  * promise; only at the watermark does it wait. Leaving the loop closes the source.
  */
-import type { AofError } from "../model/errors.ts"
+
+import * as Effect from "effect/Effect"
 import type { RecordSource } from "../core/read.ts"
 import type { AofRecord } from "../core/record.ts"
-import * as Effect from "effect/Effect"
+import type { AofError } from "../model/errors.ts"
 import { runPromise } from "./promise.ts"
 
 export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
@@ -17,9 +18,12 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
   /** `open` opens the source; what it fails with, the first step rejects with. */
   constructor(open: Effect.Effect<RecordSource<T>, AofError>, signal: AbortSignal | undefined) {
     this.#signal = signal
-    this.#opening = runPromise(Effect.map(open, (source) => {
-      this.#source = source
-    }), signal)
+    this.#opening = runPromise(
+      Effect.map(open, (source) => {
+        this.#source = source
+      }),
+      signal,
+    )
     // The first step reports it.
     this.#opening.catch(() => {})
   }
@@ -36,7 +40,10 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
     } catch (error) {
       return this.#end(Promise.reject(error))
     }
-    return runPromise(source.ready, this.#signal).then(() => this.next(), (error) => this.#end(Promise.reject(error)))
+    return runPromise(source.ready, this.#signal).then(
+      () => this.next(),
+      (error) => this.#end(Promise.reject(error)),
+    )
   }
 
   return(): Promise<IteratorResult<AofRecord<T>, undefined>> {

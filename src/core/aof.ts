@@ -3,8 +3,8 @@
  * taken stays appended: only the wait for its acknowledgement ends.
  */
 import * as Effect from "effect/Effect"
-import type { Waiter } from "../state/wait_queue.ts"
 import { type AofError, invalidArgument } from "../model/errors.ts"
+import type { Waiter } from "../state/wait_queue.ts"
 import { appendBlocked, type BatchItem, tryAppend, tryAppendBatch } from "./append.ts"
 import { attempt } from "./attempt.ts"
 import { requestFlush } from "./flusher.ts"
@@ -63,7 +63,8 @@ export const checkWaitLevel = (level: AckLevel): "written" | "durable" => {
 
 /** True when an append would not be taken now. */
 export const isBlocked = (stream: StreamState): boolean =>
-  stream.blocked < 0 || stream.sealing.length >= unfinishedSegmentsMax ||
+  stream.blocked < 0 ||
+  stream.sealing.length >= unfinishedSegmentsMax ||
   unflushedBytes(stream) + stream.services.pool.bufferBytes > stream.services.config.unflushedBytesMax
 
 /** Throws `InvalidArgument` on a read-only stream and `Closed` on a closed one. */
@@ -86,7 +87,9 @@ export const awaitLevel = (stream: StreamState, level: "written" | "durable", wa
 
 /** Waits until a record is acknowledged at `level`. */
 export const acknowledge = (
-  stream: StreamState, record: { readonly recordId: number; readonly recordNumber: number }, level: AckLevel
+  stream: StreamState,
+  record: { readonly recordId: number; readonly recordNumber: number },
+  level: AckLevel,
 ): Effect.Effect<Ack, AofError> => {
   const ack: Ack = { recordId: record.recordId, recordNumber: record.recordNumber, level }
   if (level === "buffered") return Effect.succeed(ack)
@@ -96,7 +99,7 @@ export const acknowledge = (
       recordNumber: record.recordNumber,
       cancelled: false,
       done: () => resume(Effect.succeed(ack)),
-      fail: (error) => resume(Effect.fail(error as AofError))
+      fail: (error) => resume(Effect.fail(error as AofError)),
     }
     awaitLevel(stream, level, waiter)
     return Effect.sync(() => {
@@ -107,24 +110,28 @@ export const acknowledge = (
 
 /** Appends and acknowledges; waits for room first when there is none. */
 export const append = (
-  stream: StreamState, payload: Uint8Array | string, options: AppendOptions
+  stream: StreamState,
+  payload: Uint8Array | string,
+  options: AppendOptions,
 ): Effect.Effect<Ack, AofError> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const level = yield* attempt(() => {
       checkWritable(stream)
       return checkLevel(options.level)
     })
     const recordId = yield* untilTaken<number>(stream, () =>
-      tryAppend(stream, payload, options.extId ?? 0, options.timestampMs ?? -1)
+      tryAppend(stream, payload, options.extId ?? 0, options.timestampMs ?? -1),
     )
     return yield* acknowledge(stream, { recordId, recordNumber: stream.writer.nextRecordNumber - 1 }, level)
   })
 
 /** Appends all or nothing and acknowledges the last one, which covers the others. */
 export const appendBatch = (
-  stream: StreamState, items: ReadonlyArray<BatchItem>, options: Pick<AppendOptions, "level">
+  stream: StreamState,
+  items: ReadonlyArray<BatchItem>,
+  options: Pick<AppendOptions, "level">,
 ): Effect.Effect<BatchAck, AofError> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const level = yield* attempt(() => {
       checkWritable(stream)
       return checkLevel(options.level)
@@ -141,7 +148,8 @@ const untilTaken = <A>(stream: StreamState, take: () => A | number): Effect.Effe
   Effect.flatMap(attempt(take), (taken) =>
     typeof taken === "number" && taken < 0
       ? Effect.andThen(ready(stream), untilTaken(stream, take))
-      : Effect.succeed(taken as A))
+      : Effect.succeed(taken as A),
+  )
 
 /** The typed error for a negative code, for callers who throw. */
 export const blockedError = (stream: StreamState, code: number): AofError => appendBlocked(stream, code)
@@ -153,7 +161,7 @@ export const durable = (stream: StreamState, recordId: number): Effect.Effect<Ac
       checkOpen(stream)
       return { recordId, recordNumber: recordNumberOf(stream, recordId) }
     }),
-    (record) => acknowledge(stream, record, "durable")
+    (record) => acknowledge(stream, record, "durable"),
   )
 
 /** Makes everything appended before the call durable. */
@@ -167,7 +175,7 @@ export const flush = (stream: StreamState): Effect.Effect<void, AofError> =>
 
 /** Seals the active segment and returns when its footer is durable. A stream without records in it has nothing to seal. */
 export const seal = (stream: StreamState): Effect.Effect<void, AofError> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     yield* attempt(() => checkWritable(stream))
     const { active } = stream
     if (active !== undefined && stream.writer.nextRecordNumber > active.segment.header.firstRecordNumber) {
@@ -232,9 +240,11 @@ export const info = (stream: StreamState): StreamInfo => {
     return {
       index: segment.index,
       state: segment.state,
-      bytes: segment.sealed?.fileBytes ?? Math.max(segment.framesEnd, segment === stream.active?.segment ? stream.active.endOffset : 0),
+      bytes:
+        segment.sealed?.fileBytes ??
+        Math.max(segment.framesEnd, segment === stream.active?.segment ? stream.active.endOffset : 0),
       firstRecordNumber: segment.header.firstRecordNumber,
-      count: segment.sealed?.recordCount ?? next - segment.header.firstRecordNumber
+      count: segment.sealed?.recordCount ?? next - segment.header.firstRecordNumber,
     }
   })
   const first = Math.max(stream.trimPoint?.recordNumber ?? 0, segments[0]?.firstRecordNumber ?? writer.nextRecordNumber)
@@ -251,18 +261,19 @@ export const info = (stream: StreamState): StreamInfo => {
     watermarks: {
       buffered: writer.lastRecordId,
       written: stream.written.mark.lastRecordId,
-      durable: stream.durable.mark.lastRecordId
+      durable: stream.durable.mark.lastRecordId,
     },
     unflushedBytes: unflushedBytes(stream),
     coordinatorWatermark: stream.coordinatorWatermark,
-    segments
+    segments,
   }
 }
 
 /** Says how far the application above has come; repeated in slots, footers and the pointer. Throws `InvalidArgument`. */
 export const setCoordinatorWatermark = (stream: StreamState, value: number | bigint): void => {
   checkWritable(stream)
-  const isValid = typeof value === "bigint" ? value >= 0n && value < 2n ** 64n : Number.isSafeInteger(value) && value >= 0
+  const isValid =
+    typeof value === "bigint" ? value >= 0n && value < 2n ** 64n : Number.isSafeInteger(value) && value >= 0
   if (!isValid) throw invalidArgument("coordinator watermark", value, "an integer from 0 to 2^64 - 1")
   stream.coordinatorWatermark = BigInt(value)
 }

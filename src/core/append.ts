@@ -2,10 +2,15 @@
  * Append: from the caller's payload to staging memory and out to the file. Synchronous throughout; what would have to wait is a
  * negative code and nothing was taken. Buffers are written when they are full and in the next turn of the event loop.
  */
-import {
-  batchBytesMax, frameOverheadMax, NEEDS_BUFFER, NEEDS_SEGMENT, recordOverheadMax
-} from "../state/segment_writer.ts"
+
 import { closed, invalidArgument, type WouldBlock, wouldBlock } from "../model/errors.ts"
+import {
+  batchBytesMax,
+  frameOverheadMax,
+  NEEDS_BUFFER,
+  NEEDS_SEGMENT,
+  recordOverheadMax,
+} from "../state/segment_writer.ts"
 import { planTurn, requestFlush } from "./flusher.ts"
 import { openNextSegment } from "./rollover.ts"
 import { framesBytesMax, unfinishedSegmentsMax } from "./segment_limits.ts"
@@ -31,7 +36,10 @@ export interface BatchItem {
  * segment cannot be made; nothing was taken then.
  */
 export const tryAppend = (
-  stream: StreamState, payload: Uint8Array | string, extId: number | bigint, timestampMs: number
+  stream: StreamState,
+  payload: Uint8Array | string,
+  extId: number | bigint,
+  timestampMs: number,
 ): number => {
   if (typeof payload === "string") {
     if (payload.length > stream.payloadBytesSafe) checkTextLength(stream, payload)
@@ -56,7 +64,10 @@ export const tryAppend = (
 }
 
 /** Appends all or nothing and returns the ids of all, or a negative code. Throws like `tryAppend`. */
-export const tryAppendBatch = (stream: StreamState, items: ReadonlyArray<BatchItem>): ReadonlyArray<number> | number => {
+export const tryAppendBatch = (
+  stream: StreamState,
+  items: ReadonlyArray<BatchItem>,
+): ReadonlyArray<number> | number => {
   const batch = checkBatch(stream, items)
   for (;;) {
     if (stream.blocked < 0) return blockedCode(stream)
@@ -94,14 +105,19 @@ export const appendBlocked = (stream: StreamState, code: number): WouldBlock => 
 }
 
 interface CheckedBatch {
-  readonly records: ReadonlyArray<{ readonly payload: Uint8Array; readonly extId: number | bigint; readonly timestampMs: number }>
+  readonly records: ReadonlyArray<{
+    readonly payload: Uint8Array
+    readonly extId: number | bigint
+    readonly timestampMs: number
+  }>
   readonly sizeBytes: number
 }
 
 const encoder: TextEncoder = new TextEncoder()
 
 const checkBatch = (stream: StreamState, items: ReadonlyArray<BatchItem>): CheckedBatch => {
-  if (!Array.isArray(items) || items.length === 0) throw invalidArgument("batch", items, "an array of at least 1 record")
+  if (!Array.isArray(items) || items.length === 0)
+    throw invalidArgument("batch", items, "an array of at least 1 record")
   checkOpen(stream)
   let sizeBytes = 0
   let extIdMax = stream.writer.extIdMax
@@ -110,7 +126,8 @@ const checkBatch = (stream: StreamState, items: ReadonlyArray<BatchItem>): Check
       throw invalidArgument("payload", item.payload, "a Uint8Array or a string")
     }
     const payload = typeof item.payload === "string" ? encoder.encode(item.payload) : item.payload
-    if (payload.length > stream.payloadBytesMax) throw invalidArgument("payload bytes", payload.length, stream.payloadBytesMax)
+    if (payload.length > stream.payloadBytesMax)
+      throw invalidArgument("payload bytes", payload.length, stream.payloadBytesMax)
     const extId = item.extId ?? 0
     if (extId !== 0) {
       checkExtId(extIdMax, extId)
@@ -134,7 +151,11 @@ const checkTextLength = (stream: StreamState, payload: string): void => {
 const extIdLimit: bigint = 2n ** 64n
 
 const checkExtId = (extIdMax: number | bigint, extId: number | bigint): void => {
-  if (typeof extId === "number" ? !Number.isSafeInteger(extId) || extId < 0 : typeof extId !== "bigint" || extId < 0n || extId >= extIdLimit) {
+  if (
+    typeof extId === "number"
+      ? !Number.isSafeInteger(extId) || extId < 0
+      : typeof extId !== "bigint" || extId < 0n || extId >= extIdLimit
+  ) {
     throw invalidArgument("extId", extId, "a safe integer or a bigint from 0 to 2^64 - 1")
   }
   if (extId < extIdMax && extId) throw invalidArgument("extId", extId, `at least the stream's last, ${extIdMax}`)

@@ -4,30 +4,32 @@
  */
 import * as Effect from "effect/Effect"
 import { type AofError, closed } from "../model/errors.ts"
-import { attempt } from "./attempt.ts"
 import { flush } from "./aof.ts"
+import { attempt } from "./attempt.ts"
 import { repeatWatermark } from "./flusher.ts"
 import { blockedForGood, failReady, type StreamState, unflushedBytes } from "./stream_state.ts"
 
 /** Drains and closes; fails with what kept the bytes from becoming durable. What follows a failure is `releaseStream`. */
-export const drainStream: (stream: StreamState) => Effect.Effect<void, AofError> = Effect.fnUntraced(function*(stream) {
-  if (stream.closedAs !== undefined || stream.services.config.readOnly) return
-  stream.blocked = blockedForGood
-  failReady(stream, closed(`stream ${stream.name}`))
-  yield* flush(stream)
-  while (stream.isSealing || stream.isFlushing) {
-    if (stream.sealFailure !== undefined) return yield* Effect.fail(stream.sealFailure)
-    yield* Effect.sleep(1)
-  }
-  const { active } = stream
-  if (active === undefined || unflushedBytes(stream) > 0) return
-  while (active.zeroing !== undefined) yield* Effect.sleep(1)
-  const { file } = active
-  yield* file.truncate(active.endOffset)
-  repeatWatermark(stream, active)
-  yield* file.syncData
-  yield* attempt(() => file.closeUnsafe())
-})
+export const drainStream: (stream: StreamState) => Effect.Effect<void, AofError> = Effect.fnUntraced(
+  function* (stream) {
+    if (stream.closedAs !== undefined || stream.services.config.readOnly) return
+    stream.blocked = blockedForGood
+    failReady(stream, closed(`stream ${stream.name}`))
+    yield* flush(stream)
+    while (stream.isSealing || stream.isFlushing) {
+      if (stream.sealFailure !== undefined) return yield* Effect.fail(stream.sealFailure)
+      yield* Effect.sleep(1)
+    }
+    const { active } = stream
+    if (active === undefined || unflushedBytes(stream) > 0) return
+    while (active.zeroing !== undefined) yield* Effect.sleep(1)
+    const { file } = active
+    yield* file.truncate(active.endOffset)
+    repeatWatermark(stream, active)
+    yield* file.syncData
+    yield* attempt(() => file.closeUnsafe())
+  },
+)
 
 /** Ends everything that waits and gives descriptors back, at once. */
 export const releaseStream = (stream: StreamState, what: string): void => {

@@ -5,9 +5,9 @@
 import * as Effect from "effect/Effect"
 import { segmentHeaderBytes } from "../format/segment_header.ts"
 import { type AofError, closed, notFound, wouldBlock } from "../model/errors.ts"
+import { startPolling } from "./read_only.ts"
 import { Reader, type ReadLevel } from "./reader.ts"
 import type { RecordView } from "./record_view.ts"
-import { startPolling } from "./read_only.ts"
 import { ReverseReader, reverseFrom } from "./reverse_reader.ts"
 import type { Segment } from "./segment.ts"
 import { planRead, type ReadPlan, seekStart } from "./start.ts"
@@ -111,7 +111,11 @@ export const openCursor = (stream: StreamState, plan: ReadPlan): ForwardCursor |
 }
 
 /** A cursor over one segment. Throws `NotFound` when there is none of that index. */
-export const openSegmentCursor = (stream: StreamState, segmentIndex: number, level: ReadLevel = "durable"): ForwardCursor => {
+export const openSegmentCursor = (
+  stream: StreamState,
+  segmentIndex: number,
+  level: ReadLevel = "durable",
+): ForwardCursor => {
   checkOpen(stream)
   const segment = stream.catalog.get(segmentIndex)
   if (segment === undefined) {

@@ -4,15 +4,15 @@
  * segment only when its predecessor is durable whole. The durable watermark moves here and nowhere else.
  */
 import * as Effect from "effect/Effect"
-import type { Mark } from "../state/watermark.ts"
 import type { AofError } from "../model/errors.ts"
+import type { Mark } from "../state/watermark.ts"
 import { caught } from "./attempt.ts"
 import { nextTurn } from "./next_turn.ts"
 import { preallocate } from "./preallocator.ts"
 import { replaceFile } from "./replace_file.ts"
 import { failReady, type StreamState, unflushedBytes, wakeReady } from "./stream_state.ts"
-import { writeOut } from "./write_out.ts"
 import { writeSlot } from "./watermark_slot.ts"
+import { writeOut } from "./write_out.ts"
 import type { WritingSegment } from "./writing_segment.ts"
 
 /** Written bytes that start a sync although nobody asked: what a crash leaves to be checked stays near this. */
@@ -32,7 +32,8 @@ export const planTurn = (stream: StreamState): void => {
     const isComplete = writeOut(stream)
     if (stream.isFlushing) return
     const unsynced = unflushedBytes(stream)
-    if (!isComplete || stream.flushWanted > stream.durable.position || unsynced >= unsyncedBytesMax) startFlushing(stream)
+    if (!isComplete || stream.flushWanted > stream.durable.position || unsynced >= unsyncedBytesMax)
+      startFlushing(stream)
     else if (unsynced > 0) planInterval(stream)
   })
 }
@@ -53,14 +54,16 @@ export const startFlushing = (stream: StreamState): void => {
 const planInterval = (stream: StreamState): void => {
   if (stream.isIntervalPlanned) return
   stream.isIntervalPlanned = true
-  stream.services.run(Effect.map(Effect.sleep(stream.services.config.flushIntervalMs), () => {
-    stream.isIntervalPlanned = false
-    if (unflushedBytes(stream) > 0) startFlushing(stream)
-  }))
+  stream.services.run(
+    Effect.map(Effect.sleep(stream.services.config.flushIntervalMs), () => {
+      stream.isIntervalPlanned = false
+      if (unflushedBytes(stream) > 0) startFlushing(stream)
+    }),
+  )
 }
 
 const flushLoop = (stream: StreamState): Effect.Effect<void> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     let retryDelayMs = 0
     for (;;) {
       const error = yield* flushOnce(stream)
@@ -81,7 +84,7 @@ const flushLoop = (stream: StreamState): Effect.Effect<void> =>
   })
 
 /** One group: writes what is staged, syncs what is written, moves the watermark. Returns the failure that stands in the way. */
-const flushOnce = Effect.fnUntraced(function*(stream: StreamState) {
+const flushOnce = Effect.fnUntraced(function* (stream: StreamState) {
   stream.failure = undefined
   if (writeOut(stream)) stream.flushWanted = 0
   const failure: AofError | undefined = stream.failure
@@ -101,7 +104,7 @@ const writingSegments = (stream: StreamState): ReadonlyArray<WritingSegment> =>
   stream.active === undefined ? stream.sealing : [...stream.sealing, stream.active]
 
 /** Makes `[0, end)` of a segment durable, its directory entry too; by a replacement file when the sync fails. */
-const syncSegment = Effect.fnUntraced(function*(stream: StreamState, writing: WritingSegment, end: number) {
+const syncSegment = Effect.fnUntraced(function* (stream: StreamState, writing: WritingSegment, end: number) {
   const { counters, services } = stream
   counters.syncs++
   const synced = yield* Effect.result(writing.file.syncData)
@@ -137,9 +140,12 @@ const complete = (stream: StreamState, target: Mark): void => {
 const needsFlush = (stream: StreamState): boolean => {
   const unflushed = unflushedBytes(stream)
   if (unflushed === 0) return false
-  const isWanted = stream.flushWanted > stream.durable.position || unflushed >= unsyncedBytesMax || stream.sealing.length > 0
+  const isWanted =
+    stream.flushWanted > stream.durable.position || unflushed >= unsyncedBytesMax || stream.sealing.length > 0
   // While a stretch is being zeroed the rest waits in memory; the end of that plans a turn.
-  return isWanted && !(stream.active?.zeroing !== undefined && stream.active.writtenOffset >= stream.active.zeroing.from)
+  return (
+    isWanted && !(stream.active?.zeroing !== undefined && stream.active.writtenOffset >= stream.active.zeroing.from)
+  )
 }
 
 /** Says in the header of the active segment how far the stream is durable. A hint: when it cannot be written nothing is lost. */
@@ -172,13 +178,15 @@ const planIdle = (stream: StreamState): void => {
   if (active === undefined || stream.isIdlePlanned || active.slotOffset === active.durableOffset) return
   stream.isIdlePlanned = true
   const before = active.durableOffset
-  stream.services.run(Effect.map(Effect.sleep(idleMs), () => {
-    stream.isIdlePlanned = false
-    if (stream.active !== active || stream.closedAs !== undefined || stream.isFlushing) return
-    if (active.durableOffset !== before) return planIdle(stream)
-    repeatWatermark(stream, active)
-    if (unflushedBytes(stream) === 0) releaseBuffers(active)
-  }))
+  stream.services.run(
+    Effect.map(Effect.sleep(idleMs), () => {
+      stream.isIdlePlanned = false
+      if (stream.active !== active || stream.closedAs !== undefined || stream.isFlushing) return
+      if (active.durableOffset !== before) return planIdle(stream)
+      repeatWatermark(stream, active)
+      if (unflushedBytes(stream) === 0) releaseBuffers(active)
+    }),
+  )
 }
 
 /** An idle stream keeps no staging memory. */

@@ -2,7 +2,14 @@
  * Brings whole, checked frames into a window. A frame that checked once is trusted while its segment is resident; a batch of
  * several frames is readable only when all of them check, because it is there whole or not at all.
  */
-import { alignFrame, frameContinues, frameHeader, frameHeaderBytes, isFrameHeader, isFrameIntact } from "../format/frame.ts"
+import {
+  alignFrame,
+  frameContinues,
+  frameHeader,
+  frameHeaderBytes,
+  isFrameHeader,
+  isFrameIntact,
+} from "../format/frame.ts"
 import { type Segment, Window } from "./segment.ts"
 
 const at = frameHeader.at

@@ -2,12 +2,11 @@
  * Rebuilds the part of an index that was not noted while writing, by walking the records of a segment: after a restart, for the
  * frames that an earlier process wrote. In steps, so that a caller can let the event loop breathe between them.
  */
-import { frameHeader } from "../format/frame.ts"
-import { alignFrame } from "../format/frame.ts"
+import { alignFrame, frameHeader } from "../format/frame.ts"
+import { assert } from "../model/assert.ts"
 import { IndexBuilder } from "../state/index_builder.ts"
 import { RecordScanner } from "../state/record_scanner.ts"
-import { assert } from "../model/assert.ts"
-import { blockBytes, checkFrame, findNextBatch, FRAME_OK } from "./frame_reader.ts"
+import { blockBytes, checkFrame, FRAME_OK, findNextBatch } from "./frame_reader.ts"
 import { type Segment, Window } from "./segment.ts"
 
 export class IndexWalk extends RecordScanner {

@@ -9,25 +9,25 @@ import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import { BufferPool } from "../state/staging_tail.ts"
-import type { ManifestStream } from "../state/manifest_state.ts"
 import { type AofManagerConfig, checkBound, checkNames, checkRetention, type Retention } from "../model/config.ts"
 import { type AofError, closed, invalidArgument, notFound, unavailable } from "../model/errors.ts"
 import { checkStreamName } from "../model/stream_name.ts"
 import { Directory } from "../port/directory.ts"
 import { EventLoop } from "../port/event_loop.ts"
 import { RootLock } from "../port/root_lock.ts"
+import type { ManifestStream } from "../state/manifest_state.ts"
+import { BufferPool } from "../state/staging_tail.ts"
 import { attempt } from "./attempt.ts"
 import { drainStream, releaseStream } from "./close_stream.ts"
 import * as ManifestLog from "./manifest_log.ts"
 import { OpenFiles } from "./open_files.ts"
 import { deletedPath, quarantinePath, segmentsPath, streamPath, streamsPath } from "./paths.ts"
+import { refreshStream } from "./read_only.ts"
 import { recoverStream } from "./recovery.ts"
 import { type Recovery, RecoveryReport } from "./recovery_report.ts"
 import { createRoot, missingRoot, readRoot } from "./root.ts"
-import { makeStreamState, setSegmentBytes, type StreamServices, type StreamState } from "./stream_state.ts"
+import { makeStreamState, type StreamServices, type StreamState, setSegmentBytes } from "./stream_state.ts"
 import { applyRetention } from "./trim.ts"
-import { refreshStream } from "./read_only.ts"
 
 /** Options of a stream that the core looks at. */
 export interface StreamOptions {
@@ -61,9 +61,9 @@ export interface CoreManager {
 
 /** Opens the root of `config`. */
 export const open: (
-  config: AofManagerConfig
+  config: AofManagerConfig,
 ) => Effect.Effect<CoreManager, AofError, Directory | RootLock | EventLoop | Scope.Scope> = Effect.fnUntraced(
-  function*(config) {
+  function* (config) {
     const directory = yield* Directory
     const clock = yield* Clock.Clock
     const startMs = clock.currentTimeMillisUnsafe()
@@ -77,7 +77,8 @@ export const open: (
       yield* directory.makeDirectory(config.root)
       yield* (yield* RootLock).acquire(config.root)
       const rootId = new Uint8Array(16).map(() => random32() & 255)
-      root = (yield* readRoot(directory, config.root)) ??
+      root =
+        (yield* readRoot(directory, config.root)) ??
         (yield* createRoot(directory, config.root, { rootId, createdMs: startMs }))
       yield* directory.makeDirectory(streamsPath(config.root))
     }
@@ -97,12 +98,12 @@ export const open: (
       pool: makePool(config),
       run: (effect) => {
         run(effect)
-      }
+      },
     }
     const manager = yield* makeManager(services, scope, startMs)
     yield* Scope.addFinalizer(yield* Scope.Scope, Effect.ignore(manager.close))
     return manager
-  }
+  },
 )
 
 const makePool = (config: AofManagerConfig): BufferPool => {
@@ -111,12 +112,13 @@ const makePool = (config: AofManagerConfig): BufferPool => {
 }
 
 /** A network file system keeps neither locks nor syncs as promised. */
-const refuseNetwork = Effect.fnUntraced(function*(directory: Directory, root: string) {
+const refuseNetwork = Effect.fnUntraced(function* (directory: Directory, root: string) {
   const kind = yield* directory.networkFileSystem(root)
-  if (kind !== undefined) return yield* Effect.fail(unavailable(`opening a root on a network file system (${kind})`, "ENOTSUP", root))
+  if (kind !== undefined)
+    return yield* Effect.fail(unavailable(`opening a root on a network file system (${kind})`, "ENOTSUP", root))
 })
 
-const makeManager = Effect.fnUntraced(function*(services: StreamServices, scope: Scope.Closeable, startMs: number) {
+const makeManager = Effect.fnUntraced(function* (services: StreamServices, scope: Scope.Closeable, startMs: number) {
   const { config, manifest, clock } = services
   const report = new RecoveryReport()
   const streams = new Map<string, StreamState>()
@@ -131,8 +133,11 @@ const makeManager = Effect.fnUntraced(function*(services: StreamServices, scope:
   return new Manager({ services, scope, streams, recovery })
 })
 
-const recoverKnown = Effect.fnUntraced(function*(
-  services: StreamServices, known: ManifestStream, options: StreamOptions, report: RecoveryReport
+const recoverKnown = Effect.fnUntraced(function* (
+  services: StreamServices,
+  known: ManifestStream,
+  options: StreamOptions,
+  report: RecoveryReport,
 ) {
   const stream = makeStream(services, known, options)
   yield* recoverStream(stream, known, report)
@@ -147,14 +152,14 @@ const makeStream = (services: StreamServices, known: ManifestStream, options: St
     path: segmentsPath(config.root, known.name),
     services,
     segmentBytes: options.segmentBytes ?? config.segmentBytes,
-    retention: options.retention ?? config.retention
+    retention: options.retention ?? config.retention,
   })
   stream.onSealed = () => services.run(Effect.ignore(applyRetention(stream)))
   return stream
 }
 
 /** Finishes the removal of streams that were deleted before a crash, and puts directories aside that no record names. */
-const removeDeleted = Effect.fnUntraced(function*({ config, directory, manifest }: StreamServices) {
+const removeDeleted = Effect.fnUntraced(function* ({ config, directory, manifest }: StreamServices) {
   const path = streamsPath(config.root)
   for (const entry of yield* directory.list(path)) {
     if (entry.name.startsWith(".deleted-")) yield* directory.removeDirectory(`${path}/${entry.name}`)
@@ -164,8 +169,9 @@ const removeDeleted = Effect.fnUntraced(function*({ config, directory, manifest 
 })
 
 /** A directory without segments was made just before a crash; one with segments may be all that is left of a damaged manifest. */
-const putDirectoryAside = Effect.fnUntraced(function*(
-  { config, directory }: Pick<StreamServices, "config" | "directory">, name: string
+const putDirectoryAside = Effect.fnUntraced(function* (
+  { config, directory }: Pick<StreamServices, "config" | "directory">,
+  name: string,
 ) {
   const segments = yield* directory.list(segmentsPath(config.root, name))
   if (segments.length === 0) return yield* directory.removeDirectory(streamPath(config.root, name))
@@ -219,12 +225,14 @@ class Manager implements CoreManager {
     return Effect.suspend(() => {
       const open = this.#streams.get(name)
       const isSame = open !== undefined && open.closedAs === undefined && !this.#isClosed && !this.config.readOnly
-      return isSame && Object.keys(options).length === 0 ? Effect.succeed(open) : this.#gate.withPermit(this.#open(name, options))
+      return isSame && Object.keys(options).length === 0
+        ? Effect.succeed(open)
+        : this.#gate.withPermit(this.#open(name, options))
     })
   }
 
   readonly #open: (name: string, options: StreamOptions) => Effect.Effect<StreamState, AofError> = (name, options) =>
-    Effect.gen({ self: this }, function*() {
+    Effect.gen({ self: this }, function* () {
       yield* attempt(() => {
         this.#checkOpen()
         checkStreamName(name)
@@ -244,8 +252,9 @@ class Manager implements CoreManager {
 
   #create(name: string, options: StreamOptions): Effect.Effect<ManifestStream, AofError> {
     const { directory } = this.services
-    return Effect.gen({ self: this }, function*() {
-      if (options.create === false || this.config.readOnly) return yield* Effect.fail(notFound("stream", name, "others"))
+    return Effect.gen({ self: this }, function* () {
+      if (options.create === false || this.config.readOnly)
+        return yield* Effect.fail(notFound("stream", name, "others"))
       yield* directory.makeDirectory(segmentsPath(this.config.root, name))
       const streamId = this.manifest.state.nextStreamId
       this.manifest.append({ type: "StreamCreated", streamId, name })
@@ -256,33 +265,35 @@ class Manager implements CoreManager {
 
   deleteStream(name: string): Effect.Effect<void, AofError> {
     const { directory } = this.services
-    return this.#gate.withPermit(Effect.gen({ self: this }, function*() {
-      yield* attempt(() => {
-        this.#checkOpen()
-        checkStreamName(name)
-        if (this.config.readOnly) throw invalidArgument("deleteStream", "a read-only store", "a writable one")
-      })
-      const known = this.manifest.state.streamsByName.get(name)
-      if (known === undefined) return yield* Effect.fail(notFound("stream", name, "others"))
-      const stream = this.#streams.get(name)
-      if (stream !== undefined) releaseStream(stream, `stream ${name}`)
-      this.#streams.delete(name)
-      this.manifest.append({ type: "StreamDeleted", streamId: known.streamId })
-      yield* this.manifest.commit
-      const { root } = this.config
-      const target = deletedPath(root, known.streamId)
-      yield* directory.rename(streamPath(root, name), target)
-      yield* directory.sync(streamsPath(root))
-      yield* directory.removeDirectory(target)
-      yield* directory.sync(streamsPath(root))
-    }))
+    return this.#gate.withPermit(
+      Effect.gen({ self: this }, function* () {
+        yield* attempt(() => {
+          this.#checkOpen()
+          checkStreamName(name)
+          if (this.config.readOnly) throw invalidArgument("deleteStream", "a read-only store", "a writable one")
+        })
+        const known = this.manifest.state.streamsByName.get(name)
+        if (known === undefined) return yield* Effect.fail(notFound("stream", name, "others"))
+        const stream = this.#streams.get(name)
+        if (stream !== undefined) releaseStream(stream, `stream ${name}`)
+        this.#streams.delete(name)
+        this.manifest.append({ type: "StreamDeleted", streamId: known.streamId })
+        yield* this.manifest.commit
+        const { root } = this.config
+        const target = deletedPath(root, known.streamId)
+        yield* directory.rename(streamPath(root, name), target)
+        yield* directory.sync(streamsPath(root))
+        yield* directory.removeDirectory(target)
+        yield* directory.sync(streamsPath(root))
+      }),
+    )
   }
 
   closeStream(stream: StreamState): Effect.Effect<void, AofError> {
     return Effect.suspend(() => {
       if (stream.closedAs !== undefined) return Effect.void
       return bounded(drainStream(stream), this.config.closeTimeoutMs).pipe(
-        Effect.ensuring(Effect.sync(() => releaseStream(stream, `stream ${stream.name}`)))
+        Effect.ensuring(Effect.sync(() => releaseStream(stream, `stream ${stream.name}`))),
       )
     })
   }
@@ -290,7 +301,7 @@ class Manager implements CoreManager {
   get close(): Effect.Effect<void, AofError> {
     return Effect.suspend(() => {
       if (this.#closing !== undefined) return Deferred.await(this.#closing)
-      const closing = this.#closing = Deferred.makeUnsafe<void, AofError>()
+      const closing = (this.#closing = Deferred.makeUnsafe<void, AofError>())
       return Effect.uninterruptible(Effect.onExit(this.#closeAll(), (exit) => Deferred.done(closing, exit)))
     })
   }
@@ -299,7 +310,7 @@ class Manager implements CoreManager {
     const streams = [...this.#streams.values()].filter((stream) => stream.closedAs === undefined)
     this.#isClosed = true
     const drained = Effect.forEach(streams, drainStream, { concurrency: 16, discard: true })
-    return Effect.gen({ self: this }, function*() {
+    return Effect.gen({ self: this }, function* () {
       const result = yield* Effect.result(bounded(drained, this.config.closeTimeoutMs))
       for (const stream of streams) releaseStream(stream, "manager")
       const closed = yield* Effect.result(bounded(Scope.close(this.#scope, Exit.void), this.config.closeTimeoutMs))
@@ -317,7 +328,10 @@ class Manager implements CoreManager {
 /** Fails `Unavailable` with code `ETIMEDOUT` when closing takes longer than it may. */
 const bounded = <E>(effect: Effect.Effect<void, E>, timeoutMs: number): Effect.Effect<void, E | AofError> =>
   Effect.flatMap(Effect.timeoutOption(Effect.interruptible(effect), timeoutMs), (result) =>
-    result._tag === "Some" ? Effect.void : Effect.fail(unavailable("closing within closeTimeoutMs", "ETIMEDOUT", timeoutMs)))
+    result._tag === "Some"
+      ? Effect.void
+      : Effect.fail(unavailable("closing within closeTimeoutMs", "ETIMEDOUT", timeoutMs)),
+  )
 
 const checkStreamOptions = (options: StreamOptions): void => {
   checkNames("stream option", options, streamOptionNames)

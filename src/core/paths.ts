@@ -6,7 +6,8 @@ export const streamPath = (root: string, name: string): string => `${root}/strea
 export const segmentsPath = (root: string, name: string): string => `${root}/streams/${name}/segments`
 /** Where a deleted stream waits for its removal; no stream name starts with a dot. */
 export const deletedPath = (root: string, streamId: number): string => `${root}/streams/.deleted-${streamId}`
-export const segmentPath = (segments: string, index: number): string => `${segments}/${String(index).padStart(10, "0")}.seg`
+export const segmentPath = (segments: string, index: number): string =>
+  `${segments}/${String(index).padStart(10, "0")}.seg`
 export const sparePath = (segments: string): string => `${segments}/spare.seg`
 export const pointerPath = (segments: string): string => `${segments}/current.sealed`
 /** Where files go that recovery could not use and does not delete. */

@@ -3,15 +3,16 @@
  * distance to its frame, and a short walk from the nearest sampled start proves that a record begins there. So a stale or forged id
  * cannot make payload pass for a header.
  */
+
+import { getSafe } from "../format/field_table.ts"
 import { frameHeader, isFrameHeader } from "../format/frame.ts"
 import { payloadLengthMask, recordHasExtId, recordHasTimestamp, recordHeaderBytes } from "../format/record.ts"
 import { segmentHeaderBytes } from "../format/segment_header.ts"
-import { getSafe } from "../format/field_table.ts"
-import { type EnteredRecord, RecordScanner } from "../state/record_scanner.ts"
-import { type FrameSamples, sampleStride } from "../state/verified_frames.ts"
 import { assert } from "../model/assert.ts"
 import { corrupt, invalidArgument } from "../model/errors.ts"
 import { segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
+import { type EnteredRecord, RecordScanner } from "../state/record_scanner.ts"
+import { type FrameSamples, sampleStride } from "../state/verified_frames.ts"
 import { checkFrame, FRAME_OK } from "./frame_reader.ts"
 import type { RecordView } from "./record_view.ts"
 import { type Segment, Window } from "./segment.ts"
@@ -36,7 +37,12 @@ const aheadBytes = 4096
  * Finds the record `recordId` of `segment`, below `limitPosition`, a batch end. Throws `InvalidArgument` when no record starts there,
  * `Corrupt` when its frame does not check.
  */
-export const locateRecord = (stream: StreamState, segment: Segment, recordId: number, limitPosition: number): RecordPlace => {
+export const locateRecord = (
+  stream: StreamState,
+  segment: Segment,
+  recordId: number,
+  limitPosition: number,
+): RecordPlace => {
   const offset = segmentOffsetOf(recordId)
   const limit = segmentIndexOf(limitPosition) > segment.index ? segment.framesEnd : segmentOffsetOf(limitPosition)
   const frameOffset = frameOffsetOf(segment, offset, limit)
@@ -47,7 +53,12 @@ export const locateRecord = (stream: StreamState, segment: Segment, recordId: nu
 }
 
 /** The record itself, found like `locateRecord` and throwing like it. What is returned is good until the next call. */
-export const readPoint = (stream: StreamState, segment: Segment, recordId: number, limitPosition: number): RecordView => {
+export const readPoint = (
+  stream: StreamState,
+  segment: Segment,
+  recordId: number,
+  limitPosition: number,
+): RecordView => {
   const { recordNumber, frameTimestampMs } = locateRecord(stream, segment, recordId, limitPosition)
   const limit = segmentIndexOf(limitPosition) > segment.index ? segment.framesEnd : segmentOffsetOf(limitPosition)
   point.show(segment, { recordId, recordNumber, frameTimestampMs }, limit)
@@ -86,7 +97,12 @@ const frameOffsetOf = (segment: Segment, offset: number, limit: number): number 
 }
 
 /** The sampled record starts of a frame that checks; undefined when no frame starts there. */
-const samplesOf = (stream: StreamState, segment: Segment, frameOffset: number, limit: number): FrameSamples | undefined => {
+const samplesOf = (
+  stream: StreamState,
+  segment: Segment,
+  frameOffset: number,
+  limit: number,
+): FrameSamples | undefined => {
   const known = segment.verified.samples(frameOffset)
   if (known !== undefined) return known
   if (!segment.fill(window, frameOffset, frameHeader.sizeBytes, 65536, limit)) return undefined
@@ -94,7 +110,12 @@ const samplesOf = (stream: StreamState, segment: Segment, frameOffset: number, l
   const isNamed = checkFrame(segment, window, frameOffset, limit, 65536) === FRAME_OK
   if (!isNamed) {
     const from = segment.position(frameOffset)
-    throw corrupt(`stream ${stream.name}, segment ${segment.index}, offset ${frameOffset}`, "a frame does not check", from, from)
+    throw corrupt(
+      `stream ${stream.name}, segment ${segment.index}, offset ${frameOffset}`,
+      "a frame does not check",
+      from,
+      from,
+    )
   }
   const samples = sample(window, frameOffset)
   segment.verified.addSamples(frameOffset, samples)

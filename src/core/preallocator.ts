@@ -17,7 +17,12 @@ const pieceBytesMax = 1024 * 1024
  * Starts zeroing the next stretch when the writer comes near its end; `syncedBytes` is the size of
  * the group just synced; `onEnd` is called when staged bytes can go out again.
  */
-export const preallocate = (stream: StreamState, writing: WritingSegment, syncedBytes: number, onEnd: () => void): void => {
+export const preallocate = (
+  stream: StreamState,
+  writing: WritingSegment,
+  syncedBytes: number,
+  onEnd: () => void,
+): void => {
   const { config } = stream.services
   const end = framesEndMax(stream.segmentBytes)
   if (stream.fillsSegments && stream.spare === "none" && writing.writtenOffset > end / 2) prepareSpare(stream)
@@ -33,12 +38,14 @@ export const preallocate = (stream: StreamState, writing: WritingSegment, synced
   if (to <= from) return
   writing.zeroing = { from, to }
   writing.zeroStepBytes = Math.min(writing.zeroStepBytes * 2, config.preallocateBytesMax)
-  stream.services.run(Effect.map(Effect.result(writing.file.zeroFill(from, to)), (result) => {
-    writing.zeroing = undefined
-    // A failure shows again when data is written there; the zeros are not needed for anything.
-    writing.zeroedEnd = result._tag === "Success" ? to : end
-    if (writing.endOffset > from) onEnd()
-  }))
+  stream.services.run(
+    Effect.map(Effect.result(writing.file.zeroFill(from, to)), (result) => {
+      writing.zeroing = undefined
+      // A failure shows again when data is written there; the zeros are not needed for anything.
+      writing.zeroedEnd = result._tag === "Success" ? to : end
+      if (writing.endOffset > from) onEnd()
+    }),
+  )
 }
 
 /** Makes the file for the next segment ready, so that rollover creates and allocates nothing. */
@@ -46,13 +53,18 @@ const prepareSpare = (stream: StreamState): void => {
   stream.spare = "preparing"
   const { directory } = stream.services
   const path = sparePath(stream.path)
-  const prepared = Effect.gen(function*() {
+  const prepared = Effect.gen(function* () {
     yield* directory.remove(path)
     const file = yield* attempt(() => directory.openUnsafe(path, "create"))
-    yield* Effect.ensuring(file.zeroFill(0, spareZeroBytes(stream.segmentBytes, stream.services.config.preallocateBytesMax)), Effect.sync(() => file.closeUnsafe()))
+    yield* Effect.ensuring(
+      file.zeroFill(0, spareZeroBytes(stream.segmentBytes, stream.services.config.preallocateBytesMax)),
+      Effect.sync(() => file.closeUnsafe()),
+    )
     yield* directory.sync(stream.path)
   })
-  stream.services.run(Effect.map(Effect.result(prepared), (result) => {
-    stream.spare = result._tag === "Success" ? "ready" : "none"
-  }))
+  stream.services.run(
+    Effect.map(Effect.result(prepared), (result) => {
+      stream.spare = result._tag === "Success" ? "ready" : "none"
+    }),
+  )
 }

@@ -26,7 +26,10 @@ export interface RecordSource<T> {
 
 /** Opens a source that ends at the watermark of this moment, or one that goes on for ever. Throws like `seekStart`. */
 export const openSource = <T>(
-  stream: StreamState, plan: ReadPlan, codec: Codec<T> | undefined, isFollowing: boolean
+  stream: StreamState,
+  plan: ReadPlan,
+  codec: Codec<T> | undefined,
+  isFollowing: boolean,
 ): RecordSource<T> => {
   if (isFollowing && plan.isReverse) throw invalidArgument("reverse", true, "false when following")
   const cursor = openCursor(stream, plan)
@@ -34,10 +37,10 @@ export const openSource = <T>(
   cursor.window.isOwned = false
   if (cursor instanceof ForwardCursor && !isFollowing) cursor.endPosition = cursor.limitPosition
   return {
-    pull: () => cursor.next() ? recordOf(cursor, codec) : undefined,
+    pull: () => (cursor.next() ? recordOf(cursor, codec) : undefined),
     isDone: () => cursor.isDone || (!isFollowing && cursor instanceof ForwardCursor),
     ready: cursorReady(cursor),
-    close: () => cursor.close()
+    close: () => cursor.close(),
   }
 }
 
@@ -53,13 +56,17 @@ export const recordOf = <T>(cursor: RecordView, codec: Codec<T> | undefined): Ao
  * `InvalidArgument` when no record starts there, `Corrupt` when it does not check.
  */
 export const tryGet = <T>(
-  stream: StreamState, recordId: number, level: ReadLevel, codec: Codec<T> | undefined
+  stream: StreamState,
+  recordId: number,
+  level: ReadLevel,
+  codec: Codec<T> | undefined,
 ): AofRecord<T> => {
   checkOpen(stream)
   if (!isRecordId(recordId)) throw invalidArgument("record id", recordId, "an id that an append returned")
   const limit = level === "durable" ? stream.durable.position : stream.written.position
   if (recordId >= limit) {
-    if (recordId > stream.writer.lastRecordId) throw invalidArgument("record id", recordId, `at most ${stream.writer.lastRecordId}`)
+    if (recordId > stream.writer.lastRecordId)
+      throw invalidArgument("record id", recordId, `at most ${stream.writer.lastRecordId}`)
     throw tailBlocked(stream, level)
   }
   checkNotTrimmed(stream, recordId)
@@ -70,13 +77,20 @@ export const tryGet = <T>(
 
 /** Like `tryGet`, but waits for the watermark, and asks for durability when that is what it waits for. */
 export const get = <T>(
-  stream: StreamState, recordId: number, level: ReadLevel, codec: Codec<T> | undefined
+  stream: StreamState,
+  recordId: number,
+  level: ReadLevel,
+  codec: Codec<T> | undefined,
 ): Effect.Effect<AofRecord<T>, AofError> =>
-  Effect.catchTag(attempt(() => tryGet(stream, recordId, level, codec)), "WouldBlock", () => {
-    if (level === "durable") requestFlush(stream)
-    const waiting = waitAbove(level === "durable" ? stream.durableWaiters : stream.writtenWaiters, recordId)
-    return Effect.flatMap(waiting, () => get(stream, recordId, level, codec))
-  }) as Effect.Effect<AofRecord<T>, AofError>
+  Effect.catchTag(
+    attempt(() => tryGet(stream, recordId, level, codec)),
+    "WouldBlock",
+    () => {
+      if (level === "durable") requestFlush(stream)
+      const waiting = waitAbove(level === "durable" ? stream.durableWaiters : stream.writtenWaiters, recordId)
+      return Effect.flatMap(waiting, () => get(stream, recordId, level, codec))
+    },
+  ) as Effect.Effect<AofRecord<T>, AofError>
 
 /** The number of an appended record. Throws `InvalidArgument` for an id that no append returned, `NotFound` for a trimmed one. */
 export const recordNumberOf = (stream: StreamState, recordId: number): number => {

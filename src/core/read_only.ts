@@ -3,31 +3,33 @@
  * check. The watermark found in slots and frame headers is its `durable`. Looking again costs a listing and the new bytes.
  */
 import * as Effect from "effect/Effect"
-import { makeStreamState, type StreamState } from "./stream_state.ts"
 import type { AofError } from "../model/errors.ts"
 import { recoverStream } from "./recovery.ts"
 import { RecoveryReport } from "./recovery_report.ts"
+import { makeStreamState, type StreamState } from "./stream_state.ts"
 
 /** How often a follower in another process looks again. */
 export const refreshIntervalMs = 25
 
 /** Looks again and wakes those who wait for what is new. Interrupting it leaves the view as it was. */
-export const refreshStream: (stream: StreamState) => Effect.Effect<void, AofError> = Effect.fnUntraced(function*(stream) {
-  const { manifest } = stream.services
-  yield* manifest.refresh
-  const known = manifest.state.streams.get(stream.streamId)
-  if (known === undefined || stream.closedAs !== undefined) return
-  const next = makeStreamState({ ...stream })
-  yield* recoverStream(next, known, new RecoveryReport())
-  takeOver(stream, next)
-})
+export const refreshStream: (stream: StreamState) => Effect.Effect<void, AofError> = Effect.fnUntraced(
+  function* (stream) {
+    const { manifest } = stream.services
+    yield* manifest.refresh
+    const known = manifest.state.streams.get(stream.streamId)
+    if (known === undefined || stream.closedAs !== undefined) return
+    const next = makeStreamState({ ...stream })
+    yield* recoverStream(next, known, new RecoveryReport())
+    takeOver(stream, next)
+  },
+)
 
 /** Looks again every `refreshIntervalMs` for as long as somebody waits. */
 export const startPolling = (stream: StreamState): void => {
   if (stream.isPolling || !stream.services.config.readOnly) return
   stream.isPolling = true
   const isWaitedFor = (): boolean => !stream.durableWaiters.isEmpty || !stream.writtenWaiters.isEmpty
-  const poll = Effect.gen(function*() {
+  const poll = Effect.gen(function* () {
     yield* Effect.sleep(refreshIntervalMs)
     while (stream.closedAs === undefined && isWaitedFor()) {
       const result = yield* Effect.result(refreshStream(stream))

@@ -4,9 +4,9 @@
  */
 import { alignFrame, frameHeader } from "../format/frame.ts"
 import { segmentHeaderBytes } from "../format/segment_header.ts"
-import { RecordScanner } from "../state/record_scanner.ts"
 import { corrupt, notFound } from "../model/errors.ts"
 import { recordIdOf, segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
+import { RecordScanner } from "../state/record_scanner.ts"
 import { blockBytes, checkFrame, FRAME_END, FRAME_OK, findNextBatch } from "./frame_reader.ts"
 import { type Segment, Window } from "./segment.ts"
 import { checkOpen, type StreamState } from "./stream_state.ts"
@@ -113,7 +113,8 @@ export class Reader extends RecordScanner {
     if (segment.index > segmentIndexOf(this.position)) this.position = segment.position(segmentHeaderBytes)
     this.#segment = segment
     while (segmentOffsetOf(this.position) >= segment.framesEnd && segment.index < segmentIndexOf(limitPosition)) {
-      const next: Segment | undefined = this.#only === undefined ? this.stream.catalog.atOrAbove(segment.index + 1) : undefined
+      const next: Segment | undefined =
+        this.#only === undefined ? this.stream.catalog.atOrAbove(segment.index + 1) : undefined
       if (next === undefined) return undefined
       segment = this.#segment = next
       this.position = segment.position(segmentHeaderBytes)
@@ -141,7 +142,9 @@ export class Reader extends RecordScanner {
   /** The frame just entered comes again, without the look for a gap. */
   #rewind(segment: Segment): void {
     const { window } = this
-    this.position = segment.position(this.recordPosition - window.view.getUint16(this.recordPosition + 4, true) + window.base)
+    this.position = segment.position(
+      this.recordPosition - window.view.getUint16(this.recordPosition + 4, true) + window.base,
+    )
     this.recordsLeft = 0
     this.#started = false
   }
@@ -153,7 +156,12 @@ export class Reader extends RecordScanner {
     this.recordsLeft = 0
     this.#started = false
     const to = next < limit ? segment.position(next) + this.#headerBytes(segment, next, limit) : this.position
-    throw corrupt(`stream ${this.stream.name}, segment ${segment.index}, offset ${offset} to ${next}`, "a frame does not check", from, to)
+    throw corrupt(
+      `stream ${this.stream.name}, segment ${segment.index}, offset ${offset} to ${next}`,
+      "a frame does not check",
+      from,
+      to,
+    )
   }
 
   #headerBytes(segment: Segment, offset: number, limit: number): number {
@@ -165,6 +173,11 @@ export class Reader extends RecordScanner {
   protected override recordLeavesFrame(): never {
     const segment = this.#segment!
     this.recordsLeft = 0
-    throw corrupt(`stream ${this.stream.name}, segment ${segment.index}`, "a record leaves its frame", recordIdOf(segment.index, 0), this.position)
+    throw corrupt(
+      `stream ${this.stream.name}, segment ${segment.index}`,
+      "a record leaves its frame",
+      recordIdOf(segment.index, 0),
+      this.position,
+    )
   }
 }

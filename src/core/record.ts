@@ -17,9 +17,14 @@ export class AofRecord<T = unknown> {
   readonly #codec: Codec<T> | undefined
 
   constructor(
-    fields: { readonly recordId: number; readonly recordNumber: number; readonly timestampMs: number; readonly extId: bigint },
+    fields: {
+      readonly recordId: number
+      readonly recordNumber: number
+      readonly timestampMs: number
+      readonly extId: bigint
+    },
     bytes: Uint8Array,
-    codec: Codec<T> | undefined
+    codec: Codec<T> | undefined,
   ) {
     this.recordId = fields.recordId
     this.recordNumber = fields.recordNumber
@@ -41,6 +46,6 @@ export class AofRecord<T = unknown> {
 
   /** The payload through the stream's codec; its bytes when there is none. Throws what the codec throws. */
   get value(): T {
-    return this.#codec === undefined ? this.bytes as T : this.#codec.decode(this.bytes)
+    return this.#codec === undefined ? (this.bytes as T) : this.#codec.decode(this.bytes)
   }
 }

@@ -5,19 +5,19 @@
  * writer goes on in a new one, above every index ever seen, so that no lost id is used again.
  */
 import * as Effect from "effect/Effect"
+import { decodeSealedPointer } from "../format/sealed_pointer.ts"
 import { decodeSegmentFooter, type SegmentFooter, segmentFooter } from "../format/segment_footer.ts"
 import { decodeSegmentHeader, type SegmentHeader, segmentHeaderBytes } from "../format/segment_header.ts"
-import { decodeSealedPointer } from "../format/sealed_pointer.ts"
-import type { ManifestStream, SealedSegment } from "../state/manifest_state.ts"
-import { IndexBuilder } from "../state/index_builder.ts"
-import { StagingTail } from "../state/staging_tail.ts"
-import { type Mark, startMark } from "../state/watermark.ts"
 import type { AofError } from "../model/errors.ts"
 import { segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
+import { IndexBuilder } from "../state/index_builder.ts"
+import type { ManifestStream, SealedSegment } from "../state/manifest_state.ts"
+import { StagingTail } from "../state/staging_tail.ts"
+import { type Mark, startMark } from "../state/watermark.ts"
 import { attempt } from "./attempt.ts"
 import { pointerPath, quarantinePath, segmentIndexOfName, segmentPath } from "./paths.ts"
 import type { RecoveryReport, StreamDamage } from "./recovery_report.ts"
-import { type BadSpot, firstTimestampMs, headMark, markAt, scanSegment, type SegmentScan } from "./recovery_scan.ts"
+import { type BadSpot, firstTimestampMs, headMark, markAt, type SegmentScan, scanSegment } from "./recovery_scan.ts"
 import { startWriting } from "./rollover.ts"
 import { startSealing } from "./sealer.ts"
 import { Segment } from "./segment.ts"
@@ -26,8 +26,10 @@ import { WritingSegment } from "./writing_segment.ts"
 
 /** Recovers one stream into `stream`, which is new, and adds what it found to `report`. */
 export const recoverStream: (
-  stream: StreamState, known: ManifestStream, report: RecoveryReport
-) => Effect.Effect<void, AofError> = Effect.fnUntraced(function*(stream, known, report) {
+  stream: StreamState,
+  known: ManifestStream,
+  report: RecoveryReport,
+) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (stream, known, report) {
   const { directory, config } = stream.services
   const names = yield* directory.list(stream.path)
   const indexes = names.map((entry) => segmentIndexOfName(entry.name)).filter((index) => index !== undefined)
@@ -36,7 +38,11 @@ export const recoverStream: (
     stream.trimPoint = { recordId: known.trim.firstRecordId, recordNumber: known.trim.firstRecordNumber }
   }
   const firstIndex = stream.trimPoint === undefined ? 0 : segmentIndexOf(stream.trimPoint.recordId)
-  if (!config.readOnly) yield* removeTrimmed(stream, indexes.filter((index) => index < firstIndex))
+  if (!config.readOnly)
+    yield* removeTrimmed(
+      stream,
+      indexes.filter((index) => index < firstIndex),
+    )
   const kept = indexes.filter((index) => index >= firstIndex)
   let mark = addSealed(stream, known, new Set(kept), report)
   const scans: Array<SegmentScan> = []
@@ -52,20 +58,25 @@ export const recoverStream: (
 })
 
 /** Takes the position of the application from the pointer when it is ahead of the manifest. */
-const readPointer = Effect.fnUntraced(function*(stream: StreamState) {
+const readPointer = Effect.fnUntraced(function* (stream: StreamState) {
   const bytes = yield* stream.services.directory.readFile(pointerPath(stream.path))
   const pointer = bytes === undefined ? undefined : decodeSealedPointer(bytes)
   if (pointer?.streamId === stream.streamId) stream.coordinatorWatermark = pointer.coordinatorWatermark
 })
 
-const removeTrimmed = Effect.fnUntraced(function*(stream: StreamState, indexes: ReadonlyArray<number>) {
+const removeTrimmed = Effect.fnUntraced(function* (stream: StreamState, indexes: ReadonlyArray<number>) {
   if (indexes.length === 0) return
   for (const index of indexes) yield* stream.services.directory.remove(segmentPath(stream.path, index))
   yield* stream.services.directory.sync(stream.path)
 })
 
 /** Adds the sealed segments that the manifest names. Returns the mark behind the last one. */
-const addSealed = (stream: StreamState, known: ManifestStream, found: ReadonlySet<number>, report: RecoveryReport): Mark => {
+const addSealed = (
+  stream: StreamState,
+  known: ManifestStream,
+  found: ReadonlySet<number>,
+  report: RecoveryReport,
+): Mark => {
   let mark: Mark = startMark
   for (const record of known.sealed.values()) {
     const header = sealedHeader(stream, record, mark)
@@ -75,7 +86,12 @@ const addSealed = (stream: StreamState, known: ManifestStream, found: ReadonlySe
       stream.catalog.add(segment)
     } else {
       const from = record.segmentIndex * 2 ** 28
-      report.add(stream.name, { from, to: from + record.durableBytes, bytes: record.fileBytes, reason: "the file of a sealed segment is missing" })
+      report.add(stream.name, {
+        from,
+        to: from + record.durableBytes,
+        bytes: record.fileBytes,
+        reason: "the file of a sealed segment is missing",
+      })
     }
     mark = recordMark(record, mark)
   }
@@ -103,7 +119,7 @@ const sealedHeader = (stream: StreamState, record: SealedSegment, before: Mark):
   commitMode: 0,
   journalPosition: 0,
   createdMs: 0,
-  checksumSeed: record.checksumSeed
+  checksumSeed: record.checksumSeed,
 })
 
 const recordMark = (record: SealedSegment, before: Mark): Mark => ({
@@ -112,7 +128,7 @@ const recordMark = (record: SealedSegment, before: Mark): Mark => ({
   lastRecordId: record.recordCount > 0 ? record.lastRecordId : before.lastRecordId,
   lastTimestampMs: record.recordCount > 0 ? record.lastTimestampMs : before.lastTimestampMs,
   timestampMsMax: record.timestampMsMax,
-  extIdMax: record.extIdMax
+  extIdMax: record.extIdMax,
 })
 
 const sealedMark = (segment: Segment, before: Mark): Mark => ({
@@ -121,19 +137,29 @@ const sealedMark = (segment: Segment, before: Mark): Mark => ({
   lastRecordId: segment.sealed!.recordCount > 0 ? segment.sealed!.lastRecordId : before.lastRecordId,
   lastTimestampMs: segment.sealed!.recordCount > 0 ? segment.sealed!.lastTimestampMs : before.lastTimestampMs,
   timestampMsMax: segment.sealed!.timestampMsMax,
-  extIdMax: segment.sealed!.extIdMax
+  extIdMax: segment.sealed!.extIdMax,
 })
 
 /** Makes the running view of a segment. */
 export const makeSegment = (
-  stream: StreamState, header: SegmentHeader, state: "active" | "sealing" | "sealed", framesEnd: number
+  stream: StreamState,
+  header: SegmentHeader,
+  state: "active" | "sealing" | "sealed",
+  framesEnd: number,
 ): Segment => {
   const { directory, openFiles } = stream.services
-  return new Segment({ path: segmentPath(stream.path, header.segmentIndex), header, state, framesEnd, directory, openFiles })
+  return new Segment({
+    path: segmentPath(stream.path, header.segmentIndex),
+    header,
+    state,
+    framesEnd,
+    directory,
+    openFiles,
+  })
 }
 
 /** A segment file that the manifest does not call sealed; undefined when it holds nothing or was put aside. */
-const openUnsealed = Effect.fnUntraced(function*(stream: StreamState, index: number, report: RecoveryReport) {
+const openUnsealed = Effect.fnUntraced(function* (stream: StreamState, index: number, report: RecoveryReport) {
   const { directory, config, manifest } = stream.services
   const path = segmentPath(stream.path, index)
   const file = yield* attempt(() => directory.openUnsafe(path, config.readOnly ? "read" : "write"))
@@ -146,7 +172,12 @@ const openUnsealed = Effect.fnUntraced(function*(stream: StreamState, index: num
     const reason = "the header of a segment does not check"
     const isUnused = block.every((byte) => byte === 0)
     if (isUnused) return undefined
-    return yield* putAside(stream, index, { from: index * 2 ** 28, to: index * 2 ** 28 + size, bytes: size, reason }, report)
+    return yield* putAside(
+      stream,
+      index,
+      { from: index * 2 ** 28, to: index * 2 ** 28 + size, bytes: size, reason },
+      report,
+    )
   }
   const segment = makeSegment(stream, header, "active", size)
   segment.file = file
@@ -167,7 +198,10 @@ const openUnsealed = Effect.fnUntraced(function*(stream: StreamState, index: num
 })
 
 /** The footer at the end of a file, when it belongs to this segment. */
-export const readFooter = (segment: Segment, size: number): (SegmentFooter & { readonly checksum64: bigint }) | undefined => {
+export const readFooter = (
+  segment: Segment,
+  size: number,
+): (SegmentFooter & { readonly checksum64: bigint }) | undefined => {
   const start = size - segmentFooter.sizeBytes
   if (start < segmentHeaderBytes) return undefined
   const bytes = new Uint8Array(segmentFooter.sizeBytes)
@@ -178,8 +212,11 @@ export const readFooter = (segment: Segment, size: number): (SegmentFooter & { r
 }
 
 /** Decides where the log ends, keeps what lies before and makes it durable, and puts the rest aside. */
-const settle = Effect.fnUntraced(function*(
-  stream: StreamState, scans: ReadonlyArray<SegmentScan>, sealed: Mark, report: RecoveryReport
+const settle = Effect.fnUntraced(function* (
+  stream: StreamState,
+  scans: ReadonlyArray<SegmentScan>,
+  sealed: Mark,
+  report: RecoveryReport,
 ) {
   const watermark = Math.max(0, ...scans.map((scan) => scan.watermark))
   let mark = sealed
@@ -194,7 +231,12 @@ const settle = Effect.fnUntraced(function*(
       continue
     }
     if (isGap && mark !== startMark) {
-      report.add(stream.name, { from: mark.position, to: start, bytes: 0, reason: "durable records before this segment are missing" })
+      report.add(stream.name, {
+        from: mark.position,
+        to: start,
+        bytes: 0,
+        reason: "durable records before this segment are missing",
+      })
     }
     const last = keptUntil(stream, scan, watermark, report)
     mark = last.mark.position < start ? headMark(segment, mark) : last.mark
@@ -219,7 +261,13 @@ const keptUntil = (stream: StreamState, scan: SegmentScan, watermark: number, re
     const position = scan.segment.position(spot.offset)
     if (position >= watermark || spot.resumesAt === undefined) {
       const isDamaged = position < watermark && segmentIndexOf(watermark) === scan.segment.index
-      if (isDamaged) report.add(stream.name, { from: position, to: watermark, bytes: watermark - position, reason: "durable frames do not check" })
+      if (isDamaged)
+        report.add(stream.name, {
+          from: position,
+          to: watermark,
+          bytes: watermark - position,
+          reason: "durable frames do not check",
+        })
       return spot
     }
     const to = scan.segment.position(spot.resumesAt)
@@ -236,27 +284,45 @@ const durableAt = (scans: ReadonlyArray<SegmentScan>, sealed: Mark, mark: Mark, 
 }
 
 /** Resumes a segment that was closed clean, or makes the accepted part durable and hands it to the sealer. */
-const keep = Effect.fnUntraced(function*(stream: StreamState, scan: SegmentScan, mark: Mark, report: RecoveryReport) {
+const keep = Effect.fnUntraced(function* (stream: StreamState, scan: SegmentScan, mark: Mark, report: RecoveryReport) {
   const { segment, slot } = scan
   if (stream.services.config.readOnly) return
   const end = segmentOffsetOf(mark.position)
   if (slot !== undefined && slot.watermark === mark.position && scan.fileBytes === end) {
     Object.assign(stream.writer, omitPosition(mark))
     stream.durable.advance(mark)
-    const firstMs = mark.nextRecordNumber > segment.header.firstRecordNumber ? { firstTimestampMs: firstTimestampMs(segment, end) } : {}
-    stream.active = startWriting(stream, segment, { offset: end, isEntrySynced: true, slotSequence: slot.sequence, ...firstMs })
+    const firstMs =
+      mark.nextRecordNumber > segment.header.firstRecordNumber
+        ? { firstTimestampMs: firstTimestampMs(segment, end) }
+        : {}
+    stream.active = startWriting(stream, segment, {
+      offset: end,
+      isEntrySynced: true,
+      slotSequence: slot.sequence,
+      ...firstMs,
+    })
     return
   }
   report.isClean = false
   if (scan.badSpots.some((spot) => !spot.isZero && spot.offset >= end)) {
     const to = segment.position(scan.fileBytes)
-    report.cut(stream.name, { from: mark.position, to, bytes: to - mark.position, reason: "above the durable watermark and not whole" })
+    report.cut(stream.name, {
+      from: mark.position,
+      to,
+      bytes: to - mark.position,
+      reason: "above the durable watermark and not whole",
+    })
   }
   yield* rewrite(segment, scan.startOffset, end)
   yield* stream.services.directory.sync(stream.path)
   const writing = new WritingSegment({
-    segment, tail: new StagingTail(stream.services.pool), writer: undefined, index: new IndexBuilder(),
-    offset: end, isEntrySynced: true, slotSequence: slot?.sequence ?? 0
+    segment,
+    tail: new StagingTail(stream.services.pool),
+    writer: undefined,
+    index: new IndexBuilder(),
+    offset: end,
+    isEntrySynced: true,
+    slotSequence: slot?.sequence ?? 0,
   })
   const recordCount = mark.nextRecordNumber - segment.header.firstRecordNumber
   writing.end({
@@ -265,18 +331,18 @@ const keep = Effect.fnUntraced(function*(stream: StreamState, scan: SegmentScan,
     firstTimestampMs: scan.firstTimestampMs,
     lastTimestampMs: recordCount > 0 ? mark.lastTimestampMs : 0,
     timestampMsMax: mark.timestampMsMax,
-    extIdMax: BigInt(mark.extIdMax)
+    extIdMax: BigInt(mark.extIdMax),
   })
   segment.state = "sealing"
   stream.sealing.push(writing)
 })
 
 /** Writes `[from, to)` again and syncs: what was read may so far be in the page cache only. */
-const rewrite = Effect.fnUntraced(function*(segment: Segment, from: number, to: number) {
+const rewrite = Effect.fnUntraced(function* (segment: Segment, from: number, to: number) {
   const buffer = new Uint8Array(1024 * 1024)
   const file = segment.openUnsafe()
   yield* attempt(() => {
-    for (let offset = from; offset < to;) {
+    for (let offset = from; offset < to; ) {
       const count = file.readUnsafe(buffer, 0, Math.min(buffer.length, to - offset), offset)
       if (count === 0) return
       file.writeUnsafe(buffer, 0, count, offset)
@@ -286,7 +352,7 @@ const rewrite = Effect.fnUntraced(function*(segment: Segment, from: number, to: 
   yield* file.syncData
 })
 
-const dropSegment = Effect.fnUntraced(function*(stream: StreamState, scan: SegmentScan, report: RecoveryReport) {
+const dropSegment = Effect.fnUntraced(function* (stream: StreamState, scan: SegmentScan, report: RecoveryReport) {
   const { segment } = scan
   segment.releaseFile()
   stream.catalog.remove(segment.index)
@@ -297,14 +363,22 @@ const dropSegment = Effect.fnUntraced(function*(stream: StreamState, scan: Segme
 })
 
 /** Moves a file to the quarantine, after the manifest has noted its index so that it is not used again. */
-const putAside = Effect.fnUntraced(function*(
-  stream: StreamState, index: number, damage: StreamDamage, report: RecoveryReport
+const putAside = Effect.fnUntraced(function* (
+  stream: StreamState,
+  index: number,
+  damage: StreamDamage,
+  report: RecoveryReport,
 ): Effect.fn.Return<undefined, AofError> {
   const { config, directory, manifest } = stream.services
   report.cut(stream.name, damage)
   if (config.readOnly) return undefined
   manifest.append({
-    type: "SegmentOpened", streamId: stream.streamId, segmentIndex: index, fileGeneration: 0, firstRecordNumber: 0, baseOffset: 0
+    type: "SegmentOpened",
+    streamId: stream.streamId,
+    segmentIndex: index,
+    fileGeneration: 0,
+    firstRecordNumber: 0,
+    baseOffset: 0,
   })
   yield* manifest.commit
   const quarantine = quarantinePath(config.root)

@@ -4,11 +4,11 @@
  */
 import { alignFrame, frameContinues, frameHeader } from "../format/frame.ts"
 import { decodeNewestSlot, segmentHeaderBytes, type WatermarkSlot } from "../format/segment_header.ts"
-import { RecordScanner } from "../state/record_scanner.ts"
-import type { Mark } from "../state/watermark.ts"
 import { assert } from "../model/assert.ts"
 import { segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
-import { blockBytes, checkFrame, findNextBatch, FRAME_OK } from "./frame_reader.ts"
+import { RecordScanner } from "../state/record_scanner.ts"
+import type { Mark } from "../state/watermark.ts"
+import { blockBytes, checkFrame, FRAME_OK, findNextBatch } from "./frame_reader.ts"
 import { type Segment, Window } from "./segment.ts"
 
 /** A place at which the frames stop checking. */
@@ -58,7 +58,7 @@ export const scanSegment = (segment: Segment, before: Mark): SegmentScan => {
     badSpots: scanner.badSpots,
     watermark: Math.max(slot?.watermark ?? 0, scanner.watermark),
     firstTimestampMs: firstTimestampMs(segment, fileBytes),
-    fileBytes
+    fileBytes,
   }
 }
 
@@ -76,7 +76,7 @@ export const headMark = (segment: Segment, before: Mark): Mark => ({
   lastRecordId: before.lastRecordId,
   lastTimestampMs: before.lastTimestampMs,
   timestampMsMax: segment.header.timestampMsMax,
-  extIdMax: segment.header.extIdMax
+  extIdMax: segment.header.extIdMax,
 })
 
 /** The timestamp of a segment's first record; 0 when it cannot be read. */
@@ -85,7 +85,14 @@ export const firstTimestampMs = (segment: Segment, limit: number): number => {
   return scan.first()
 }
 
-const emptyMark: Mark = { position: 0, nextRecordNumber: 0, lastRecordId: 0, lastTimestampMs: 0, timestampMsMax: 0, extIdMax: 0 }
+const emptyMark: Mark = {
+  position: 0,
+  nextRecordNumber: 0,
+  lastRecordId: 0,
+  lastTimestampMs: 0,
+  timestampMsMax: 0,
+  extIdMax: 0,
+}
 
 class FrameScan extends RecordScanner {
   readonly badSpots: Array<BadSpot> = []
@@ -149,7 +156,8 @@ class FrameScan extends RecordScanner {
   }
 }
 
-const readNumber = (view: DataView, at: number): number => view.getUint32(at, true) + view.getUint32(at + 4, true) * 4294967296
+const readNumber = (view: DataView, at: number): number =>
+  view.getUint32(at, true) + view.getUint32(at + 4, true) * 4294967296
 
 /** True when the file holds nothing but zeros from `offset` on: the preallocated part. */
 const isZeroFrom = (segment: Segment, offset: number, limit: number): boolean => {

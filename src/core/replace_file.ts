@@ -21,18 +21,18 @@ export const replaceFile = (stream: StreamState, writing: WritingSegment): Effec
   writing.isReplacing = true
   writing.hasFlushFailed = true
   const header = { ...segment.header, fileGeneration: segment.header.fileGeneration + 1 }
-  return Effect.gen(function*() {
+  return Effect.gen(function* () {
     while (writing.zeroing !== undefined) yield* Effect.sleep(1)
     yield* directory.remove(path)
     const file = yield* attempt(() => directory.openUnsafe(path, "create"))
     yield* Effect.onError(
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         yield* attempt(() => copyInto(file, writing, header))
         yield* file.syncData
         yield* directory.rename(path, segment.path)
         yield* directory.sync(stream.path)
       }),
-      () => Effect.sync(() => file.closeUnsafe())
+      () => Effect.sync(() => file.closeUnsafe()),
     )
     const old = segment.file
     segment.file = file
@@ -48,14 +48,22 @@ export const replaceFile = (stream: StreamState, writing: WritingSegment): Effec
       segmentIndex: segment.index,
       fileGeneration: header.fileGeneration,
       firstRecordNumber: header.firstRecordNumber,
-      baseOffset: header.baseOffset
+      baseOffset: header.baseOffset,
     })
-  }).pipe(Effect.ensuring(Effect.sync(() => {
-    writing.isReplacing = false
-  })))
+  }).pipe(
+    Effect.ensuring(
+      Effect.sync(() => {
+        writing.isReplacing = false
+      }),
+    ),
+  )
 }
 
-const copyInto = (file: SegmentFile, writing: WritingSegment, header: Parameters<typeof encodeSegmentHeader>[1]): void => {
+const copyInto = (
+  file: SegmentFile,
+  writing: WritingSegment,
+  header: Parameters<typeof encodeSegmentHeader>[1],
+): void => {
   const buffer = new Uint8Array(copyBytes)
   encodeSegmentHeader(buffer, header)
   file.writeUnsafe(buffer, 0, segmentHeaderBytes, 0)

@@ -1,10 +1,10 @@
 /** Walks a stream backwards: the frames of one index stretch at a time, the records of a frame from its last one. */
 import { alignFrame, frameHeader, isFrameHeader } from "../format/frame.ts"
 import { segmentHeaderBytes } from "../format/segment_header.ts"
-import { RecordScanner } from "../state/record_scanner.ts"
 import { assert } from "../model/assert.ts"
 import { corrupt } from "../model/errors.ts"
 import { segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
+import { RecordScanner } from "../state/record_scanner.ts"
 import { blockBytes, checkFrame, FRAME_OK, findNextBatch } from "./frame_reader.ts"
 import { Reader, type ReadLevel } from "./reader.ts"
 import { type Segment, Window } from "./segment.ts"
@@ -14,7 +14,10 @@ import { checkOpen, type StreamState } from "./stream_state.ts"
 const at = frameHeader.at
 
 /** Where a backward read begins: records below `upper`, at most `limit` of them. */
-export const reverseFrom = (stream: StreamState, plan: ReadPlan): { readonly upper: number; readonly limit: number } => {
+export const reverseFrom = (
+  stream: StreamState,
+  plan: ReadPlan,
+): { readonly upper: number; readonly limit: number } => {
   const { by, value } = plan.start
   const end = plan.level === "durable" ? stream.durable.position : stream.written.position
   if (by === "from" && value === "end") return { upper: end, limit: plan.limit }
@@ -109,9 +112,10 @@ export abstract class ReverseReader extends RecordScanner {
       this.#frames.push(offset)
       const isThere = segment.fill(this.window, offset, frameHeader.sizeBytes, blockBytes, limit)
       const start = offset - this.window.base
-      offset = isThere && isFrameHeader(this.window.view, start, offset, limit)
-        ? alignFrame(offset + this.window.view.getUint32(start + at.lengthBytes, true))
-        : findNextBatch(segment, offset, limit)
+      offset =
+        isThere && isFrameHeader(this.window.view, start, offset, limit)
+          ? alignFrame(offset + this.window.view.getUint32(start + at.lengthBytes, true))
+          : findNextBatch(segment, offset, limit)
     }
     return true
   }

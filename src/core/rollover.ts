@@ -3,18 +3,18 @@
  * prepared spare one where there is one.
  */
 import { encodeSegmentHeader, type SegmentHeader, segmentHeaderBytes } from "../format/segment_header.ts"
+import { invalidArgument } from "../model/errors.ts"
+import { segmentIndexLimit } from "../model/record_id.ts"
+import type { SegmentFile } from "../port/segment_file.ts"
 import { SegmentWriter } from "../state/segment_writer.ts"
 import { StagingTail } from "../state/staging_tail.ts"
-import { segmentIndexLimit } from "../model/record_id.ts"
-import { invalidArgument } from "../model/errors.ts"
-import type { SegmentFile } from "../port/segment_file.ts"
 import { segmentPath, sparePath } from "./paths.ts"
 import { startSealing } from "./sealer.ts"
-import { framesEndMax, spareZeroBytes } from "./segment_limits.ts"
 import { Segment } from "./segment.ts"
+import { framesEndMax, spareZeroBytes } from "./segment_limits.ts"
 import type { StreamState } from "./stream_state.ts"
-import { writeOut } from "./write_out.ts"
 import { statsOf } from "./watermark_slot.ts"
+import { writeOut } from "./write_out.ts"
 import { WritingSegment } from "./writing_segment.ts"
 
 /** Ends the active segment, if any, and hands it to the sealer. */
@@ -36,7 +36,7 @@ export const openNextSegment = (stream: StreamState): void => {
   const { services, nextIndex: index } = stream
   if (index >= segmentIndexLimit) throw invalidArgument("segment index", index, segmentIndexLimit - 1)
   const path = segmentPath(stream.path, index)
-  const next = stream.nextFile ??= openNextFile(stream, path)
+  const next = (stream.nextFile ??= openNextFile(stream, path))
   stream.active?.writer?.closeFrame()
   const header = makeHeader(stream, index)
   const block = new Uint8Array(segmentHeaderBytes)
@@ -47,7 +47,12 @@ export const openNextSegment = (stream: StreamState): void => {
   endActiveSegment(stream)
   stream.nextIndex = index + 1
   const segment = new Segment({
-    path, header, state: "active", framesEnd: segmentHeaderBytes, directory: services.directory, openFiles: services.openFiles
+    path,
+    header,
+    state: "active",
+    framesEnd: segmentHeaderBytes,
+    directory: services.directory,
+    openFiles: services.openFiles,
   })
   segment.file = next.file
   stream.active = startWriting(stream, segment, { offset: segmentHeaderBytes, isEntrySynced: false, slotSequence: 0 })
@@ -59,7 +64,7 @@ export const openNextSegment = (stream: StreamState): void => {
     segmentIndex: index,
     fileGeneration: 0,
     firstRecordNumber: header.firstRecordNumber,
-    baseOffset: header.baseOffset
+    baseOffset: header.baseOffset,
   })
 }
 
@@ -67,7 +72,12 @@ export const openNextSegment = (stream: StreamState): void => {
 export const startWriting = (
   stream: StreamState,
   segment: Segment,
-  from: { readonly offset: number; readonly isEntrySynced: boolean; readonly slotSequence: number; readonly firstTimestampMs?: number }
+  from: {
+    readonly offset: number
+    readonly isEntrySynced: boolean
+    readonly slotSequence: number
+    readonly firstTimestampMs?: number
+  },
 ): WritingSegment => {
   const { pool, clock } = stream.services
   const tail = new StagingTail(pool)
@@ -79,18 +89,24 @@ export const startWriting = (
     bufferBytes: pool.bufferBytes,
     now: () => clock.currentTimeMillisUnsafe(),
     state: stream.writer,
-    offset: from.offset
+    offset: from.offset,
   })
   writer.watermark = stream.durable.position
   return new WritingSegment({ segment, tail, writer, index: writer.index, ...from })
 }
 
-const openNextFile = (stream: StreamState, path: string): { readonly file: SegmentFile; readonly zeroedBytes: number } => {
+const openNextFile = (
+  stream: StreamState,
+  path: string,
+): { readonly file: SegmentFile; readonly zeroedBytes: number } => {
   const { directory } = stream.services
   if (stream.spare !== "ready") return { file: directory.openUnsafe(path, "create"), zeroedBytes: 0 }
   stream.spare = "none"
   directory.renameUnsafe(sparePath(stream.path), path)
-  return { file: directory.openUnsafe(path, "write"), zeroedBytes: spareZeroBytes(stream.segmentBytes, stream.services.config.preallocateBytesMax) }
+  return {
+    file: directory.openUnsafe(path, "write"),
+    zeroedBytes: spareZeroBytes(stream.segmentBytes, stream.services.config.preallocateBytesMax),
+  }
 }
 
 /** Bytes of frames in all segments before the next one. */
@@ -115,6 +131,6 @@ const makeHeader = (stream: StreamState, index: number): SegmentHeader => {
     commitMode: 0,
     journalPosition: 0,
     createdMs: services.clock.currentTimeMillisUnsafe(),
-    checksumSeed: services.random32()
+    checksumSeed: services.random32(),
   }
 }

@@ -7,8 +7,8 @@ import { attempt } from "./attempt.ts"
 import { rootFilePath } from "./paths.ts"
 
 /** Reads the root file; undefined when there is none. Fails for a newer format, an unknown feature, and a root that is a file. */
-export const readRoot: (directory: Directory, root: string) => Effect.Effect<RootFile | undefined, AofError> = Effect
-  .fnUntraced(function*(directory, root) {
+export const readRoot: (directory: Directory, root: string) => Effect.Effect<RootFile | undefined, AofError> =
+  Effect.fnUntraced(function* (directory, root) {
     const kind = yield* directory.kind(root)
     if (kind === "file") return yield* Effect.fail(unavailable("opening the root", "ENOTDIR", root))
     const bytes = kind === "missing" ? undefined : yield* directory.readFile(rootFilePath(root))
@@ -28,8 +28,10 @@ export const readRoot: (directory: Directory, root: string) => Effect.Effect<Roo
 
 /** Makes the root file durable: temporary file, sync, rename, directory sync. */
 export const createRoot: (
-  directory: Directory, root: string, content: { readonly rootId: Uint8Array; readonly createdMs: number }
-) => Effect.Effect<RootFile, AofError> = Effect.fnUntraced(function*(directory, root, content) {
+  directory: Directory,
+  root: string,
+  content: { readonly rootId: Uint8Array; readonly createdMs: number },
+) => Effect.Effect<RootFile, AofError> = Effect.fnUntraced(function* (directory, root, content) {
   const foreign = (yield* directory.list(root)).filter((entry) => entry.name === "streams" || entry.name === "manifest")
   if (foreign.length > 0) {
     const what = "a root without its ROOT file but with data"
@@ -40,8 +42,11 @@ export const createRoot: (
   yield* directory.remove(`${path}.tmp`)
   const file = yield* attempt(() => directory.openUnsafe(`${path}.tmp`, "create"))
   yield* Effect.ensuring(
-    Effect.andThen(attempt(() => file.writeUnsafe(bytes, 0, bytes.length, 0)), file.syncData),
-    Effect.sync(() => file.closeUnsafe())
+    Effect.andThen(
+      attempt(() => file.writeUnsafe(bytes, 0, bytes.length, 0)),
+      file.syncData,
+    ),
+    Effect.sync(() => file.closeUnsafe()),
   )
   yield* directory.rename(`${path}.tmp`, path)
   yield* directory.sync(root)

@@ -4,8 +4,14 @@
  */
 import * as Effect from "effect/Effect"
 import { crc32, crc64Start } from "../format/checksum.ts"
-import { encodeSegmentFooter, footerFlushFailed, indexEntry, type SegmentFooter, segmentFooter } from "../format/segment_footer.ts"
 import { encodeSealedPointer } from "../format/sealed_pointer.ts"
+import {
+  encodeSegmentFooter,
+  footerFlushFailed,
+  indexEntry,
+  type SegmentFooter,
+  segmentFooter,
+} from "../format/segment_footer.ts"
 import { segmentHeaderBytes } from "../format/segment_header.ts"
 import type { AofError } from "../model/errors.ts"
 import { attempt } from "./attempt.ts"
@@ -30,7 +36,7 @@ export const startSealing = (stream: StreamState): void => {
 }
 
 const sealLoop = (stream: StreamState): Effect.Effect<void> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     for (;;) {
       const writing = stream.sealing[0]
       if (writing === undefined) break
@@ -56,7 +62,7 @@ const sealLoop = (stream: StreamState): Effect.Effect<void> =>
     stream.isSealing = false
   })
 
-const sealOne = Effect.fnUntraced(function*(stream: StreamState, writing: WritingSegment) {
+const sealOne = Effect.fnUntraced(function* (stream: StreamState, writing: WritingSegment) {
   const { segment } = writing
   if (writing.durableOffset < writing.endOffset) {
     startFlushing(stream)
@@ -81,7 +87,7 @@ const sealOne = Effect.fnUntraced(function*(stream: StreamState, writing: Writin
     baseOffset: segment.header.baseOffset,
     fileBytes: segment.sealed.fileBytes,
     checksumSeed: segment.header.checksumSeed,
-    checksum64: tail.checksum64
+    checksum64: tail.checksum64,
   })
   yield* stream.services.manifest.commit
 })
@@ -93,7 +99,7 @@ interface SegmentTail {
 }
 
 /** Index and footer of a segment, with the checksum of all bytes before. */
-const makeTail = Effect.fnUntraced(function*(stream: StreamState, writing: WritingSegment) {
+const makeTail = Effect.fnUntraced(function* (stream: StreamState, writing: WritingSegment) {
   const { segment } = writing
   const head = yield* encodeHeadIndex(stream, writing)
   const own = writing.index.encode()
@@ -103,13 +109,15 @@ const makeTail = Effect.fnUntraced(function*(stream: StreamState, writing: Writi
   const footerAt = head.length + own.length
   const footer = makeFooter(stream, writing, writing.stats!, {
     indexCount: footerAt / indexEntry.sizeBytes,
-    tailChecksum: crc32(bytes.subarray(0, footerAt), segment.header.checksumSeed)
+    tailChecksum: crc32(bytes.subarray(0, footerAt), segment.header.checksumSeed),
   })
   encodeSegmentFooter(bytes, footerAt, footer, segment.header.checksumSeed)
   const checksum = crc64Start()
   const buffer = new Uint8Array(sliceBytes)
-  for (let offset = 0; offset < writing.endOffset;) {
-    const count = yield* attempt(() => writing.file.readUnsafe(buffer, 0, Math.min(sliceBytes, writing.endOffset - offset), offset))
+  for (let offset = 0; offset < writing.endOffset; ) {
+    const count = yield* attempt(() =>
+      writing.file.readUnsafe(buffer, 0, Math.min(sliceBytes, writing.endOffset - offset), offset),
+    )
     if (count === 0) break
     checksum.update(buffer.subarray(0, count))
     offset += count
@@ -123,7 +131,7 @@ const makeTail = Effect.fnUntraced(function*(stream: StreamState, writing: Writi
 })
 
 /** The index of the frames that an earlier process wrote. */
-const encodeHeadIndex = Effect.fnUntraced(function*(stream: StreamState, writing: WritingSegment) {
+const encodeHeadIndex = Effect.fnUntraced(function* (stream: StreamState, writing: WritingSegment) {
   if (writing.indexFrom <= segmentHeaderBytes) return new Uint8Array(0)
   const walk = new IndexWalk(writing.segment, segmentHeaderBytes, writing.indexFrom)
   while (!(yield* attempt(() => walk.advance(sliceBytes)))) yield* nextTurn(stream.services.eventLoop)
@@ -134,7 +142,7 @@ const makeFooter = (
   stream: StreamState,
   writing: WritingSegment,
   stats: SegmentStats,
-  index: { readonly indexCount: number; readonly tailChecksum: number }
+  index: { readonly indexCount: number; readonly tailChecksum: number },
 ): SegmentFooter => {
   const { header } = writing.segment
   return {
@@ -150,20 +158,23 @@ const makeFooter = (
     producerCount: 0,
     coordinatorWatermark: stream.coordinatorWatermark,
     writerEpoch: header.writerEpoch,
-    sealedMs: stream.services.clock.currentTimeMillisUnsafe()
+    sealedMs: stream.services.clock.currentTimeMillisUnsafe(),
   }
 }
 
 /** Replaces `current.sealed`: temporary file, sync, rename, directory sync. */
-const replacePointer = Effect.fnUntraced(function*(stream: StreamState, footer: SegmentFooter) {
+const replacePointer = Effect.fnUntraced(function* (stream: StreamState, footer: SegmentFooter) {
   const { directory } = stream.services
   const path = pointerPath(stream.path)
   const bytes = encodeSealedPointer(footer)
   yield* directory.remove(`${path}.tmp`)
   const file = yield* attempt(() => directory.openUnsafe(`${path}.tmp`, "create"))
   yield* Effect.ensuring(
-    Effect.andThen(attempt(() => file.writeUnsafe(bytes, 0, bytes.length, 0)), file.syncData),
-    Effect.sync(() => file.closeUnsafe())
+    Effect.andThen(
+      attempt(() => file.writeUnsafe(bytes, 0, bytes.length, 0)),
+      file.syncData,
+    ),
+    Effect.sync(() => file.closeUnsafe()),
   )
   yield* directory.rename(`${path}.tmp`, path)
   yield* directory.sync(stream.path)

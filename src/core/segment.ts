@@ -2,9 +2,7 @@
  * One segment of a stream as the running store sees it: its place in the stream, its file, and where its bytes can be read
  * from: staging memory while they are young, a mapping where the runtime has one and the segment is sealed, the file otherwise.
  */
-import { decodedIndex, type SegmentIndex } from "../state/segment_index.ts"
-import type { StagingTail } from "../state/staging_tail.ts"
-import { VerifiedFrames } from "../state/verified_frames.ts"
+
 import { crc32 } from "../format/checksum.ts"
 import { type SegmentFooter, segmentFooter } from "../format/segment_footer.ts"
 import type { SegmentHeader } from "../format/segment_header.ts"
@@ -12,6 +10,9 @@ import { corrupt, notFound } from "../model/errors.ts"
 import { recordIdOf } from "../model/record_id.ts"
 import type { Directory } from "../port/directory.ts"
 import type { SegmentFile } from "../port/segment_file.ts"
+import { decodedIndex, type SegmentIndex } from "../state/segment_index.ts"
+import type { StagingTail } from "../state/staging_tail.ts"
+import { VerifiedFrames } from "../state/verified_frames.ts"
 import { caught } from "./attempt.ts"
 import type { OpenFiles } from "./open_files.ts"
 
@@ -102,7 +103,8 @@ export class Segment {
     const error = caught(() => {
       this.file = this.#directory.openUnsafe(this.path, "read")
     })
-    if (error?._tag === "Unavailable" && error.code === "ENOENT") throw notFound("segment", this.index, "later segments only")
+    if (error?._tag === "Unavailable" && error.code === "ENOENT")
+      throw notFound("segment", this.index, "later segments only")
     if (error !== undefined) throw error
     this.#openFiles.add(this)
     return this.file!
@@ -177,7 +179,12 @@ export class Segment {
     const count = this.openUnsafe().readUnsafe(bytes, 0, bytes.length, footer.indexOffset)
     if (count !== bytes.length || crc32(bytes, this.header.checksumSeed) !== footer.tailChecksum) {
       const from = this.position(footer.indexOffset)
-      throw corrupt(`index of segment ${this.index}`, "its checksum does not match", from, this.position(footer.durableBytes))
+      throw corrupt(
+        `index of segment ${this.index}`,
+        "its checksum does not match",
+        from,
+        this.position(footer.durableBytes),
+      )
     }
     this.#sealedIndex = decodedIndex(bytes.subarray(0, footer.indexCount * 32))
     return this.#sealedIndex
@@ -185,7 +192,12 @@ export class Segment {
 }
 
 const setWindow = (
-  window: Window, buffer: Uint8Array, view: DataView, base: number, end: number, isTrusted: boolean
+  window: Window,
+  buffer: Uint8Array,
+  view: DataView,
+  base: number,
+  end: number,
+  isTrusted: boolean,
 ): void => {
   window.buffer = buffer
   window.view = view

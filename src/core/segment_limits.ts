@@ -1,7 +1,8 @@
 /** How much of a segment is for frames, and what follows from it for payloads. */
-import { frameOverheadMax, recordOverheadMax } from "../state/segment_writer.ts"
+
 import { indexEntry, indexStride, segmentFooter } from "../format/segment_footer.ts"
 import { segmentHeaderBytes } from "../format/segment_header.ts"
+import { frameOverheadMax, recordOverheadMax } from "../state/segment_writer.ts"
 
 /** Offset at which the frames of a segment end at the latest; the rest is for its index and footer. */
 export const framesEndMax = (segmentBytes: number): number =>

@@ -1,9 +1,9 @@
 /** Where a read starts: by place, id, number, time, extId or from the end. Exactly one of them. */
 import { segmentHeaderBytes } from "../format/segment_header.ts"
-import { decodedIndex, type IndexKey, searchIndex, type SegmentIndex } from "../state/segment_index.ts"
 import { checkNames } from "../model/config.ts"
 import { invalidArgument, notFound } from "../model/errors.ts"
 import { isRecordId, segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
+import { decodedIndex, type IndexKey, type SegmentIndex, searchIndex } from "../state/segment_index.ts"
 import { IndexWalk } from "./index_walk.ts"
 import { locateRecord } from "./point_read.ts"
 import { Reader, type ReadLevel } from "./reader.ts"
@@ -115,7 +115,10 @@ export const seekStart = (reader: Reader, plan: ReadPlan): void => {
 
 /** The number of the first record that is left. */
 export const firstRecordNumber = (stream: StreamState): number =>
-  Math.max(stream.trimPoint?.recordNumber ?? 0, stream.catalog.first?.header.firstRecordNumber ?? stream.writer.nextRecordNumber)
+  Math.max(
+    stream.trimPoint?.recordNumber ?? 0,
+    stream.catalog.first?.header.firstRecordNumber ?? stream.writer.nextRecordNumber,
+  )
 
 /** The id of the first record that is left, or 0 when there is none that readers may see. */
 export const firstRecordId = (stream: StreamState): number => {

@@ -4,16 +4,16 @@
  */
 import type * as Clock from "effect/Clock"
 import type * as Effect from "effect/Effect"
-import { Catalog } from "../state/catalog.ts"
-import type { BufferPool } from "../state/staging_tail.ts"
-import type { WriterState } from "../state/segment_writer.ts"
-import { WaitQueue } from "../state/wait_queue.ts"
-import { type Mark, startMark, Watermark } from "../state/watermark.ts"
 import type { AofManagerConfig, Retention } from "../model/config.ts"
 import { type AofError, closed } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
 import type { EventLoop } from "../port/event_loop.ts"
 import type { SegmentFile } from "../port/segment_file.ts"
+import { Catalog } from "../state/catalog.ts"
+import type { WriterState } from "../state/segment_writer.ts"
+import type { BufferPool } from "../state/staging_tail.ts"
+import { WaitQueue } from "../state/wait_queue.ts"
+import { type Mark, startMark, Watermark } from "../state/watermark.ts"
 import type { ManifestLog } from "./manifest_log.ts"
 import type { OpenFiles } from "./open_files.ts"
 import type { Segment } from "./segment.ts"
@@ -132,7 +132,7 @@ export const appendedMark = (stream: StreamState): Mark => {
   const last = stream.active ?? stream.sealing.at(-1)
   return {
     position: Math.max(stream.written.position, last === undefined ? 0 : last.segment.position(last.endOffset)),
-    ...stream.writer
+    ...stream.writer,
   }
 }
 
@@ -198,11 +198,12 @@ export const makeStreamState = (options: {
   trimPoint: undefined,
   closedAs: undefined,
   isPolling: false,
-  counters: { syncs: 0, syncFailures: 0, writes: 0, writtenBytes: 0 }
+  counters: { syncs: 0, syncFailures: 0, writes: 0, writtenBytes: 0 },
 })
 
 const payloadLimits = (
-  segmentBytes: number, recordBytesMax: number
+  segmentBytes: number,
+  recordBytesMax: number,
 ): Pick<StreamState, "payloadBytesMax" | "payloadBytesSafe"> => {
   const most = payloadBytesMax(segmentBytes, recordBytesMax)
   return { payloadBytesMax: most, payloadBytesSafe: Math.floor(most / 3) }

@@ -16,29 +16,33 @@ import { waitAbove } from "./waits.ts"
  * Makes `before` the first record of the stream. Nothing happens when it was trimmed already. Fails `InvalidArgument` for an id that
  * is no record; interrupting leaves the trim either done or to be repeated.
  */
-export const trimBefore: (stream: StreamState, before: number) => Effect.Effect<void, AofError> = Effect.fnUntraced(function*(
-  stream: StreamState, before: number
-): Effect.fn.Return<void, AofError> {
-  yield* attempt(() => checkOpen(stream))
-  if (stream.services.config.readOnly) return yield* Effect.fail(invalidArgument("trim", "a read-only store", "a writable one"))
-  if (!isRecordId(before)) return yield* Effect.fail(invalidArgument("trim before", before, "a record id"))
-  if (stream.trimPoint !== undefined && before <= stream.trimPoint.recordId) return
-  const first = stream.catalog.first
-  if (first !== undefined && segmentIndexOf(before) < first.index) return
-  const recordNumber = yield* attempt(() => recordNumberOf(stream, before))
-  if (before >= stream.durable.position) {
-    requestFlush(stream)
-    yield* waitAbove(stream.durableWaiters, before)
-  }
-  yield* trimTo(stream, { recordId: before, recordNumber })
-})
+export const trimBefore: (stream: StreamState, before: number) => Effect.Effect<void, AofError> = Effect.fnUntraced(
+  function* (stream: StreamState, before: number): Effect.fn.Return<void, AofError> {
+    yield* attempt(() => checkOpen(stream))
+    if (stream.services.config.readOnly)
+      return yield* Effect.fail(invalidArgument("trim", "a read-only store", "a writable one"))
+    if (!isRecordId(before)) return yield* Effect.fail(invalidArgument("trim before", before, "a record id"))
+    if (stream.trimPoint !== undefined && before <= stream.trimPoint.recordId) return
+    const first = stream.catalog.first
+    if (first !== undefined && segmentIndexOf(before) < first.index) return
+    const recordNumber = yield* attempt(() => recordNumberOf(stream, before))
+    if (before >= stream.durable.position) {
+      requestFlush(stream)
+      yield* waitAbove(stream.durableWaiters, before)
+    }
+    yield* trimTo(stream, { recordId: before, recordNumber })
+  },
+)
 
 /** Trims to a point whose record is durable or the first of a segment. */
 export const trimTo: (stream: StreamState, point: TrimPoint) => Effect.Effect<void, AofError> = Effect.fnUntraced(
-  function*(stream, point) {
+  function* (stream, point) {
     const { manifest, directory, openFiles } = stream.services
     manifest.append({
-      type: "Trim", streamId: stream.streamId, firstRecordId: point.recordId, firstRecordNumber: point.recordNumber
+      type: "Trim",
+      streamId: stream.streamId,
+      firstRecordId: point.recordId,
+      firstRecordNumber: point.recordNumber,
     })
     stream.trimPoint = point
     yield* manifest.commit
@@ -49,7 +53,7 @@ export const trimTo: (stream: StreamState, point: TrimPoint) => Effect.Effect<vo
       yield* directory.remove(segmentPath(stream.path, segment.index))
     }
     if (removed.length > 0) yield* directory.sync(stream.path)
-  }
+  },
 )
 
 /** Takes the sealed segments below `index` out of the catalog; one that is still being finished waits for the next trim. */
@@ -60,7 +64,7 @@ const removable = (stream: StreamState, index: number): ReturnType<StreamState["
 
 /** Trims what the stream's retention does not keep: whole sealed segments, by age since their seal and by bytes in all. */
 export const applyRetention: (stream: StreamState) => Effect.Effect<void, AofError> = Effect.fnUntraced(
-  function*(stream) {
+  function* (stream) {
     const { ageMs, bytes } = stream.retention
     if ((ageMs === undefined && bytes === undefined) || stream.closedAs !== undefined) return
     const nowMs = stream.services.clock.currentTimeMillisUnsafe()
@@ -76,9 +80,10 @@ export const applyRetention: (stream: StreamState) => Effect.Effect<void, AofErr
     }
     if (count === 0) return
     const next = entries[count]
-    const point: TrimPoint = next === undefined
-      ? { recordId: stream.nextIndex * 2 ** 28, recordNumber: stream.writer.nextRecordNumber }
-      : { recordId: next.position(0), recordNumber: next.header.firstRecordNumber }
+    const point: TrimPoint =
+      next === undefined
+        ? { recordId: stream.nextIndex * 2 ** 28, recordNumber: stream.writer.nextRecordNumber }
+        : { recordId: next.position(0), recordNumber: next.header.firstRecordNumber }
     yield* trimTo(stream, point)
-  }
+  },
 )

@@ -1,9 +1,9 @@
 /** Waiting for a watermark, for room, as effects; interrupting a wait takes the waiter out and changes nothing else. */
 import * as Effect from "effect/Effect"
-import type { Waiter, WaitQueue } from "../state/wait_queue.ts"
 import type { AofError } from "../model/errors.ts"
-import { checkOpen, type ReadyWaiter, type StreamState } from "./stream_state.ts"
+import type { Waiter, WaitQueue } from "../state/wait_queue.ts"
 import { attempt } from "./attempt.ts"
+import { checkOpen, type ReadyWaiter, type StreamState } from "./stream_state.ts"
 
 /** Waits until the watermark of `queue` is above `position`. Asks for nothing. */
 export const waitAbove = (queue: WaitQueue, position: number): Effect.Effect<void, AofError> =>
@@ -13,7 +13,7 @@ export const waitAbove = (queue: WaitQueue, position: number): Effect.Effect<voi
       recordNumber: 0,
       cancelled: false,
       done: () => resume(Effect.void),
-      fail: (error) => resume(Effect.fail(error as AofError))
+      fail: (error) => resume(Effect.fail(error as AofError)),
     }
     queue.add(waiter)
     return Effect.sync(() => {
@@ -31,5 +31,5 @@ export const ready = (stream: StreamState): Effect.Effect<void, AofError> =>
       return Effect.sync(() => {
         stream.readyWaiters = stream.readyWaiters.filter((one) => one !== waiter)
       })
-    })
+    }),
   )

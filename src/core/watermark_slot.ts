@@ -14,7 +14,7 @@ export const statsOf = (stream: StreamState, writing: WritingSegment): SegmentSt
     firstTimestampMs: writing.firstTimestampMs,
     lastTimestampMs: recordCount === 0 ? 0 : lastTimestampMs,
     timestampMsMax,
-    extIdMax: BigInt(extIdMax)
+    extIdMax: BigInt(extIdMax),
   }
 }
 
@@ -24,16 +24,21 @@ export const writeSlot = (stream: StreamState, writing: WritingSegment): void =>
   const { position, nextRecordNumber, lastRecordId } = stream.durable.mark
   const sequence = writing.slotSequence + 1
   const bytes = new Uint8Array(watermarkSlot.sizeBytes)
-  encodeWatermarkSlot(bytes, 0, {
-    sequence,
-    watermark: position,
-    nextRecordNumber,
-    lastRecordId: lastRecordId >= segment.position(0) ? lastRecordId : 0,
-    lastTimestampMs: stream.durable.mark.lastTimestampMs,
-    timestampMsMax: stream.durable.mark.timestampMsMax,
-    extIdMax: BigInt(stream.durable.mark.extIdMax),
-    coordinatorWatermark: stream.coordinatorWatermark
-  }, segment.header.checksumSeed)
+  encodeWatermarkSlot(
+    bytes,
+    0,
+    {
+      sequence,
+      watermark: position,
+      nextRecordNumber,
+      lastRecordId: lastRecordId >= segment.position(0) ? lastRecordId : 0,
+      lastTimestampMs: stream.durable.mark.lastTimestampMs,
+      timestampMsMax: stream.durable.mark.timestampMsMax,
+      extIdMax: BigInt(stream.durable.mark.extIdMax),
+      coordinatorWatermark: stream.coordinatorWatermark,
+    },
+    segment.header.checksumSeed,
+  )
   writing.file.writeUnsafe(bytes, 0, bytes.length, slotOffsets[sequence % 2]!)
   writing.slotSequence = sequence
   writing.slotOffset = writing.durableOffset

@@ -2,8 +2,9 @@
  * Moves staged bytes to the files. One synchronous `pwrite` a buffer; a failed one is remembered and tried again by the
  * flusher, the bytes staying in memory until a sync covers them.
  */
-import type { Mark } from "../state/watermark.ts"
+
 import { assert } from "../model/assert.ts"
+import type { Mark } from "../state/watermark.ts"
 import { caught } from "./attempt.ts"
 import { appendedMark, type StreamState } from "./stream_state.ts"
 import type { WritingSegment } from "./writing_segment.ts"

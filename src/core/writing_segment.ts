@@ -2,10 +2,11 @@
  * The writing side of a segment, from its first frame until its footer is durable: the file, the staging memory, and how far it
  * is written and synced.
  */
+
+import type { SegmentFile } from "../port/segment_file.ts"
 import type { IndexBuilder } from "../state/index_builder.ts"
 import type { SegmentWriter } from "../state/segment_writer.ts"
 import type { StagingTail } from "../state/staging_tail.ts"
-import type { SegmentFile } from "../port/segment_file.ts"
 import type { Segment } from "./segment.ts"
 
 /** What a footer says about the records of a segment. */

@@ -30,9 +30,11 @@ let loading: Promise<void> | undefined
 
 /** Loads the CRC-64 code; the first call costs a few milliseconds, later ones nothing. */
 export const loadCrc64 = (): Promise<void> => {
-  loading ??= import("hash-wasm").then(({ createCRC64 }) => createCRC64(polynomial)).then((made) => {
-    hasher = made as Hasher
-  })
+  loading ??= import("hash-wasm")
+    .then(({ createCRC64 }) => createCRC64(polynomial))
+    .then((made) => {
+      hasher = made as Hasher
+    })
   return loading
 }
 
@@ -59,6 +61,6 @@ export const crc64Start = (): Crc64 => {
     digest: () => {
       shared.load(state)
       return BigInt(`0x${shared.digest()}`)
-    }
+    },
   }
 }

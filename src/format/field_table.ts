@@ -64,7 +64,8 @@ export const layout = <T>(name: string, about: string, rows: ReadonlyArray<Field
     encode: (target, start, value) => {
       assert(start + sizeBytes <= target.length, `${name} fits its target`)
       const view = new DataView(target.buffer, target.byteOffset, target.byteLength)
-      for (const one of fields) encodeField(target, view, start + one.offset, one, (value as Record<string, unknown>)[one.name])
+      for (const one of fields)
+        encodeField(target, view, start + one.offset, one, (value as Record<string, unknown>)[one.name])
     },
     decode: (source, start) => {
       if (start < 0 || start + sizeBytes > source.length) return undefined
@@ -76,7 +77,7 @@ export const layout = <T>(name: string, about: string, rows: ReadonlyArray<Field
         if (one.type !== "reserved") value[one.name] = decoded
       }
       return value as T
-    }
+    },
   }
 }
 

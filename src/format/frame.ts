@@ -27,20 +27,24 @@ export interface FrameHeader {
   readonly batchOffset: number
 }
 
-export const frameHeader: Layout<FrameHeader> = layout("Frame header", "at a multiple of 8; frames follow each other, padded with zeros to 8", [
-  field("checksum", "u32", "CRC-32, seed of the segment, of the frame's other bytes up to its length"),
-  field("lengthBytes", "u32", "of header and records, without padding"),
-  field("offset", "u32", "of this header in the segment file"),
-  field("recordCount", "u32", "at least 1"),
-  field("firstRecordNumber", "safe", "number of the first record; the others follow"),
-  field("timestampMs", "safe", "Unix time in milliseconds to which the records' offsets are added"),
-  field("watermark", "safe", "position up to which the stream was durable when the frame was closed"),
-  field("flags", "u16", "1: the batch goes on in the next frame; 2: a producer block follows this header"),
-  field("headerBytes", "u16", "distance to the first record: 56, or 88 with a producer block"),
-  field("lastRecordDistance", "u32", "distance to the last record"),
-  field("batchOffset", "u32", "offset of the first frame of this frame's batch; its own when the batch began here"),
-  field("spare", "reserved", "zero", 4)
-])
+export const frameHeader: Layout<FrameHeader> = layout(
+  "Frame header",
+  "at a multiple of 8; frames follow each other, padded with zeros to 8",
+  [
+    field("checksum", "u32", "CRC-32, seed of the segment, of the frame's other bytes up to its length"),
+    field("lengthBytes", "u32", "of header and records, without padding"),
+    field("offset", "u32", "of this header in the segment file"),
+    field("recordCount", "u32", "at least 1"),
+    field("firstRecordNumber", "safe", "number of the first record; the others follow"),
+    field("timestampMs", "safe", "Unix time in milliseconds to which the records' offsets are added"),
+    field("watermark", "safe", "position up to which the stream was durable when the frame was closed"),
+    field("flags", "u16", "1: the batch goes on in the next frame; 2: a producer block follows this header"),
+    field("headerBytes", "u16", "distance to the first record: 56, or 88 with a producer block"),
+    field("lastRecordDistance", "u32", "distance to the last record"),
+    field("batchOffset", "u32", "offset of the first frame of this frame's batch; its own when the batch began here"),
+    field("spare", "reserved", "zero", 4),
+  ],
+)
 
 export interface FrameProducer {
   readonly producerId: bigint
@@ -52,7 +56,7 @@ export const frameProducer: Layout<FrameProducer> = layout("Producer block", "be
   field("producerId", "u64", "of the producer"),
   field("producerEpoch", "safe", "of the producer"),
   field("sequence", "safe", "the producer's sequence number of this frame"),
-  field("spare", "reserved", "zero", 8)
+  field("spare", "reserved", "zero", 8),
 ])
 
 /** Bytes of a header without a producer block. */

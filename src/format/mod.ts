@@ -3,6 +3,8 @@
  *
  * @module
  */
+
+export { type Crc64, crc32, crc64, crc64Start, loadCrc64 } from "./checksum.ts"
 export * from "./field_table.ts"
 export * from "./frame.ts"
 export * from "./manifest_chunk.ts"
@@ -12,4 +14,3 @@ export * from "./root_file.ts"
 export * from "./sealed_pointer.ts"
 export * from "./segment_footer.ts"
 export * from "./segment_header.ts"
-export { crc32, crc64, type Crc64, crc64Start, loadCrc64 } from "./checksum.ts"

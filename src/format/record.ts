@@ -11,9 +11,13 @@ export interface RecordHeader {
 }
 
 export const recordHeader: Layout<RecordHeader> = layout("Record header", "inside a frame, back to back, not aligned", [
-  field("lengthAndFlags", "u32", "payload bytes in the low 28 bits; in the high 4: 1 extId, 2 timestamp, 4 control, 8 snapshot boundary"),
+  field(
+    "lengthAndFlags",
+    "u32",
+    "payload bytes in the low 28 bits; in the high 4: 1 extId, 2 timestamp, 4 control, 8 snapshot boundary",
+  ),
   field("frameDistance", "u16", "distance back to the header of its frame"),
-  field("timestampDelta", "u16", "milliseconds since the frame's timestamp")
+  field("timestampDelta", "u16", "milliseconds since the frame's timestamp"),
 ])
 
 export const recordHeaderBytes: number = recordHeader.sizeBytes

@@ -29,13 +29,20 @@ export const rootFile: Layout<RootFile> = layout("Root file", "`<root>/ROOT`", [
   field("featuresCompatible", "u32", "bits that a program may ignore"),
   field("createdMs", "safe", "Unix time in milliseconds"),
   field("spare", "reserved", "zero", 20),
-  field("checksum", "u32", "CRC-32, seed 0, of the bytes before it")
+  field("checksum", "u32", "CRC-32, seed 0, of the bytes before it"),
 ])
 
 /** The bytes of a new root file. */
 export const encodeRootFile = (rootId: Uint8Array, createdMs: number): Uint8Array => {
   const bytes = new Uint8Array(rootFile.sizeBytes)
-  const value = { magic: rootMagic, version: formatVersion, rootId, featuresIncompatible: 0, featuresCompatible: 0, createdMs }
+  const value = {
+    magic: rootMagic,
+    version: formatVersion,
+    rootId,
+    featuresIncompatible: 0,
+    featuresCompatible: 0,
+    createdMs,
+  }
   rootFile.encode(bytes, 0, { ...value, checksum: 0 })
   const checksum = crc32(bytes.subarray(0, rootFile.at.checksum), 0)
   rootFile.encode(bytes, 0, { ...value, checksum })

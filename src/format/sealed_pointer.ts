@@ -26,7 +26,7 @@ export const sealedPointer: Layout<PointerBytes> = layout("Sealed pointer", "`cu
   field("durableBytes", "u32", "as in its footer"),
   field("coordinatorWatermark", "u64", "as in its footer"),
   field("spare", "reserved", "zero", 28),
-  field("checksum", "u32", "CRC-32, seed 0, of the bytes before it")
+  field("checksum", "u32", "CRC-32, seed 0, of the bytes before it"),
 ])
 
 /** The bytes of a pointer file. */

@@ -16,13 +16,17 @@ export interface IndexEntry {
   readonly extIdMax: bigint
 }
 
-export const indexEntry: Layout<IndexEntry> = layout("Index entry", "from `indexOffset` of a sealed segment, in order of offset", [
-  field("frameOffset", "u32", "of the first frame that starts in a 64 KiB stretch"),
-  field("spare", "reserved", "zero", 4),
-  field("firstRecordNumber", "safe", "of that frame"),
-  field("timestampMsMax", "safe", "largest timestamp of the stream before that frame"),
-  field("extIdMax", "u64", "largest extId of the stream before that frame")
-])
+export const indexEntry: Layout<IndexEntry> = layout(
+  "Index entry",
+  "from `indexOffset` of a sealed segment, in order of offset",
+  [
+    field("frameOffset", "u32", "of the first frame that starts in a 64 KiB stretch"),
+    field("spare", "reserved", "zero", 4),
+    field("firstRecordNumber", "safe", "of that frame"),
+    field("timestampMsMax", "safe", "largest timestamp of the stream before that frame"),
+    field("extIdMax", "u64", "largest extId of the stream before that frame"),
+  ],
+)
 
 export interface ProducerEntry {
   readonly producerId: bigint
@@ -31,12 +35,16 @@ export interface ProducerEntry {
   readonly lastRecordId: number
 }
 
-export const producerEntry: Layout<ProducerEntry> = layout("Producer entry", "behind the index, in order of producer id", [
-  field("producerId", "u64", "of the producer"),
-  field("producerEpoch", "safe", "its last epoch"),
-  field("sequence", "safe", "its last sequence number"),
-  field("lastRecordId", "safe", "last record that it wrote")
-])
+export const producerEntry: Layout<ProducerEntry> = layout(
+  "Producer entry",
+  "behind the index, in order of producer id",
+  [
+    field("producerId", "u64", "of the producer"),
+    field("producerEpoch", "safe", "its last epoch"),
+    field("sequence", "safe", "its last sequence number"),
+    field("lastRecordId", "safe", "last record that it wrote"),
+  ],
+)
 
 /** Footer flag: a sync of this segment had failed and its bytes were written again. */
 export const footerFlushFailed = 1
@@ -98,7 +106,7 @@ export const segmentFooter: Layout<FooterBytes> = layout("Segment footer", "the 
   field("spare", "reserved", "zero", 24),
   field("tailChecksum", "u32", "CRC-32, seed of the segment, of index and producer entries"),
   field("checksum", "u32", "CRC-32, seed of the segment, of the footer's bytes before it"),
-  field("checksum64", "u64", "CRC-64/NVME of all bytes of the file before it")
+  field("checksum64", "u64", "CRC-64/NVME of all bytes of the file before it"),
 ])
 
 /** Writes all of a footer but its `checksum64`, which covers it, into `target` at `start`. */
@@ -110,7 +118,11 @@ export const encodeSegmentFooter = (target: Uint8Array, start: number, value: Se
 }
 
 /** Reads a footer and its `checksum64`; undefined when its CRC-32 does not check. */
-export const decodeSegmentFooter = (source: Uint8Array, start: number, seed: number): (SegmentFooter & { readonly checksum64: bigint }) | undefined => {
+export const decodeSegmentFooter = (
+  source: Uint8Array,
+  start: number,
+  seed: number,
+): (SegmentFooter & { readonly checksum64: bigint }) | undefined => {
   const value = segmentFooter.decode(source, start)
   if (value === undefined || value.magic !== footerMagic || value.version !== 1) return undefined
   return value.checksum === crc32(source.subarray(start, start + segmentFooter.at.checksum), seed) ? value : undefined

@@ -62,7 +62,7 @@ export const segmentHeader: Layout<HeaderBytes> = layout("Segment header", "at o
   field("journalPosition", "safe", "0: no commit journal"),
   field("createdMs", "safe", "Unix time in milliseconds"),
   field("checksumSeed", "u32", "random; start value of every CRC-32 in this file but this header's"),
-  field("checksum", "u32", "CRC-32, seed 0, of the bytes before it")
+  field("checksum", "u32", "CRC-32, seed 0, of the bytes before it"),
 ])
 
 /** What a slot says about the stream at one moment. */
@@ -95,7 +95,7 @@ export const watermarkSlot: Layout<SlotBytes> = layout("Watermark slot", "at off
   field("extIdMax", "u64", "largest extId of the stream up to there"),
   field("coordinatorWatermark", "u64", "as last set by the application"),
   field("spare", "reserved", "zero", 4),
-  field("checksum", "u32", "CRC-32, seed of the segment, of the bytes before it")
+  field("checksum", "u32", "CRC-32, seed of the segment, of the bytes before it"),
 ])
 
 /** Writes a header into the first `segmentHeaderBytes` of `target`; both slots are left empty. */

@@ -20,7 +20,7 @@ export const jsonCodec: Codec<unknown> = {
     if (text === undefined) throw invalidArgument("json value", typeof value, "a value that JSON can express")
     return text
   },
-  decode: (bytes) => JSON.parse(decoder.decode(bytes))
+  decode: (bytes) => JSON.parse(decoder.decode(bytes)),
 }
 
 /** The codec that a stream option names; throws `InvalidArgument`. */

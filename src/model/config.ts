@@ -69,7 +69,7 @@ const bounds: Record<SizeOption, readonly [number, number, number]> = {
   unflushedBytesMax: [4 * KiB, 1024 * MiB, 64 * MiB],
   recordBytesMax: [1, 255 * MiB, 8 * MiB],
   flushIntervalMs: [1, hourMs, 50],
-  closeTimeoutMs: [1, hourMs, 10_000]
+  closeTimeoutMs: [1, hourMs, 10_000],
 }
 
 const optionNames = ["root", "readOnly", "retention", ...Object.keys(bounds)]
@@ -92,7 +92,7 @@ export const makeConfig = (options: AofManagerOptions): AofManagerConfig => {
     recordBytesMax: checkBound("recordBytesMax", options.recordBytesMax),
     flushIntervalMs: checkBound("flushIntervalMs", options.flushIntervalMs),
     closeTimeoutMs: checkBound("closeTimeoutMs", options.closeTimeoutMs),
-    retention: checkRetention(options.retention)
+    retention: checkRetention(options.retention),
   }
 }
 

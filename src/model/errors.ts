@@ -81,9 +81,9 @@ export class InvalidArgument extends InvalidArgumentBase<ErrorDetails> {
 }
 
 /** Bytes in `[from, to)` do not check. `from` is the id position of the damage, `to` of the first readable record after it. */
-export class Corrupt
-  extends CorruptBase<ErrorDetails & { readonly from: number; readonly to: number; readonly detail: string }>
-{
+export class Corrupt extends CorruptBase<
+  ErrorDetails & { readonly from: number; readonly to: number; readonly detail: string }
+> {
   readonly retryable: boolean = false
 }
 
@@ -96,9 +96,9 @@ export interface RootHolder {
 }
 
 /** Disk, permission or another process stands in the way; `code` is the system's, such as `ENOSPC`. */
-export class Unavailable
-  extends UnavailableBase<ErrorDetails & { readonly code: string; readonly holder?: RootHolder | undefined }>
-{
+export class Unavailable extends UnavailableBase<
+  ErrorDetails & { readonly code: string; readonly holder?: RootHolder | undefined }
+> {
   readonly retryable: boolean = this.code !== "EACCES" && this.code !== "EROFS" && this.code !== "ENOTSUP"
 }
 
@@ -130,30 +130,45 @@ const blockedUnits: Record<WouldBlockReason["_tag"], string> = {
   Rollover: "unfinished segments",
   Hydration: "segments to hydrate",
   Flush: "bytes not yet durable",
-  Tail: "records above the watermark"
+  Tail: "records above the watermark",
 }
 
 /** Makes a `WouldBlock` of one kind from its numbers. */
-export const wouldBlock = (tag: WouldBlockReason["_tag"], pending: number, limit: number, retryDelayMs = 10): WouldBlock => {
+export const wouldBlock = (
+  tag: WouldBlockReason["_tag"],
+  pending: number,
+  limit: number,
+  retryDelayMs = 10,
+): WouldBlock => {
   const what = blockedUnits[tag]
   return new WouldBlock({
     message: `would block on ${tag}: ${pending} ${what}, the limit is ${limit}`,
     what,
     value: pending,
     limit,
-    reason: { _tag: tag, pending, limit, retryDelayMs }
+    reason: { _tag: tag, pending, limit, retryDelayMs },
   })
 }
 
 /** True when `error` is one of this module's. */
 export const isAofError = (error: unknown): error is AofError =>
-  error instanceof WouldBlock || error instanceof Closed || error instanceof Fenced || error instanceof NotFound ||
-  error instanceof InvalidArgument || error instanceof Corrupt || error instanceof Unavailable
+  error instanceof WouldBlock ||
+  error instanceof Closed ||
+  error instanceof Fenced ||
+  error instanceof NotFound ||
+  error instanceof InvalidArgument ||
+  error instanceof Corrupt ||
+  error instanceof Unavailable
 
 const show = (value: unknown): string => {
-  const text = typeof value === "string" ? JSON.stringify(value) : typeof value === "object" ? shape(value) : String(value)
+  const text =
+    typeof value === "string" ? JSON.stringify(value) : typeof value === "object" ? shape(value) : String(value)
   return text.length > 200 ? `${text.slice(0, 200)}…` : text
 }
 
 const shape = (value: object | null): string =>
-  value === null ? "null" : Array.isArray(value) ? `an array of ${value.length}` : `an object (${Object.keys(value).slice(0, 5).join(", ")})`
+  value === null
+    ? "null"
+    : Array.isArray(value)
+      ? `an array of ${value.length}`
+      : `an object (${Object.keys(value).slice(0, 5).join(", ")})`

@@ -2,8 +2,9 @@
  * The sparse index of a segment while it grows: for each 64 KiB stretch the first frame that starts there, its first record
  * number, and the maxima of timestamp and extId over all records before it. Offsets only rise.
  */
-import { encodeIndex } from "./segment_index.ts"
+
 import { type IndexEntry, indexStride } from "../format/segment_footer.ts"
+import { encodeIndex } from "./segment_index.ts"
 
 export class IndexBuilder {
   #count = 0
@@ -34,7 +35,7 @@ export class IndexBuilder {
       frameOffset: this.#offsets[at]!,
       firstRecordNumber: this.#numbers[at]!,
       timestampMsMax: this.#timestamps[at]!,
-      extIdMax: this.#extIds[at]!
+      extIdMax: this.#extIds[at]!,
     }
   }
 

@@ -13,8 +13,8 @@ import {
   type CommitSlot,
   decodeCommitSlots,
   decodeManifestHeader,
-  manifestHeaderBytes,
   type ManifestHeader,
+  manifestHeaderBytes,
 } from "../format/manifest_chunk.ts"
 import {
   decodeManifestRecord,

@@ -4,7 +4,11 @@
  */
 import { frameHeader } from "../format/frame.ts"
 import {
-  payloadLengthMask, recordHasExtId, recordHasTimestamp, recordHeaderBytes, recordIsControl
+  payloadLengthMask,
+  recordHasExtId,
+  recordHasTimestamp,
+  recordHeaderBytes,
+  recordIsControl,
 } from "../format/record.ts"
 
 const at = frameHeader.at
@@ -122,7 +126,11 @@ export abstract class RecordScanner {
     this.recordsLeft = view.getUint32(start + at.recordCount, true)
     this.recordPosition = start + view.getUint16(start + at.headerBytes, true)
     this.frameEnd = start + view.getUint32(start + at.lengthBytes, true)
-    this.#frameTimestampMs = view.getUint32(start + at.timestampMs, true) + view.getUint32(start + at.timestampMs + 4, true) * 4294967296
-    this.recordNumber = view.getUint32(start + at.firstRecordNumber, true) + view.getUint32(start + at.firstRecordNumber + 4, true) * 4294967296 - 1
+    this.#frameTimestampMs =
+      view.getUint32(start + at.timestampMs, true) + view.getUint32(start + at.timestampMs + 4, true) * 4294967296
+    this.recordNumber =
+      view.getUint32(start + at.firstRecordNumber, true) +
+      view.getUint32(start + at.firstRecordNumber + 4, true) * 4294967296 -
+      1
   }
 }

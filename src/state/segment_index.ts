@@ -17,7 +17,7 @@ export type IndexKey =
 /** An index over encoded entries, which stay owned by the caller and are read in place. */
 export const decodedIndex = (bytes: Uint8Array): SegmentIndex => ({
   count: Math.floor(bytes.length / indexEntry.sizeBytes),
-  entry: (at) => indexEntry.decode(bytes, at * indexEntry.sizeBytes)!
+  entry: (at) => indexEntry.decode(bytes, at * indexEntry.sizeBytes)!,
 })
 
 /** Encodes `count` entries. */

@@ -5,7 +5,11 @@
 import { crc32 } from "../format/checksum.ts"
 import { alignFrame, frameBytesMax, frameContinues, frameHeader, frameHeaderBytes } from "../format/frame.ts"
 import {
-  frameDistanceMax, recordHasExtId, recordHasTimestamp, recordHeaderBytes, timestampDeltaMax
+  frameDistanceMax,
+  recordHasExtId,
+  recordHasTimestamp,
+  recordHeaderBytes,
+  timestampDeltaMax,
 } from "../format/record.ts"
 import { segmentHeaderBytes } from "../format/segment_header.ts"
 import { assert } from "../model/assert.ts"
@@ -127,7 +131,8 @@ export class SegmentWriter {
   append(payload: Uint8Array | string, extId: number | bigint, timestampMs: number): number {
     if (typeof payload !== "string") return this.#appendBytes(payload, extId, timestampMs)
     const sizeMax = payload.length * 3 + recordOverheadMax
-    if (sizeMax > frameBytesMax - frameHeaderBytes) return this.#appendBytes(encoder.encode(payload), extId, timestampMs)
+    if (sizeMax > frameBytesMax - frameHeaderBytes)
+      return this.#appendBytes(encoder.encode(payload), extId, timestampMs)
     const placed = this.#place(sizeMax)
     if (placed < 0) {
       // The bound is generous; the exact size may still fit.
@@ -206,9 +211,11 @@ export class SegmentWriter {
   #place(size: number): number {
     const used = this.#position - this.#frameStart
     if (this.#frameStart >= 0 && used + size <= frameBytesMax && used <= frameDistanceMax) {
-      return this.#base + this.#position + size > this.#framesEndMax ? NEEDS_SEGMENT
-        : this.#position + size + 8 > this.#bytes.length ? NEEDS_BUFFER
-        : 0
+      return this.#base + this.#position + size > this.#framesEndMax
+        ? NEEDS_SEGMENT
+        : this.#position + size + 8 > this.#bytes.length
+          ? NEEDS_BUFFER
+          : 0
     }
     const need = size + frameOverheadMax
     if (this.#base + this.#position + need > this.#framesEndMax) return NEEDS_SEGMENT

@@ -22,7 +22,7 @@ export const startMark: Mark = {
   lastRecordId: 0,
   lastTimestampMs: 0,
   timestampMsMax: 0,
-  extIdMax: 0
+  extIdMax: 0,
 }
 
 export class Watermark {

@@ -3,5 +3,6 @@
  *
  * @module
  */
-export * from "./memory_disk.ts"
+
 export { openWith } from "../api/manager.ts"
+export * from "./memory_disk.ts"
