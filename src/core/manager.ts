@@ -18,6 +18,7 @@ import { RootLock } from "../port/root_lock.ts"
 import type { ManifestStream } from "../state/manifest_state.ts"
 import { BufferPool } from "../state/staging_tail.ts"
 import { attempt } from "./attempt.ts"
+import { makeBackground } from "./background.ts"
 import { drainStream, releaseStream } from "./close_stream.ts"
 import * as ManifestLog from "./manifest_log.ts"
 import { OpenFiles } from "./open_files.ts"
@@ -27,7 +28,7 @@ import { recoverStream } from "./recovery.ts"
 import { type Recovery, RecoveryReport } from "./recovery_report.ts"
 import { createRoot, missingRoot, readRoot } from "./root.ts"
 import { makeStreamState, type StreamServices, type StreamState, setSegmentBytes } from "./stream_state.ts"
-import { applyRetention } from "./trim.ts"
+import { applyRetention, watchAge } from "./trim.ts"
 
 /** Options of a stream that the core looks at. */
 export interface StreamOptions {
@@ -85,7 +86,7 @@ export const open: (
     const scope = yield* Scope.fork(yield* Scope.Scope)
     const manifestOptions = { root: config.root, rootId: root.rootId, readOnly: config.readOnly }
     const manifest = yield* ManifestLog.open(manifestOptions).pipe(Scope.provide(scope))
-    const run = Effect.runForkWith(yield* Effect.context<never>())
+    const background = yield* makeBackground
     const services: StreamServices = {
       config,
       rootId: root.rootId,
@@ -96,10 +97,9 @@ export const open: (
       manifest,
       openFiles: new OpenFiles(openFilesMax),
       pool: makePool(config),
-      run: (effect) => {
-        run(effect)
-      },
+      run: background.run,
     }
+    yield* Scope.addFinalizer(scope, Effect.sync(background.stop))
     const manager = yield* makeManager(services, scope, startMs)
     yield* Scope.addFinalizer(yield* Scope.Scope, Effect.ignore(manager.close))
     return manager
@@ -154,7 +154,10 @@ const makeStream = (services: StreamServices, known: ManifestStream, options: St
     segmentBytes: options.segmentBytes ?? config.segmentBytes,
     retention: options.retention ?? config.retention,
   })
-  stream.onSealed = () => services.run(Effect.ignore(applyRetention(stream)))
+  if (!config.readOnly) {
+    stream.onSealed = () => services.run(Effect.ignore(applyRetention(stream)))
+    services.run(watchAge(stream))
+  }
   return stream
 }
 
@@ -344,7 +347,10 @@ const checkStreamOptions = (options: StreamOptions): void => {
 
 /** Options given for a stream that is open already: the retention changes, the rest holds from the first open. */
 const applyOptions = (stream: StreamState, options: StreamOptions): StreamState => {
-  if (options.retention !== undefined) stream.retention = options.retention
+  if (options.retention !== undefined) {
+    stream.retention = options.retention
+    stream.services.run(Effect.andThen(Effect.ignore(applyRetention(stream)), watchAge(stream)))
+  }
   if (options.segmentBytes !== undefined) setSegmentBytes(stream, options.segmentBytes)
   return stream
 }

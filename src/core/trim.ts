@@ -87,3 +87,15 @@ export const applyRetention: (stream: StreamState) => Effect.Effect<void, AofErr
     yield* trimTo(stream, point)
   },
 )
+
+const ageCheckMsMin = 10
+const ageCheckMsMax = 60_000
+
+/** Applies the retention of a stream that has an age for as long as it is open. */
+export const watchAge = (stream: StreamState): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    while (stream.closedAs === undefined && stream.retention.ageMs !== undefined) {
+      yield* Effect.ignore(applyRetention(stream))
+      yield* Effect.sleep(Math.min(ageCheckMsMax, Math.max(ageCheckMsMin, stream.retention.ageMs / 2)))
+    }
+  })

@@ -16,7 +16,8 @@ export const writeOut = (stream: StreamState): boolean => {
   let isComplete = true
   for (const one of stream.sealing) isComplete = isComplete && writeSegment(stream, one)
   if (active !== undefined) isComplete = isComplete && writeSegment(stream, active)
-  if (isComplete) {
+  // Half a batch may be in the file, but no watermark may stand inside of it.
+  if (isComplete && active?.writer?.isInBatch !== true) {
     const mark: Mark = appendedMark(stream)
     if (stream.written.advance(mark)) stream.writtenWaiters.wake(mark.position)
   }

@@ -105,6 +105,11 @@ export class SegmentWriter {
     return this.#bytes.length > 0
   }
 
+  /** True while a batch of several frames is incomplete. */
+  get isInBatch(): boolean {
+    return this.#batchOffset >= 0
+  }
+
   /** Bytes of the segment that are still free for frames. */
   get freeBytes(): number {
     return this.#framesEndMax - this.endOffset
