@@ -118,7 +118,10 @@ export const open: (options: ManifestLogOptions) => Effect.Effect<ManifestLog, A
     }
     const writer = new ManifestWriter(settings, loaded)
     yield* takeOver(writer, { directory, path, loaded })
-    return yield* openWritable(writer, { ...settings, loaded, replay })
+    const committer = new ManifestCommitter(writer, { ...settings, loaded })
+  yield* committer.start
+  const { append, commit } = committer
+  return { state: loaded.state, replay, append, commit, refresh: Effect.succeed(false) }
   })
 
 const checkChunkBytes = (chunkBytes: number): Effect.Effect<number, InvalidArgument> =>
@@ -149,108 +152,6 @@ const takeOver = Effect.fnUntraced(function* (
   else for (const record of loaded.unconfirmed) writer.stage(record)
   yield* Effect.onError(writer.flush, () => writer.close)
   yield* Effect.ignore(removeManifestFiles(options.directory, options.path, loaded.stale))
-})
-
-interface WritableOptions {
-  readonly directory: Directory
-  readonly path: string
-  readonly rootId: Uint8Array
-  readonly chunkBytes: number
-  readonly nowMs: () => number
-  readonly loaded: LoadedManifest
-  readonly replay: ManifestReplay
-}
-
-const openWritable = Effect.fnUntraced(function* (
-  writer: ManifestWriter,
-  options: WritableOptions,
-): Effect.fn.Return<ManifestLog, never, Scope.Scope> {
-  const { loaded, nowMs, replay } = options
-  const scope = yield* Effect.scope
-  const state = loaded.state
-  const waiting = new WaitQueue()
-  let lastSequence = loaded.lastSequence
-  let isClosed = false
-  let wakeCommitter: (() => void) | undefined
-  let snapshotBytes = loaded.snapshot.fileBytes
-  let isSnapshotting = false
-
-  const append = (event: ManifestEvent): number => {
-    if (isClosed) throw closed("the manifest")
-    const sequence = ++lastSequence
-    const record = { reasonCode: 0, ...event, sequence, timestampMs: nowMs(), rest: undefined } as ManifestRecord
-    writer.stage(record)
-    applyManifestRecord(state, record)
-    return sequence
-  }
-
-  const park: Effect.Effect<void> = Effect.callback((resume) => {
-    if (!waiting.isEmpty) return resume(Effect.void)
-    wakeCommitter = () => {
-      wakeCommitter = undefined
-      resume(Effect.void)
-    }
-  })
-
-  const join: Effect.Effect<void, AofError> = Effect.callback((resume) => {
-    if (writer.isIdle) return resume(Effect.void)
-    const waiter: Waiter = {
-      position: lastSequence,
-      recordNumber: 0,
-      done: () => resume(Effect.void),
-      fail: (error) => resume(isAofError(error) ? Effect.fail(error) : Effect.die(error)),
-      cancelled: false,
-    }
-    waiting.add(waiter)
-    wakeCommitter?.()
-    return Effect.sync(() => {
-      waiter.cancelled = true
-    })
-  })
-
-  const snapshot = Effect.fnUntraced(function* (
-    records: ReadonlyArray<ManifestRecord>,
-    chunkSequence: number,
-  ): Effect.fn.Return<void> {
-    const written = yield* Effect.result(
-      writeManifestSnapshot(options.directory, { ...options, records, chunkSequence }),
-    )
-    isSnapshotting = false
-    if (Result.isFailure(written)) return
-    snapshotBytes = written.success
-    yield* Effect.ignore(removeManifestFiles(options.directory, options.path, writer.takeCovered(chunkSequence)))
-  })
-
-  const round = Effect.gen(function* () {
-    yield* park
-    yield* Effect.yieldNow
-    const end = lastSequence + 1
-    const flushed = yield* Effect.exit(writer.flush)
-    if (Exit.isFailure(flushed)) return waiting.failAll(Cause.squash(flushed.cause), end)
-    waiting.wake(end)
-    const isLong =
-      writer.logBytes > Math.max(4 * options.chunkBytes, 2 * snapshotBytes) || writer.chunkCount > chunkCountMax
-    if (isSnapshotting || !isLong) return
-    isSnapshotting = true
-    const records = snapshotRecords(state, { coversSequence: lastSequence, timestampMs: nowMs() })
-    yield* Effect.forkIn(snapshot(records, writer.rotate()), scope)
-  })
-
-  yield* Effect.forkIn(Effect.forever(round), scope)
-  yield* Effect.addFinalizer(() =>
-    Effect.ignore(join).pipe(
-      Effect.andThen(
-        Effect.sync(() => {
-          isClosed = true
-        }),
-      ),
-      Effect.andThen(writer.close),
-    ),
-  )
-  const commit: Effect.Effect<void, AofError> = Effect.suspend(() =>
-    isClosed ? Effect.fail(closed("the manifest")) : join,
-  )
-  return { state, replay, append, commit, refresh: Effect.succeed(false) }
 })
 
 interface ReadOnlyOptions {

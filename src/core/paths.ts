@@ -8,7 +8,8 @@ export const segmentsPath = (root: string, name: string): string => `${root}/str
 export const deletedPath = (root: string, streamId: number): string => `${root}/streams/.deleted-${streamId}`
 export const segmentPath = (segments: string, index: number): string =>
   `${segments}/${String(index).padStart(10, "0")}.seg`
-export const sparePath = (segments: string): string => `${segments}/spare.seg`
+export const spareName = "spare.seg"
+export const sparePath = (segments: string): string => `${segments}/${spareName}`
 export const pointerPath = (segments: string): string => `${segments}/current.sealed`
 /** Where files go that recovery could not use and does not delete. */
 export const quarantinePath = (root: string): string => `${root}/quarantine`

@@ -99,6 +99,8 @@ export const recordNumberOf = (stream: StreamState, recordId: number): number =>
   }
   if (recordId === stream.writer.lastRecordId) return stream.writer.nextRecordNumber - 1
   checkNotTrimmed(stream, recordId)
+  // The frame that is still open has no header to be found by.
+  if (recordId >= stream.written.position) stream.active?.writer?.closeFrame()
   const segment = stream.catalog.get(segmentIndexOf(recordId))
   if (segment === undefined) throw notFound("record", recordId, firstRecordId(stream))
   return locateRecord(stream, segment, recordId, appendedMark(stream).position).recordNumber

@@ -14,8 +14,9 @@ import { IndexBuilder } from "../state/index_builder.ts"
 import type { ManifestStream, SealedSegment } from "../state/manifest_state.ts"
 import { StagingTail } from "../state/staging_tail.ts"
 import { type Mark, startMark } from "../state/watermark.ts"
+import type { DirectoryEntry } from "../port/directory.ts"
 import { attempt } from "./attempt.ts"
-import { pointerPath, quarantinePath, segmentIndexOfName, segmentPath } from "./paths.ts"
+import { pointerPath, quarantinePath, segmentIndexOfName, segmentPath, spareName, sparePath } from "./paths.ts"
 import type { RecoveryReport, StreamDamage } from "./recovery_report.ts"
 import { type BadSpot, firstTimestampMs, headMark, markAt, type SegmentScan, scanSegment } from "./recovery_scan.ts"
 import { startWriting } from "./rollover.ts"
@@ -32,6 +33,7 @@ export const recoverStream: (
 ) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (stream, known, report) {
   const { directory, config } = stream.services
   const names = yield* directory.list(stream.path)
+  if (!config.readOnly) yield* removeLeftovers(stream, names)
   const indexes = names.map((entry) => segmentIndexOfName(entry.name)).filter((index) => index !== undefined)
   yield* readPointer(stream)
   if (known.trim !== undefined) {
@@ -62,6 +64,14 @@ const readPointer = Effect.fnUntraced(function* (stream: StreamState) {
   const bytes = yield* stream.services.directory.readFile(pointerPath(stream.path))
   const pointer = bytes === undefined ? undefined : decodeSealedPointer(bytes)
   if (pointer?.streamId === stream.streamId) stream.coordinatorWatermark = pointer.coordinatorWatermark
+})
+
+/** Removes what a crash left half made: temporary files, and a spare segment that was never used. */
+const removeLeftovers = Effect.fnUntraced(function* (stream: StreamState, names: ReadonlyArray<DirectoryEntry>) {
+  for (const { name } of names) {
+    if (name.endsWith(".tmp")) yield* stream.services.directory.remove(`${stream.path}/${name}`)
+    else if (name === spareName) yield* stream.services.directory.remove(sparePath(stream.path))
+  }
 })
 
 const removeTrimmed = Effect.fnUntraced(function* (stream: StreamState, indexes: ReadonlyArray<number>) {
