@@ -18,7 +18,9 @@ const commands = {
 
   async bench(args) {
     const { names, rest } = takeRuntimes(args, runtimeNames)
-    return runOnEach(names, join(rootDirectory, "bench", "main.ts"), rest)
+    install(names)
+    // One program starts the processes of all runtimes, so that one table holds them.
+    return runOnEach(names.slice(0, 1), join(rootDirectory, "bench", "main.ts"), [`--runtime=${names}`, ...rest])
   },
 
   async test(args) {

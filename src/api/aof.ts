@@ -24,22 +24,30 @@ import { RecordIterator } from "./record_iterator.ts"
 
 /** Waits that can be ended. */
 export interface WaitOptions {
+  /** Ends the wait, which rejects with its reason; what was begun goes on. */
   readonly signal?: AbortSignal | undefined
 }
 
-/** One stream: one writer, any number of readers. `T` is what `append` takes: bytes or text, or what the codec encodes. */
+/** Makes a stream's dress. Set by the class, so that users do not see of what it is made. */
+export let makeAof: <T, V>(state: StreamState, manager: CoreManager, codec: Codec<V> | undefined) => Aof<T, V>
+
+/** One stream: one writer, any number of readers. Made by `manager.stream(name)`. `T` is what `append` takes: bytes or text, or what the codec encodes. */
 export class Aof<T = Uint8Array | string, V = T> {
+  static {
+    makeAof = (state, manager, codec) => new Aof(state, manager, codec)
+  }
+
   readonly #state: StreamState
   readonly #manager: CoreManager
   readonly #codec: Codec<V> | undefined
 
-  /** Use `manager.stream(name)`. */
-  constructor(state: StreamState, manager: CoreManager, codec: Codec<V> | undefined) {
+  private constructor(state: StreamState, manager: CoreManager, codec: Codec<V> | undefined) {
     this.#state = state
     this.#manager = manager
     this.#codec = codec
   }
 
+  /** Its name below the root. */
   get name(): string {
     return this.#state.name
   }
@@ -201,6 +209,7 @@ export class Aof<T = Uint8Array | string, V = T> {
     return this.#run(this.#manager.closeStream(this.#state), undefined)
   }
 
+  /** The same as `close`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }

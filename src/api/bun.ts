@@ -1,14 +1,16 @@
 /** The store with the adapter of Bun fixed, for bundlers and for those who want to say which one. */
 import type { AofManagerOptions } from "../model/config.ts"
 import { layer } from "../runtime/bun.ts"
-import { AofManager as AnyManager, openWith } from "./manager.ts"
+import { type AofManager as AnyManager, openWith } from "./manager.ts"
 
+export type { RuntimeServices } from "../runtime/layer.ts"
 export { layer }
 
+/** The manager of the main module. */
+export type AofManager = AnyManager
+
 /** `AofManager` on Bun. */
-export class AofManager extends AnyManager {
+export const AofManager: {
   /** As `AofManager.open` of the main module. */
-  static override open(options: AofManagerOptions): Promise<AnyManager> {
-    return openWith(layer, options)
-  }
-}
+  readonly open: (options: AofManagerOptions) => Promise<AofManager>
+} = { open: (options) => openWith(layer, options) }

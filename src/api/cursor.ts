@@ -16,6 +16,7 @@ export interface Cursor extends RecordView {
   readonly blocked: "Tail" | undefined
   /** Gives everything back; a second close does nothing. */
   readonly close: () => void
+  /** The same as `close`, for `using`. */
   readonly [Symbol.dispose]: () => void
 }
 

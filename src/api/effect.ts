@@ -35,10 +35,38 @@ import type { CodecStreamOptions, JsonStreamOptions, StreamOptions } from "./str
 
 export type { Ack, AckLevel, BatchAck, SegmentInfo, StreamInfo } from "../core/aof.ts"
 export { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "../core/append.ts"
-export * from "../model/errors.ts"
-export { Directory } from "../port/directory.ts"
+export {
+  type Admission,
+  type AofError,
+  Closed,
+  ClosedBase,
+  Corrupt,
+  CorruptBase,
+  type ErrorDetails,
+  Fenced,
+  FencedBase,
+  type Flush,
+  type Hydration,
+  InvalidArgument,
+  InvalidArgumentBase,
+  isAofError,
+  NotFound,
+  NotFoundBase,
+  type Rollover,
+  type RootHolder,
+  type TaggedErrorBase,
+  type Tail,
+  Unavailable,
+  UnavailableBase,
+  WouldBlock,
+  WouldBlockBase,
+  type WouldBlockNumbers,
+  type WouldBlockReason,
+} from "../model/errors.ts"
+export { Directory, type DirectoryEntry, type OpenMode } from "../port/directory.ts"
 export { EventLoop } from "../port/event_loop.ts"
 export { RootLock } from "../port/root_lock.ts"
+export type { SegmentFile } from "../port/segment_file.ts"
 export type {
   AofManagerOptions,
   AofRecord,
@@ -65,23 +93,32 @@ export interface Cursor extends RecordView {
   readonly next: () => boolean
   /** Returns when `next` may be true again. */
   readonly ready: Effect.Effect<void, AofError>
+  /** `Tail` when appended records lie above the watermark. */
   readonly blocked: "Tail" | undefined
+  /** Gives everything back; a second close does nothing. */
   readonly close: () => void
 }
 
-/** One stream. */
+/** Set by the class, so that nobody outside sees of what a stream is made. */
+let makeAof: <T, V>(state: StreamState, manager: CoreManager.CoreManager, codec: Codec<V> | undefined) => Aof<T, V>
+
+/** One stream: one writer, any number of readers. Made by `manager.stream(name)`. */
 export class Aof<T = Uint8Array | string, V = T> {
+  static {
+    makeAof = (state, manager, codec) => new Aof(state, manager, codec)
+  }
+
   readonly #state: StreamState
   readonly #manager: CoreManager.CoreManager
   readonly #codec: Codec<V> | undefined
 
-  /** Use `manager.stream(name)`. */
-  constructor(state: StreamState, manager: CoreManager.CoreManager, codec: Codec<V> | undefined) {
+  private constructor(state: StreamState, manager: CoreManager.CoreManager, codec: Codec<V> | undefined) {
     this.#state = state
     this.#manager = manager
     this.#codec = codec
   }
 
+  /** Its name below the root. */
   get name(): string {
     return this.#state.name
   }
@@ -236,13 +273,12 @@ const pullOf = <V>(
 
 const dressCursor = (cursor: CoreCursor): Cursor => Object.assign(cursor, { ready: cursorReady(cursor) })
 
-/** Owns a root: its lock, its manifest and its streams. */
+/** Owns a root: its lock, its manifest and its streams. Made by `AofManager.open`. */
 export class AofManager {
   readonly #core: CoreManager.CoreManager
   readonly #streams: WeakMap<StreamState, Aof<any, any>> = new WeakMap()
 
-  /** Use `AofManager.open`. */
-  constructor(core: CoreManager.CoreManager) {
+  private constructor(core: CoreManager.CoreManager) {
     this.#core = core
   }
 
@@ -261,9 +297,11 @@ export class AofManager {
     return this.#core.recovery
   }
 
-  /** Opens or makes a stream; the same name gives the same object. */
+  /** Opens or makes a stream of JSON values; the same name gives the same object. */
   stream(name: string, options: JsonStreamOptions): Effect.Effect<Aof<unknown, any>, AofError>
+  /** Opens or makes a stream of the codec's values. */
   stream<V>(name: string, options: CodecStreamOptions<V>): Effect.Effect<Aof<V, V>, AofError>
+  /** Opens or makes a stream of bytes or text. */
   stream(name: string, options?: StreamOptions): Effect.Effect<Aof, AofError>
   stream(
     name: string,
@@ -274,7 +312,7 @@ export class AofManager {
       (codec) => {
         const { codec: _, ...rest } = options
         return Effect.map(this.#core.stream(name, rest), (state) => {
-          const aof = this.#streams.get(state) ?? new Aof<any, any>(state, this.#core, codec)
+          const aof = this.#streams.get(state) ?? makeAof<any, any>(state, this.#core, codec)
           this.#streams.set(state, aof)
           return aof
         })

@@ -13,7 +13,7 @@ import { invalidArgument } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
 import type { EventLoop } from "../port/event_loop.ts"
 import type { RootLock } from "../port/root_lock.ts"
-import { Aof } from "./aof.ts"
+import { type Aof, makeAof } from "./aof.ts"
 import { runPromise } from "./promise.ts"
 import type { CodecStreamOptions, JsonStreamOptions, StreamOptions } from "./stream_options.ts"
 
@@ -31,22 +31,28 @@ export const openWith = async (layer: RuntimeLayer, options: AofManagerOptions):
       ),
   )
   try {
-    return new AofManager(await runPromise(opened), scope)
+    return makeManager(await runPromise(opened), scope)
   } catch (error) {
     await Effect.runPromise(Scope.close(scope, Exit.void))
     throw error
   }
 }
 
-/** Owns a root: its lock, its manifest and its streams. */
+/** Set by the class, so that nobody outside sees of what a manager is made. */
+let makeManager: (core: CoreManager.CoreManager, scope: Scope.Closeable) => AofManager
+
+/** Owns a root: its lock, its manifest and its streams. Made by `AofManager.open`. */
 export class AofManager {
+  static {
+    makeManager = (core, scope) => new AofManager(core, scope)
+  }
+
   readonly #core: CoreManager.CoreManager
   readonly #scope: Scope.Closeable
   readonly #streams: WeakMap<StreamState, { readonly aof: unknown; readonly codec: Codec<unknown> | undefined }> =
     new WeakMap()
 
-  /** Use `AofManager.open`. */
-  constructor(core: CoreManager.CoreManager, scope: Scope.Closeable) {
+  private constructor(core: CoreManager.CoreManager, scope: Scope.Closeable) {
     this.#core = core
     this.#scope = scope
   }
@@ -70,9 +76,11 @@ export class AofManager {
     return this.#core.config.root
   }
 
-  /** Opens or makes a stream; the same name gives the same object. Rejects with `InvalidArgument`, `NotFound`, `Unavailable`, `Closed`. */
+  /** Opens or makes a stream of JSON values; the same name gives the same object. Rejects with `InvalidArgument`, `NotFound`, `Unavailable`, `Closed`. */
   stream(name: string, options: JsonStreamOptions): Promise<Aof<unknown, any>>
+  /** Opens or makes a stream of the codec's values. */
   stream<V>(name: string, options: CodecStreamOptions<V>): Promise<Aof<V, V>>
+  /** Opens or makes a stream of bytes or text. */
   stream(name: string, options?: StreamOptions): Promise<Aof>
   async stream(name: string, options: StreamOptions & { readonly codec?: unknown } = {}): Promise<Aof<any, any>> {
     const codec = checkCodec(typeof options === "object" && options !== null ? options.codec : undefined)
@@ -80,7 +88,7 @@ export class AofManager {
     const state = await runPromise(this.#core.stream(name, rest as CoreManager.StreamOptions))
     const known = this.#streams.get(state)
     if (known === undefined) {
-      const aof = new Aof<any, any>(state, this.#core, codec)
+      const aof = makeAof<any, any>(state, this.#core, codec)
       this.#streams.set(state, { aof, codec })
       return aof
     }
@@ -113,6 +121,7 @@ export class AofManager {
     }
   }
 
+  /** The same as `close`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }

@@ -5,8 +5,11 @@ import { invalidArgument } from "../model/errors.ts"
 
 /** A payload with its number and time. */
 export interface DetailedInput<T> {
+  /** What `append` would take; copied before the call returns. */
   readonly payload: T
+  /** The caller's own number, never below the stream's last; 0 or nothing is none. */
   readonly extId?: number | bigint | undefined
+  /** Unix time in milliseconds; the clock's by default. */
   readonly timestampMs?: number | undefined
 }
 

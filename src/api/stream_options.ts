@@ -14,10 +14,12 @@ export interface StreamOptions {
 
 /** Options of a stream of values. */
 export interface CodecStreamOptions<V> extends StreamOptions {
+  /** Turns values into payloads and back. */
   readonly codec: Codec<V>
 }
 
 /** Options of a stream of JSON values. */
 export interface JsonStreamOptions extends StreamOptions {
+  /** Values are stored as JSON in UTF-8. */
   readonly codec: "json"
 }

@@ -20,17 +20,23 @@ export type AckLevel = "buffered" | "written" | "durable"
 
 /** The acknowledgement of a record. */
 export interface Ack {
+  /** The record's id: rises along the stream, and stays the same for ever. */
   readonly recordId: number
   /** Ordinal in the stream, from 0. */
   readonly recordNumber: number
+  /** How sure it is. */
   readonly level: AckLevel
 }
 
 /** The acknowledgement of a batch. */
 export interface BatchAck {
+  /** The first record. */
   readonly first: Ack
+  /** The last record. */
   readonly last: Ack
+  /** Records in the batch, 1 or more. */
   readonly count: number
+  /** How sure all of it is. */
   readonly level: AckLevel
 }
 
@@ -202,17 +208,23 @@ const nextSeal = (stream: StreamState): Effect.Effect<void> =>
 
 /** One segment in `info`. */
 export interface SegmentInfo {
+  /** Rises along the stream; gaps are allowed. */
   readonly index: number
+  /** `active` takes appends, `sealing` waits for its durable footer, `sealed` does not change any more. */
   readonly state: "active" | "sealing" | "sealed"
   /** Bytes of header and frames, index and footer when sealed. */
   readonly bytes: number
+  /** Number of its first record, trimmed ones included. */
   readonly firstRecordNumber: number
+  /** Records in it, trimmed ones included. */
   readonly count: number
 }
 
 /** What a stream holds at this moment. */
 export interface StreamInfo {
+  /** Name of the stream. */
   readonly name: string
+  /** Its number in this root, never reused. */
   readonly streamId: number
   /** Records that are left, buffered ones included. */
   readonly count: number
@@ -222,12 +234,17 @@ export interface StreamInfo {
   readonly firstId: number
   /** The last appended record; 0 when there is none. */
   readonly lastId: number
+  /** Number of the first record that is left. */
   readonly firstRecordNumber: number
+  /** Number that the next append gets. */
   readonly nextRecordNumber: number
   /** The last record at each level; 0 when there is none. */
   readonly watermarks: { readonly buffered: number; readonly written: number; readonly durable: number }
+  /** Appended bytes that no sync covers yet. */
   readonly unflushedBytes: number
+  /** How far the application above has come, as last set; 0n when it never was. */
   readonly coordinatorWatermark: bigint
+  /** Its segments, oldest first. */
   readonly segments: ReadonlyArray<SegmentInfo>
 }
 

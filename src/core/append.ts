@@ -18,11 +18,11 @@ import { checkOpen, type StreamState, unflushedBytes } from "./stream_state.ts"
 import { writeOut } from "./write_out.ts"
 
 /** Tier 0 is full; nothing was taken. */
-export const APPEND_ADMISSION = -1
+export const APPEND_ADMISSION: -1 = -1
 /** Two sealed segments are not yet durable; nothing was taken. */
-export const APPEND_ROLLOVER = -2
+export const APPEND_ROLLOVER: -2 = -2
 /** Too many bytes wait for a sync, or syncing fails; nothing was taken. */
-export const APPEND_FLUSH = -3
+export const APPEND_FLUSH: -3 = -3
 
 /** One record of a batch. */
 export interface BatchItem {

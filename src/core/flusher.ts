@@ -4,7 +4,7 @@
  * segment only when its predecessor is durable whole. The durable watermark moves here and nowhere else.
  */
 import * as Effect from "effect/Effect"
-import type { AofError } from "../model/errors.ts"
+import { type AofError, closed } from "../model/errors.ts"
 import type { Mark } from "../state/watermark.ts"
 import { caught } from "./attempt.ts"
 import { nextTurn } from "./next_turn.ts"
@@ -29,6 +29,7 @@ export const planTurn = (stream: StreamState): void => {
   stream.isTurnPlanned = true
   stream.services.eventLoop.nextTurn(() => {
     stream.isTurnPlanned = false
+    if (stream.closedAs !== undefined) return
     const isComplete = writeOut(stream)
     if (stream.isFlushing) return
     const unsynced = unflushedBytes(stream)
@@ -57,7 +58,7 @@ const planInterval = (stream: StreamState): void => {
   stream.services.run(
     Effect.map(Effect.sleep(stream.services.config.flushIntervalMs), () => {
       stream.isIntervalPlanned = false
-      if (unflushedBytes(stream) > 0) startFlushing(stream)
+      if (stream.closedAs === undefined && unflushedBytes(stream) > 0) startFlushing(stream)
     }),
   )
 }
@@ -85,6 +86,8 @@ const flushLoop = (stream: StreamState): Effect.Effect<void> =>
 
 /** One group: writes what is staged, syncs what is written, moves the watermark. Returns the failure that stands in the way. */
 const flushOnce = Effect.fnUntraced(function* (stream: StreamState) {
+  // After a release the path may belong to another stream of the same name.
+  if (stream.closedAs !== undefined) return closed(stream.closedAs)
   stream.failure = undefined
   if (writeOut(stream)) stream.flushWanted = 0
   const failure: AofError | undefined = stream.failure
@@ -134,7 +137,7 @@ const complete = (stream: StreamState, target: Mark): void => {
   }
   for (const one of stream.sealing) if (one.durableOffset === one.endOffset) one.tail.release(one.durableOffset, true)
   stream.durableWaiters.wake(stream.durable.position)
-  if (stream.readyWaiters.length > 0) wakeReady(stream)
+  wakeReady(stream)
 }
 
 const needsFlush = (stream: StreamState): boolean => {
@@ -155,7 +158,8 @@ export const repeatWatermark = (stream: StreamState, writing: WritingSegment): v
 }
 
 const clearFailure = (stream: StreamState): void => {
-  if (stream.blocked === 0) return
+  // A stream that is closing stays closed to appends.
+  if (stream.blocked !== blockedByFlush) return
   stream.blocked = 0
   wakeReady(stream)
 }
@@ -163,7 +167,7 @@ const clearFailure = (stream: StreamState): void => {
 /** Tells all who wait that the disk does not take their bytes now; the loop goes on trying. */
 const failWaiters = (stream: StreamState, error: AofError): void => {
   stream.failure = error
-  if (stream.closedAs === undefined) stream.blocked = blockedByFlush
+  if (stream.blocked === 0) stream.blocked = blockedByFlush
   stream.durableWaiters.failAll(error)
   stream.writtenWaiters.failAll(error)
   failReady(stream, error)

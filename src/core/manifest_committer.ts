@@ -59,10 +59,7 @@ export class ManifestCommitter {
         return this.#writer.close
       }),
     )
-    return Effect.andThen(
-      Effect.forkIn(Effect.forever(this.#round(scope)), scope),
-      Scope.addFinalizer(scope, close),
-    )
+    return Effect.andThen(Effect.forkIn(Effect.forever(this.#round(scope)), scope), Scope.addFinalizer(scope, close))
   })
 
   /** Stages a record and applies it to the state; returns its sequence. Throws `Closed` after close. */
@@ -130,9 +127,7 @@ export class ManifestCommitter {
   readonly #snapshot = (records: ReadonlyArray<ManifestRecord>, chunkSequence: number): Effect.Effect<void> =>
     Effect.gen({ self: this }, function* () {
       const { directory, path, rootId } = this.#options
-      const written = yield* Effect.result(
-        writeManifestSnapshot(directory, { path, rootId, records, chunkSequence }),
-      )
+      const written = yield* Effect.result(writeManifestSnapshot(directory, { path, rootId, records, chunkSequence }))
       this.#isSnapshotting = false
       if (Result.isFailure(written)) return
       this.#snapshotBytes = written.success

@@ -4,11 +4,8 @@
  *
  * A store opens whatever is damaged in here; `replay.damage` says what.
  */
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { loadCrc64 } from "../format/checksum.ts"
 import {
@@ -19,24 +16,12 @@ import {
   manifestHeaderBytes,
   manifestKindLog,
 } from "../format/manifest_chunk.ts"
-import type { ManifestEvent, ManifestRecord } from "../format/manifest_record.ts"
+import type { ManifestEvent } from "../format/manifest_record.ts"
 import { assert } from "../model/assert.ts"
-import {
-  type AofError,
-  closed,
-  type InvalidArgument,
-  invalidArgument,
-  isAofError,
-  type Unavailable,
-} from "../model/errors.ts"
+import { type AofError, type InvalidArgument, invalidArgument, type Unavailable } from "../model/errors.ts"
 import { Directory } from "../port/directory.ts"
-import {
-  applyManifestRecord,
-  type ManifestState,
-  replaceManifestState,
-  snapshotRecords,
-} from "../state/manifest_state.ts"
-import { type Waiter, WaitQueue } from "../state/wait_queue.ts"
+import { type ManifestState, replaceManifestState } from "../state/manifest_state.ts"
+import { ManifestCommitter } from "./manifest_committer.ts"
 import {
   type LoadedManifest,
   loadManifest,
@@ -44,7 +29,7 @@ import {
   type ManifestPosition,
   readManifestFile,
 } from "./manifest_load.ts"
-import { removeManifestFiles, writeManifestSnapshot } from "./manifest_snapshot.ts"
+import { removeManifestFiles } from "./manifest_snapshot.ts"
 import { ManifestWriter } from "./manifest_writer.ts"
 
 export interface ManifestLogOptions {
@@ -87,9 +72,6 @@ export interface ManifestLog {
   readonly refresh: Effect.Effect<boolean, AofError>
 }
 
-/** More chunks than these are replaced by a snapshot whatever their size: every unclean end leaves one. */
-const chunkCountMax = 64
-
 /** Where the manifest of a root lies. */
 export const manifestPath = (root: string): string => `${root}/manifest`
 
@@ -117,11 +99,11 @@ export const open: (options: ManifestLogOptions) => Effect.Effect<ManifestLog, A
       nowMs: () => clock.currentTimeMillisUnsafe(),
     }
     const writer = new ManifestWriter(settings, loaded)
-    yield* takeOver(writer, { directory, path, loaded })
+    yield* Effect.acquireRelease(takeOver(writer, { directory, path, loaded }), () => writer.close)
     const committer = new ManifestCommitter(writer, { ...settings, loaded })
-  yield* committer.start
-  const { append, commit } = committer
-  return { state: loaded.state, replay, append, commit, refresh: Effect.succeed(false) }
+    yield* committer.start
+    const { append, commit } = committer
+    return { state: loaded.state, replay, append, commit, refresh: Effect.succeed(false) }
   })
 
 const checkChunkBytes = (chunkBytes: number): Effect.Effect<number, InvalidArgument> =>

@@ -5,6 +5,7 @@ const decoder: TextDecoder = new TextDecoder()
 
 /** A record of a stream. */
 export class AofRecord<T = unknown> {
+  /** The record's id. */
   readonly recordId: number
   /** Ordinal in the stream, from 0. */
   readonly recordNumber: number
@@ -16,6 +17,7 @@ export class AofRecord<T = unknown> {
   readonly bytes: Uint8Array
   readonly #codec: Codec<T> | undefined
 
+  /** Records come from reads; `bytes` becomes the record's own. */
   constructor(
     fields: {
       readonly recordId: number

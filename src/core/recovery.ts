@@ -177,7 +177,7 @@ const openUnsealed = Effect.fnUntraced(function* (stream: StreamState, index: nu
   const size = file.sizeUnsafe()
   yield* attempt(() => file.readUnsafe(block, 0, block.length, 0))
   const header = decodeSegmentHeader(block)
-  if (header === undefined || header.segmentIndex !== index || header.streamId !== stream.streamId) {
+  if (header === undefined || !isOwnHeader(stream, header, index)) {
     file.closeUnsafe()
     const reason = "the header of a segment does not check"
     const isUnused = block.every((byte) => byte === 0)
@@ -206,6 +206,12 @@ const openUnsealed = Effect.fnUntraced(function* (stream: StreamState, index: nu
   }
   return segment
 })
+
+/** False for a file that belongs to another root, stream or place. */
+const isOwnHeader = (stream: StreamState, header: SegmentHeader, index: number): boolean =>
+  header.segmentIndex === index &&
+  header.streamId === stream.streamId &&
+  header.rootId.every((byte, at) => byte === stream.services.rootId[at])
 
 /** The footer at the end of a file, when it belongs to this segment. */
 export const readFooter = (

@@ -2,15 +2,19 @@
 
 /** A stretch of a stream that was cut, put aside or found damaged. */
 export interface StreamDamage {
-  /** Id positions; `to` is behind the stretch. */
+  /** Id position at which the stretch starts. */
   readonly from: number
+  /** Id position behind the stretch. */
   readonly to: number
+  /** Bytes of the stretch. */
   readonly bytes: number
+  /** What is wrong with it, in words. */
   readonly reason: string
 }
 
 /** A stretch with the stream it belongs to. */
 export interface RecoveryEntry extends StreamDamage {
+  /** Name of the stream. */
   readonly stream: string
 }
 
@@ -26,6 +30,7 @@ export interface Recovery {
   readonly quarantined: ReadonlyArray<RecoveryEntry>
   /** Damage of the manifest, in words. */
   readonly manifestDamage: ReadonlyArray<string>
+  /** How long opening took, from the lock to the last stream. */
   readonly durationMs: number
 }
 

@@ -79,6 +79,8 @@ export interface StreamState {
   readonly durableWaiters: WaitQueue
   /** Those who wait for room after a negative code; all are woken whenever room may be there. */
   readyWaiters: Array<ReadyWaiter>
+  /** Awaiting appends that found no room, in the order of their calls, which is the order in which they are taken. */
+  appendQueue: Array<QueuedAppend>
   /** Negative while nothing may be appended. */
   blocked: number
   /** The failure that keeps the flusher from going on. */
@@ -119,6 +121,13 @@ export interface ReadyWaiter {
   readonly fail: (error: AofError) => void
 }
 
+/** An append that waits for room. */
+export interface QueuedAppend {
+  /** Tries again; true when it is answered, taken or refused. */
+  readonly tryAgain: () => boolean
+  readonly fail: (error: AofError) => void
+}
+
 /** The bytes that no sync covers yet, open frame included. */
 export const unflushedBytes = (stream: StreamState): number => {
   let sum = 0
@@ -136,8 +145,15 @@ export const appendedMark = (stream: StreamState): Mark => {
   }
 }
 
-/** Wakes all who wait for room. */
+/** Serves the appends that wait for room, in order, and wakes all others who wait for it. */
 export const wakeReady = (stream: StreamState): void => {
+  const queue = stream.appendQueue
+  for (let one = queue.shift(); one !== undefined; one = queue.shift()) {
+    // It is out of the queue while it tries, so that a failure met on the way is not told to it as well.
+    if (one.tryAgain()) continue
+    queue.unshift(one)
+    break
+  }
   const waiters = stream.readyWaiters
   stream.readyWaiters = []
   for (const one of waiters) one.done()
@@ -145,6 +161,7 @@ export const wakeReady = (stream: StreamState): void => {
 
 /** Fails all who wait for room. */
 export const failReady = (stream: StreamState, error: AofError): void => {
+  for (const one of stream.appendQueue.splice(0)) one.fail(error)
   const waiters = stream.readyWaiters
   stream.readyWaiters = []
   for (const one of waiters) one.fail(error)
@@ -183,6 +200,7 @@ export const makeStreamState = (options: {
   writtenWaiters: new WaitQueue(),
   durableWaiters: new WaitQueue(),
   readyWaiters: [],
+  appendQueue: [],
   blocked: options.services.config.readOnly ? blockedForGood : 0,
   failure: undefined,
   isFlushing: false,

@@ -10,7 +10,9 @@ export const crc32: (bytes: Uint8Array, seed: number) => number = zlibCrc32
 
 /** A running CRC-64/NVME. `digest` does not end it: more bytes may follow. */
 export interface Crc64 {
+  /** Takes `bytes` in; they are not kept. */
   readonly update: (bytes: Uint8Array) => void
+  /** The checksum of everything taken so far, as an unsigned 64-bit number. */
   readonly digest: () => bigint
 }
 

@@ -12,22 +12,31 @@ export type FieldType = "u8" | "u16" | "u32" | "safe" | "u64" | "bytes" | "reser
 
 /** One row of a table. */
 export interface Field {
+  /** Name of the field in values, and in the byte tables. */
   readonly name: string
+  /** How the bytes are read. */
   readonly type: FieldType
+  /** What it means, as the byte tables print it. */
   readonly about: string
+  /** Bytes that it takes, at least 1. */
   readonly sizeBytes: number
 }
 
 /** A row with its place. */
 export interface PlacedField extends Field {
+  /** Bytes from the start of the layout. */
   readonly offset: number
 }
 
 /** A layout of fixed size for values of type `T`. */
 export interface Layout<T> {
+  /** Title of the layout, as the byte tables print it. */
   readonly name: string
+  /** Where in a file it lies. */
   readonly about: string
+  /** Bytes of a whole value. */
   readonly sizeBytes: number
+  /** The rows with their places, in order of offset. */
   readonly fields: ReadonlyArray<PlacedField>
   /** Byte offset of each named field. */
   readonly at: { readonly [K in keyof T]: number }

@@ -13,20 +13,33 @@ export const frameContinues = 1
 /** Flag: a producer block follows the header. */
 export const frameHasProducer = 2
 
+/** The header of a frame, as numbers. */
 export interface FrameHeader {
+  /** CRC-32, with the segment's seed, of the frame's other bytes up to `lengthBytes`. */
   readonly checksum: number
+  /** Bytes of header and records, without padding. */
   readonly lengthBytes: number
+  /** Where this header lies in the segment file. */
   readonly offset: number
+  /** Records in the frame, 1 or more. */
   readonly recordCount: number
+  /** Number of the first record; the others follow without a gap. */
   readonly firstRecordNumber: number
+  /** Unix time in milliseconds to which the records' deltas are added. */
   readonly timestampMs: number
+  /** Position up to which the stream was durable when the frame was closed. */
   readonly watermark: number
+  /** Sum of `frameContinues` and `frameHasProducer`, as they apply. */
   readonly flags: number
+  /** Distance to the first record: 56, or 88 with a producer block. */
   readonly headerBytes: number
+  /** Distance from this header to the last record. */
   readonly lastRecordDistance: number
+  /** Offset of the first frame of this frame's batch. */
   readonly batchOffset: number
 }
 
+/** The layout of a frame header. */
 export const frameHeader: Layout<FrameHeader> = layout(
   "Frame header",
   "at a multiple of 8; frames follow each other, padded with zeros to 8",
@@ -46,12 +59,17 @@ export const frameHeader: Layout<FrameHeader> = layout(
   ],
 )
 
+/** What a frame says about the producer of its records. */
 export interface FrameProducer {
+  /** Number of the producer. */
   readonly producerId: bigint
+  /** Epoch of the producer. */
   readonly producerEpoch: number
+  /** The producer's sequence number of this frame. */
   readonly sequence: number
 }
 
+/** The layout of a producer block. */
 export const frameProducer: Layout<FrameProducer> = layout("Producer block", "behind a frame header with flag 2", [
   field("producerId", "u64", "of the producer"),
   field("producerEpoch", "safe", "of the producer"),

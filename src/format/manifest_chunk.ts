@@ -16,28 +16,39 @@ export const manifestMagic = 0x4d464f41
 export const manifestKindLog = 0
 /** A snapshot: it stands for all log records up to its marker. */
 export const manifestKindSnapshot = 1
-/** Bounds of the size at which a chunk is full, and the default. */
+/** The smallest size in bytes at which a chunk may count as full. */
 export const chunkBytesMin = 16384
+/** The largest size in bytes at which a chunk counts as full. */
 export const chunkBytesMax = 1048576
+/** The size in bytes at which a chunk is full unless told otherwise. */
 export const chunkBytesDefault = 262144
 
+/** What the header of a manifest file says. */
 export interface ManifestHeader {
+  /** `manifestKindLog` or `manifestKindSnapshot`. */
   readonly kind: number
+  /** 16 bytes, as in the root file. */
   readonly rootId: Uint8Array
   /** The number in the file's name. */
   readonly chunkSequence: number
   /** In a chunk of its first record: all before were durable when it was made. In a snapshot of the first one that it does not contain. */
   readonly firstRecordSequence: number
+  /** Unix time in milliseconds at which the file was made. */
   readonly createdMs: number
 }
 
-interface HeaderBytes extends ManifestHeader {
+/** A manifest header with the fields that only its bytes have. */
+export interface ManifestHeaderBytes extends ManifestHeader {
+  /** `manifestMagic`. */
   readonly magic: number
+  /** Version of this layout. */
   readonly version: number
+  /** CRC-32, seed 0, of the bytes before it. */
   readonly checksum: number
 }
 
-export const manifestHeader: Layout<HeaderBytes> = layout(
+/** The layout of a manifest header. */
+export const manifestHeader: Layout<ManifestHeaderBytes> = layout(
   "Manifest file header",
   "at offset 0 of a chunk or snapshot",
   [
@@ -63,16 +74,20 @@ export interface CommitSlot {
   readonly sequence: number
   /** Bytes of committed records, counted from the end of the header block. */
   readonly committedBytes: number
+  /** Records in those bytes. */
   readonly recordCount: number
   /** CRC-64/NVME of those bytes. */
   readonly checksum64: bigint
 }
 
-interface SlotBytes extends CommitSlot {
+/** A commit slot with its checksum. */
+export interface CommitSlotBytes extends CommitSlot {
+  /** CRC-32, seed 0, of the bytes before it. */
   readonly checksum: number
 }
 
-export const commitSlot: Layout<SlotBytes> = layout(
+/** The layout of a commit slot. */
+export const commitSlot: Layout<CommitSlotBytes> = layout(
   "Commit slot",
   "at offsets 512 (odd sequences) and 1024 (even ones) of a chunk or snapshot",
   [

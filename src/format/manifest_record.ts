@@ -34,16 +34,25 @@ export const manifestTypes: ReadonlyArray<string> = [
   "StreamDeleted",
 ]
 
+/** The header of a manifest record. */
 export interface ManifestRecordHeader {
+  /** Bytes of the whole record: a multiple of 8, at most `manifestRecordBytesMax`. */
   readonly lengthBytes: number
+  /** Index into `manifestTypes`; a later version may use higher numbers. */
   readonly type: number
+  /** Why it happened; 0 when no reason is given. */
   readonly reasonCode: number
+  /** From 1: dense over all log chunks, or within one snapshot. */
   readonly sequence: number
+  /** Unix time in milliseconds. */
   readonly timestampMs: number
+  /** The stream concerned; 0 for the whole root. */
   readonly streamId: number
+  /** CRC-64/NVME of the record without these 8 bytes. */
   readonly checksum64: bigint
 }
 
+/** The layout of a manifest record's header. */
 export const manifestRecordHeader: Layout<ManifestRecordHeader> = layout(
   "Manifest record header",
   "at a multiple of 8, back to back",
@@ -64,8 +73,11 @@ export const manifestRecordHeader: Layout<ManifestRecordHeader> = layout(
 
 /** A segment file was created and is about to take records. */
 export interface SegmentOpened {
+  /** Index of the segment in its stream. */
   readonly segmentIndex: number
+  /** 0 for the first file of the index, raised by each replacement file. */
   readonly fileGeneration: number
+  /** Number of the first record that it can hold. */
   readonly firstRecordNumber: number
   /** Bytes of frames in all segments before it. */
   readonly baseOffset: number
@@ -80,19 +92,31 @@ const segmentOpened: Layout<SegmentOpened> = layout("SegmentOpened", "payload of
 
 /** A segment has its durable footer; what the footer says, so that no sealed segment is touched when a root opens. */
 export interface SealSegment extends SegmentOpened {
+  /** Records in the segment. */
   readonly recordCount: number
+  /** Offset at which its frames end. */
   readonly durableBytes: number
   /** Length of the sealed file. */
   readonly fileBytes: number
+  /** Flags of the footer, such as `footerFlushFailed`. */
   readonly flags: number
+  /** Start value of the CRC-32s in that file. */
   readonly checksumSeed: number
+  /** Its last record; 0 when it has none. */
   readonly lastRecordId: number
+  /** Unix time of its first record in milliseconds. */
   readonly firstTimestampMs: number
+  /** Unix time of its last record in milliseconds. */
   readonly lastTimestampMs: number
+  /** Largest timestamp of the stream up to the end of this segment. */
   readonly timestampMsMax: number
+  /** Largest extId of the stream up to the end of this segment. */
   readonly extIdMax: bigint
+  /** As last set by the application. */
   readonly coordinatorWatermark: bigint
+  /** Unix time of the seal in milliseconds. */
   readonly sealedMs: number
+  /** CRC-64/NVME of the file, as its footer holds it. */
   readonly checksum64: bigint
 }
 
@@ -119,7 +143,9 @@ const sealSegment: Layout<SealSegment> = layout("SealSegment", "payload of type 
 
 /** Everything before `firstRecordId` is gone. */
 export interface Trim {
+  /** The first record id that is left, or the position at which it will be. */
   readonly firstRecordId: number
+  /** Its record number. */
   readonly firstRecordNumber: number
 }
 
@@ -130,9 +156,13 @@ const trim: Layout<Trim> = layout("Trim", "payload of type 16", [
 
 /** The last record of a snapshot. */
 export interface SnapshotMarker {
+  /** Log records up to this sequence are contained in the snapshot. */
   readonly coversSequence: number
+  /** Id of the next stream that is created; ids are never reused. */
   readonly nextStreamId: number
+  /** Streams in the snapshot. */
   readonly streamCount: number
+  /** Records in the snapshot before this one. */
   readonly recordCount: number
 }
 
@@ -158,7 +188,6 @@ const streamCreated: Layout<StreamCreatedBytes> = layout(
 )
 
 /** The payload tables that this version knows, for printing. `StreamDeleted` (19) has no payload. */
-// biome-ignore lint/suspicious/noExplicitAny: layouts of different values in one list
 export const manifestPayloads: ReadonlyArray<Layout<any>> = [
   segmentOpened,
   sealSegment,
@@ -169,15 +198,23 @@ export const manifestPayloads: ReadonlyArray<Layout<any>> = [
 
 /** What each record type carries. `Raw` stands for every other number. */
 export interface ManifestBodies {
+  /** A segment file was created. */
   readonly SegmentOpened: SegmentOpened
+  /** A segment has its durable footer. */
   readonly SealSegment: SealSegment
+  /** A snapshot ends. */
   readonly SnapshotMarker: SnapshotMarker
+  /** Everything before a record is gone. */
   readonly Trim: Trim
+  /** A stream has come to be under this name. */
   readonly StreamCreated: { readonly name: string }
+  /** A stream is gone; nothing is carried. */
   readonly StreamDeleted: unknown
+  /** A record of another type, with its payload byte for byte. */
   readonly Raw: { readonly typeNumber: number; readonly payload: Uint8Array }
 }
 
+/** The names of the record types that are decoded, and `Raw`. */
 export type ManifestType = keyof ManifestBodies
 
 /** What a caller says: the log adds sequence and time. */

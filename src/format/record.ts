@@ -4,12 +4,17 @@
  */
 import { field, type Layout, layout } from "./field_table.ts"
 
+/** The first 8 bytes of a record. */
 export interface RecordHeader {
+  /** Bytes of the payload in the low 28 bits, flags above. */
   readonly lengthAndFlags: number
+  /** Distance back to the header of its frame. */
   readonly frameDistance: number
+  /** Milliseconds since the frame's timestamp. */
   readonly timestampDelta: number
 }
 
+/** The layout of a record header. */
 export const recordHeader: Layout<RecordHeader> = layout("Record header", "inside a frame, back to back, not aligned", [
   field(
     "lengthAndFlags",
@@ -20,6 +25,7 @@ export const recordHeader: Layout<RecordHeader> = layout("Record header", "insid
   field("timestampDelta", "u16", "milliseconds since the frame's timestamp"),
 ])
 
+/** Bytes of a record header without extId and timestamp. */
 export const recordHeaderBytes: number = recordHeader.sizeBytes
 /** Bits of the payload length. */
 export const payloadLengthMask = 0x0fffffff

@@ -7,20 +7,28 @@ export const formatVersion = 1
 /** Feature bits that this code understands; any other bit in `featuresIncompatible` refuses opening. */
 export const featuresKnown = 0
 
+/** What the root file says. */
 export interface RootFile {
+  /** `rootMagic`. */
   readonly magic: number
+  /** Format version of the whole root. */
   readonly version: number
   /** 16 random bytes drawn when the root was made; repeated in every file below it. */
   readonly rootId: Uint8Array
+  /** Bits that a program must know to open the root. */
   readonly featuresIncompatible: number
+  /** Bits that a program may ignore. */
   readonly featuresCompatible: number
+  /** Unix time in milliseconds at which the root was made. */
   readonly createdMs: number
+  /** CRC-32, seed 0, of the bytes before it. */
   readonly checksum: number
 }
 
 /** "AOFR" */
 export const rootMagic = 0x52464f41
 
+/** The layout of the root file. */
 export const rootFile: Layout<RootFile> = layout("Root file", "`<root>/ROOT`", [
   field("magic", "u32", "`AOFR`"),
   field("version", "u32", "format version of the whole root, now 1"),

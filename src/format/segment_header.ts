@@ -13,12 +13,17 @@ export const slotOffsets: readonly [number, number] = [512, 1024]
 /** "AOFS" */
 export const segmentMagic = 0x53464f41
 
+/** What the header of a segment says. */
 export interface SegmentHeader {
+  /** 16 bytes, as in the root file. */
   readonly rootId: Uint8Array
+  /** Id of the stream; never reused. */
   readonly streamId: number
+  /** Below 2^25, rising within the stream; gaps are allowed. */
   readonly segmentIndex: number
   /** 0 for the first file of this index; raised by each replacement file. */
   readonly fileGeneration: number
+  /** Epoch of the writer; 0 when none was taken. */
   readonly writerEpoch: number
   /** Number of the first record that this segment can hold. */
   readonly firstRecordNumber: number
@@ -32,19 +37,26 @@ export interface SegmentHeader {
   readonly commitMode: number
   /** 0: no commit journal. */
   readonly journalPosition: number
+  /** Unix time in milliseconds at which the segment was made. */
   readonly createdMs: number
   /** Start value of every CRC-32 in this file but the header's own. */
   readonly checksumSeed: number
 }
 
-interface HeaderBytes extends SegmentHeader {
+/** A segment header with the fields that only its bytes have. */
+export interface SegmentHeaderBytes extends SegmentHeader {
+  /** `segmentMagic`. */
   readonly magic: number
+  /** Version of this layout. */
   readonly version: number
+  /** Offset of the first frame. */
   readonly headerBytes: number
+  /** CRC-32, seed 0, of the bytes before it. */
   readonly checksum: number
 }
 
-export const segmentHeader: Layout<HeaderBytes> = layout("Segment header", "at offset 0 of a segment file", [
+/** The layout of a segment header. */
+export const segmentHeader: Layout<SegmentHeaderBytes> = layout("Segment header", "at offset 0 of a segment file", [
   field("magic", "u32", "`AOFS`"),
   field("version", "u16", "now 1"),
   field("headerBytes", "u16", "offset of the first frame, 1536"),
@@ -75,28 +87,39 @@ export interface WatermarkSlot {
   readonly nextRecordNumber: number
   /** Id of the last record below the watermark; 0 when there is none in this segment. */
   readonly lastRecordId: number
+  /** Unix time of that record in milliseconds. */
   readonly lastTimestampMs: number
+  /** Largest timestamp of the stream below the watermark. */
   readonly timestampMsMax: number
+  /** Largest extId of the stream below the watermark. */
   readonly extIdMax: bigint
+  /** As last set by the application. */
   readonly coordinatorWatermark: bigint
 }
 
-interface SlotBytes extends WatermarkSlot {
+/** A watermark slot with its checksum. */
+export interface WatermarkSlotBytes extends WatermarkSlot {
+  /** CRC-32, with the segment's seed, of the bytes before it. */
   readonly checksum: number
 }
 
-export const watermarkSlot: Layout<SlotBytes> = layout("Watermark slot", "at offsets 512 and 1024 of a segment file", [
-  field("sequence", "safe", "the valid slot with the higher one counts; 0 never occurs"),
-  field("watermark", "safe", "position (segment index * 2^28 + offset) at which the durable bytes end"),
-  field("nextRecordNumber", "safe", "number of the record that would follow"),
-  field("lastRecordId", "safe", "last record below the watermark, 0 when there is none in this segment"),
-  field("lastTimestampMs", "safe", "its timestamp"),
-  field("timestampMsMax", "safe", "largest timestamp of the stream up to there"),
-  field("extIdMax", "u64", "largest extId of the stream up to there"),
-  field("coordinatorWatermark", "u64", "as last set by the application"),
-  field("spare", "reserved", "zero", 4),
-  field("checksum", "u32", "CRC-32, seed of the segment, of the bytes before it"),
-])
+/** The layout of a watermark slot. */
+export const watermarkSlot: Layout<WatermarkSlotBytes> = layout(
+  "Watermark slot",
+  "at offsets 512 and 1024 of a segment file",
+  [
+    field("sequence", "safe", "the valid slot with the higher one counts; 0 never occurs"),
+    field("watermark", "safe", "position (segment index * 2^28 + offset) at which the durable bytes end"),
+    field("nextRecordNumber", "safe", "number of the record that would follow"),
+    field("lastRecordId", "safe", "last record below the watermark, 0 when there is none in this segment"),
+    field("lastTimestampMs", "safe", "its timestamp"),
+    field("timestampMsMax", "safe", "largest timestamp of the stream up to there"),
+    field("extIdMax", "u64", "largest extId of the stream up to there"),
+    field("coordinatorWatermark", "u64", "as last set by the application"),
+    field("spare", "reserved", "zero", 4),
+    field("checksum", "u32", "CRC-32, seed of the segment, of the bytes before it"),
+  ],
+)
 
 /** Writes a header into the first `segmentHeaderBytes` of `target`; both slots are left empty. */
 export const encodeSegmentHeader = (target: Uint8Array, value: SegmentHeader): void => {

@@ -3,6 +3,7 @@ import { invalidArgument } from "./errors.ts"
 
 /** Turns values into payloads and back. */
 export interface Codec<T> {
+  /** Names the codec in errors. */
   readonly name: string
   /** The payload of a value; the store copies it before the append returns. */
   readonly encode: (value: T) => Uint8Array | string

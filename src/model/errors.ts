@@ -4,23 +4,35 @@
  */
 import * as Data from "effect/Data"
 
-type TaggedErrorBase<Tag extends string> = ReturnType<typeof Data.TaggedError<Tag>>
+/** What an error class extends: an `Error` with a `_tag`, which may also be yielded as a failing effect. */
+export type TaggedErrorBase<Tag extends string> = ReturnType<typeof Data.TaggedError<Tag>>
 
 /** What an error names: the thing, the value that was met, the limit or the expectation. */
 export interface ErrorDetails {
+  /** What was tried and what stood in the way, with values and limits. */
   readonly message: string
+  /** The thing that the error is about, such as an option, a file or a stream. */
   readonly what: string
+  /** What it was. */
   readonly value: unknown
+  /** What it may be, or what is there instead. */
   readonly limit: unknown
 }
 
-const WouldBlockBase: TaggedErrorBase<"WouldBlock"> = Data.TaggedError("WouldBlock")
-const ClosedBase: TaggedErrorBase<"Closed"> = Data.TaggedError("Closed")
-const FencedBase: TaggedErrorBase<"Fenced"> = Data.TaggedError("Fenced")
-const NotFoundBase: TaggedErrorBase<"NotFound"> = Data.TaggedError("NotFound")
-const InvalidArgumentBase: TaggedErrorBase<"InvalidArgument"> = Data.TaggedError("InvalidArgument")
-const CorruptBase: TaggedErrorBase<"Corrupt"> = Data.TaggedError("Corrupt")
-const UnavailableBase: TaggedErrorBase<"Unavailable"> = Data.TaggedError("Unavailable")
+/** What `WouldBlock` extends. */
+export const WouldBlockBase: TaggedErrorBase<"WouldBlock"> = Data.TaggedError("WouldBlock")
+/** What `Closed` extends. */
+export const ClosedBase: TaggedErrorBase<"Closed"> = Data.TaggedError("Closed")
+/** What `Fenced` extends. */
+export const FencedBase: TaggedErrorBase<"Fenced"> = Data.TaggedError("Fenced")
+/** What `NotFound` extends. */
+export const NotFoundBase: TaggedErrorBase<"NotFound"> = Data.TaggedError("NotFound")
+/** What `InvalidArgument` extends. */
+export const InvalidArgumentBase: TaggedErrorBase<"InvalidArgument"> = Data.TaggedError("InvalidArgument")
+/** What `Corrupt` extends. */
+export const CorruptBase: TaggedErrorBase<"Corrupt"> = Data.TaggedError("Corrupt")
+/** What `Unavailable` extends. */
+export const UnavailableBase: TaggedErrorBase<"Unavailable"> = Data.TaggedError("Unavailable")
 
 /** Numbers that every reason of `WouldBlock` carries: how much there is, how much there may be, when to look again. */
 export interface WouldBlockNumbers {
@@ -34,22 +46,27 @@ export interface WouldBlockNumbers {
 
 /** Tier 0 is full. */
 export interface Admission extends WouldBlockNumbers {
+  /** The name of the reason. */
   readonly _tag: "Admission"
 }
 /** Two sealed segments are not yet durable. */
 export interface Rollover extends WouldBlockNumbers {
+  /** The name of the reason. */
   readonly _tag: "Rollover"
 }
 /** The segment is not resident. */
 export interface Hydration extends WouldBlockNumbers {
+  /** The name of the reason. */
   readonly _tag: "Hydration"
 }
 /** The durable watermark is too far behind, or flushing failed. */
 export interface Flush extends WouldBlockNumbers {
+  /** The name of the reason. */
   readonly _tag: "Flush"
 }
 /** The reader is ahead of the watermark of its level. */
 export interface Tail extends WouldBlockNumbers {
+  /** The name of the reason. */
   readonly _tag: "Tail"
 }
 /** Why a call would have to wait. */
@@ -57,26 +74,31 @@ export type WouldBlockReason = Admission | Rollover | Hydration | Flush | Tail
 
 /** The call cannot finish now; its awaiting twin waits for exactly `reason`. */
 export class WouldBlock extends WouldBlockBase<ErrorDetails & { readonly reason: WouldBlockReason }> {
+  /** True: the same call may succeed later. */
   readonly retryable: boolean = true
 }
 
 /** The manager, stream or cursor was closed. */
 export class Closed extends ClosedBase<ErrorDetails> {
+  /** False: open it anew. */
   readonly retryable: boolean = false
 }
 
 /** Another writer has taken the root over. */
 export class Fenced extends FencedBase<ErrorDetails> {
+  /** False: this writer has lost the root for good. */
   readonly retryable: boolean = false
 }
 
 /** The stream, segment or record is not there (any more); `limit` is the first record id that is left, where there is one. */
 export class NotFound extends NotFoundBase<ErrorDetails> {
+  /** False: what is gone does not come back. */
   readonly retryable: boolean = false
 }
 
 /** An argument, option or payload is not acceptable; nothing was changed. */
 export class InvalidArgument extends InvalidArgumentBase<ErrorDetails> {
+  /** False: the argument has to change. */
   readonly retryable: boolean = false
 }
 
@@ -84,14 +106,19 @@ export class InvalidArgument extends InvalidArgumentBase<ErrorDetails> {
 export class Corrupt extends CorruptBase<
   ErrorDetails & { readonly from: number; readonly to: number; readonly detail: string }
 > {
+  /** False: the bytes will not get better; what lies around them stays readable. */
   readonly retryable: boolean = false
 }
 
 /** Who holds a root. */
 export interface RootHolder {
+  /** Process id, in the holder's own pid namespace. */
   readonly pid: number
+  /** When that process started, in clock ticks since boot; empty when it could not be known. */
   readonly processStartTime: string
+  /** The boot of the machine; empty when it could not be known. */
   readonly bootId: string
+  /** `bun`, `deno` or `node`. */
   readonly runtime: string
 }
 
@@ -99,6 +126,7 @@ export interface RootHolder {
 export class Unavailable extends UnavailableBase<
   ErrorDetails & { readonly code: string; readonly holder?: RootHolder | undefined }
 > {
+  /** False for `EACCES`, `EROFS` and `ENOTSUP`, which do not pass by themselves. */
   readonly retryable: boolean = this.code !== "EACCES" && this.code !== "EROFS" && this.code !== "ENOTSUP"
 }
 

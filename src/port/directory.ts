@@ -10,16 +10,21 @@ import type { SegmentFile } from "./segment_file.ts"
 /** `read` opens an existing file for reading, `write` an existing one for both, `create` makes a new one and fails with `EEXIST`. */
 export type OpenMode = "read" | "write" | "create"
 
+/** An entry of a directory. */
 export interface DirectoryEntry {
+  /** Its name, without a path. */
   readonly name: string
+  /** True for a directory; false for a file and anything else. */
   readonly isDirectory: boolean
 }
 
+/** The file system as the store sees it. */
 export interface Directory {
   /** Opens a file now; throws `Unavailable` (`ENOENT`, `EEXIST`, `EACCES`, `EMFILE`, …). New files are private (mode 0600). */
   readonly openUnsafe: (path: string, mode: OpenMode) => SegmentFile
   /** Renames over an existing file, now; throws `Unavailable`. Durable after `sync` of the directory. */
   readonly renameUnsafe: (from: string, to: string) => void
+  /** Renames over an existing file. Durable after `sync` of the directory. */
   readonly rename: (from: string, to: string) => Effect.Effect<void, Unavailable>
   /** Entries of a directory in name order; empty when it does not exist. */
   readonly list: (path: string) => Effect.Effect<ReadonlyArray<DirectoryEntry>, Unavailable>
@@ -39,4 +44,5 @@ export interface Directory {
   readonly networkFileSystem: (path: string) => Effect.Effect<string | undefined, Unavailable>
 }
 
+/** The key under which a context holds the file system. */
 export const Directory: Context.Service<Directory, Directory> = Context.Service("bop-aof/port/Directory")

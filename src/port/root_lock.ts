@@ -4,6 +4,7 @@ import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Unavailable } from "../model/errors.ts"
 
+/** The lock of a root. */
 export interface RootLock {
   /**
    * Takes `<root>/LOCK` and gives it back when the scope closes. Fails at once with `Unavailable` (code `EBUSY`, with `holder`)
@@ -13,4 +14,5 @@ export interface RootLock {
   readonly acquire: (root: string) => Effect.Effect<void, Unavailable, Scope.Scope>
 }
 
+/** The key under which a context holds the lock. */
 export const RootLock: Context.Service<RootLock, RootLock> = Context.Service("bop-aof/port/RootLock")

@@ -5,7 +5,9 @@
 import type * as Effect from "effect/Effect"
 import type { Unavailable } from "../model/errors.ts"
 
+/** An open file. */
 export interface SegmentFile {
+  /** Where it was opened. */
   readonly path: string
   /** Writes all of `buffer[start, end)` at `position` (a short write goes on), or throws `Unavailable`. */
   readonly writeUnsafe: (buffer: Uint8Array, start: number, end: number, position: number) => void

@@ -16,7 +16,9 @@ import type { DiskFault, DiskOperation, MemoryDiskOptions } from "./memory_state
 import { DiskState } from "./memory_state.ts"
 import type { EntryCandidate } from "./memory_tree.ts"
 
+export type { FileCandidate } from "./memory_inode.ts"
 export type { DiskFault, DiskOperation, DiskOperationKind, MemoryDiskOptions } from "./memory_state.ts"
+export type { EntryCandidate } from "./memory_tree.ts"
 
 /** Something that a power cut may keep or drop: a sector, a change of length, a directory entry. */
 export type CrashCandidate = FileCandidate | EntryCandidate
@@ -30,6 +32,7 @@ export class MemoryDisk {
   readonly layer: Layer.Layer<Directory | RootLock | EventLoop>
   readonly #state: DiskState
 
+  /** Makes an empty disk. */
   constructor(options: MemoryDiskOptions = {}) {
     this.#state = new DiskState(options)
     this.layer = Layer.syncContext(() => this.services())

@@ -25,7 +25,9 @@ export type DiskOperationKind =
 export interface DiskOperation {
   /** Counts from 1 over the life of the disk. */
   readonly sequence: number
+  /** What is asked. */
   readonly kind: DiskOperationKind
+  /** The file or directory that it concerns. */
   readonly path: string
   /** Where it goes, for a rename. */
   readonly target: string | undefined

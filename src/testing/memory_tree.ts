@@ -8,8 +8,11 @@ import type { MemoryInode } from "./memory_inode.ts"
 
 /** An unsynced change of directory entries; `name` is the entry that appears or goes, `file` its inode. */
 export interface EntryCandidate {
+  /** What would make or unmake the entry. */
   readonly kind: "create" | "makeDirectory" | "rename" | "remove"
+  /** Number of the file or directory on this disk. */
   readonly file: number
+  /** Name of the entry in its directory. */
   readonly name: string
 }
 

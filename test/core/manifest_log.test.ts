@@ -12,7 +12,7 @@ import { appendNumber, chunkBytes, manifestRootId, numbersOf, upTo, withManifest
 
 const fileNames = Effect.gen(function* () {
   const directory = yield* Directory
-  return (yield* directory.list("/root/manifest")).map(({ name }) => name)
+  return (yield* directory.list("/store/manifest")).map(({ name }) => name)
 })
 
 /** Appends numbers in groups of three, each committed. */
@@ -205,7 +205,7 @@ describe("damage", () => {
     await withManifest(disk, (log) => fill(log, 0, count))
     return disk
   }
-  const chunk = (number: number): string => `/root/manifest/000000000${number}.chunk`
+  const chunk = (number: number): string => `/store/manifest/000000000${number}.chunk`
   const spoil = (disk: MemoryDisk, path: string, position: number): Promise<void> =>
     Effect.runPromise(flip(path, position).pipe(Effect.provide(disk.layer)))
 
@@ -260,7 +260,7 @@ describe("damage", () => {
     const disk = await makeDisk(200)
     const names = await Effect.runPromise(fileNames.pipe(Effect.provide(disk.layer)))
     const snapshot = names.find((name) => name.endsWith(".snapshot"))!
-    await spoil(disk, `/root/manifest/${snapshot}`, recordAt(5) + 50)
+    await spoil(disk, `/store/manifest/${snapshot}`, recordAt(5) + 50)
     const { numbers, replay } = await readAll(disk)
     expect(numbers).toEqual(upTo(200).filter((number) => number !== 5))
     expect(replay.damage).toMatchObject([{ file: snapshot, from: recordAt(5), to: recordAt(6) }])
@@ -269,7 +269,7 @@ describe("damage", () => {
   test("a chunk of another root is not read", async () => {
     const disk = await makeDisk()
     const program = Effect.gen(function* () {
-      const log = yield* open({ root: "/root", rootId: new Uint8Array(16), readOnly: true })
+      const log = yield* open({ root: "/store", rootId: new Uint8Array(16), readOnly: true })
       return [numbersOf(log), log.replay.damage.map(({ file }) => file)]
     })
     const seen = await Effect.runPromise(Effect.scoped(program).pipe(Effect.provide(disk.layer)))
@@ -289,7 +289,7 @@ describe("a read-only manifest", () => {
     const disk = new MemoryDisk()
     await withManifest(disk, (log) =>
       Effect.gen(function* () {
-        const reader = yield* open({ root: "/root", rootId: manifestRootId, readOnly: true, chunkBytes })
+        const reader = yield* open({ root: "/store", rootId: manifestRootId, readOnly: true, chunkBytes })
         for (let number = 0; number < 250; number += 5) {
           yield* fill(log, number, number + 5)
           if (number % 20 === 0 || number > 200) {

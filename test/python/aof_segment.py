@@ -253,7 +253,8 @@ class StreamFiles:
         kept = []
         for segment in self.segments:
             if segment.header is None:
-                is_unborn = segment.seal is None and segment.base >= watermark - watermark % SPAN and watermark <= segment.base + BLOCK_BYTES
+                is_unborn = segment.seal is None and is_zero(segment.data[: SEGMENT_HEADER.size])
+                is_unborn = is_unborn and watermark <= segment.base + BLOCK_BYTES
                 if is_unborn:
                     self.report.note(segment.path, "a file that was never begun")
                 else:

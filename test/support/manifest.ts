@@ -11,14 +11,14 @@ import type { MemoryDisk } from "../../src/testing/memory_disk.ts"
 export const chunkBytes = 16384
 export const manifestRootId: Uint8Array = Uint8Array.from({ length: 16 }, (_, index) => 16 + index)
 
-/** Runs `use` with the manifest of `/root` on `disk`, then closes it. */
+/** Runs `use` with the manifest of `/store` on `disk`, then closes it. */
 export function withManifest<A>(
   disk: MemoryDisk,
   use: (log: ManifestLog) => Effect.Effect<A, AofError, Directory | Scope.Scope>,
   readOnly = false,
 ): Promise<A> {
   const program = Effect.gen(function* () {
-    return yield* use(yield* open({ root: "/root", rootId: manifestRootId, readOnly, chunkBytes }))
+    return yield* use(yield* open({ root: "/store", rootId: manifestRootId, readOnly, chunkBytes }))
   })
   return Effect.runPromise(Effect.scoped(program).pipe(Effect.provide(disk.layer)))
 }

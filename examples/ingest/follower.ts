@@ -1,0 +1,54 @@
+// A second reader, at the live tail while records are appended: it sees history first and then each record when it has
+// become durable, without gap or repeat, at its own pace.
+
+import { setImmediate } from "node:timers/promises"
+import { LineHash } from "./line_hash.ts"
+import type { Run, Store } from "./store.ts"
+
+/** How many records between two turns for the others: what is at hand comes without one. */
+const recordsPerTurn = 4096
+
+export class Follower {
+  records = 0
+  bytes = 0
+  readonly #run: Run
+  readonly #hash: LineHash = new LineHash()
+  readonly #stop: AbortController = new AbortController()
+  readonly #done: Promise<void>
+  #target = Number.POSITIVE_INFINITY
+  #failure: unknown = undefined
+
+  constructor(store: Store, run: Run) {
+    this.#run = run
+    this.#done = this.#follow(store).catch((error) => {
+      if (!this.#stop.signal.aborted) this.#failure = error
+    })
+  }
+
+  /** Waits until it has seen `records` of them, and gives the SHA-256 of the text that they make. */
+  async finish(records: number): Promise<string> {
+    this.#target = records
+    if (this.records >= records) this.#stop.abort()
+    await this.#done
+    if (this.#failure !== undefined) throw this.#failure
+    return this.#hash.hex()
+  }
+
+  /** Leaves at once. */
+  async leave(): Promise<void> {
+    this.#stop.abort()
+    await this.#done
+  }
+
+  async #follow(store: Store): Promise<void> {
+    const { firstNumber, withoutLineFeed } = this.#run
+    const { signal } = this.#stop
+    for await (const record of store.lines.follow({ number: firstNumber, level: "durable", signal })) {
+      this.#hash.add(record.bytes, !withoutLineFeed.has(record.recordNumber))
+      this.bytes += record.bytes.length
+      this.records++
+      if (this.records >= this.#target) return
+      if (this.records % recordsPerTurn === 0) await setImmediate()
+    }
+  }
+}

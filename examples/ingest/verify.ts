@@ -1,0 +1,61 @@
+// Reading everything back: each finished run must give the checksum that was taken when it was ingested.
+
+import { setImmediate } from "node:timers/promises"
+import type { Cursor } from "bop-aof"
+import { LineHash } from "./line_hash.ts"
+import type { Run } from "./store.ts"
+
+const recordsPerTurn = 4096
+
+export interface ReadBack {
+  records: number
+  /** Payload bytes: lines without their LFs. */
+  bytes: number
+}
+
+export interface RunCheck {
+  readonly run: Run
+  readonly sha256: string
+  readonly isEqual: boolean
+}
+
+/**
+ * Moves `cursor`, which stands before the first record, to the end and checks the finished runs on the way. Records of
+ * a run that did not come to its end are read, but there is nothing to compare them with.
+ */
+export async function verifyRuns(
+  cursor: Cursor,
+  runs: ReadonlyArray<Run>,
+  readBack: ReadBack,
+  signal: AbortSignal,
+): Promise<ReadonlyArray<RunCheck>> {
+  const checks: Array<RunCheck> = []
+  const finished = runs.filter((run) => run.endNumber !== undefined)
+  let hash = new LineHash()
+  let at = 0
+  /** Closes the books of each run that ends before `recordNumber`. */
+  const settle = (recordNumber: number): void => {
+    while (at < finished.length && recordNumber >= finished[at]!.endNumber!) {
+      const run = finished[at++]!
+      const sha256 = hash.hex()
+      checks.push({ run, sha256, isEqual: sha256 === run.sha256 })
+      hash = new LineHash()
+    }
+  }
+  while (cursor.next()) {
+    settle(cursor.recordNumber)
+    const run = finished[at]
+    if (run !== undefined && cursor.recordNumber >= run.firstNumber) {
+      const line = cursor.buffer.subarray(cursor.payloadStart, cursor.payloadEnd)
+      hash.add(line, !run.withoutLineFeed.has(cursor.recordNumber))
+    }
+    readBack.records++
+    readBack.bytes += cursor.payloadEnd - cursor.payloadStart
+    if (readBack.records % recordsPerTurn === 0) {
+      await setImmediate()
+      signal.throwIfAborted()
+    }
+  }
+  settle(Number.POSITIVE_INFINITY)
+  return checks
+}
