@@ -40,7 +40,6 @@ const say = (line: string): void => {
 }
 
 /** What a child can be asked for. */
-// biome-ignore lint/suspicious/noExplicitAny: the parameters were checked where they were written as JSON
 const workloads: Record<string, (parameters: any) => Promise<object | undefined>> = {
   version: async () => ({ version: runtimeVersion() }),
   append: benchAppend,

@@ -1,7 +1,7 @@
 /** Runs workloads in processes of their own, one at a time, on any of the runtimes. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
-import { runtimeCommand, type RuntimeName } from "../scripts/runtimes.mjs"
+import { type RuntimeName, runtimeCommand } from "../scripts/runtimes.mjs"
 
 const childFile = fileURLToPath(new URL("child.ts", import.meta.url))
 let running: ChildProcess | undefined

@@ -38,7 +38,8 @@ export const benchHeap = async ({ root, payloadBytes, records, rounds }: HeapPar
   for (let round = 0; round < rounds; round++) {
     let growth = usedHeap.growth(() => {
       for (let i = 0; i < records; i++) {
-        if (stream.tryAppend(payloads[i & (payloads.length - 1)]!) < 0) throw new Error("the store is full: append fewer records")
+        if (stream.tryAppend(payloads[i & (payloads.length - 1)]!) < 0)
+          throw new Error("the store is full: append fewer records")
       }
     })
     least.append = Math.min(least.append, growth / records)
@@ -69,12 +70,19 @@ interface UsedHeap {
 
 const findUsedHeap = async (): Promise<UsedHeap> => {
   if ("Bun" in globalThis) {
-    const { fullGC, heapStats } = await import("bun:jsc" as string)
+    const { gcAndSweep, heapStats } = await import("bun:jsc" as string)
     // JavaScriptCore counts what is used at collections only; what it has taken from the system shows in between.
-    return { growth: (run) => difference(fullGC, () => heapStats().heapCapacity, run) }
+    return { growth: (run) => difference(gcAndSweep, () => heapStats().heapCapacity, run) }
   }
   const { gc } = globalThis as { readonly gc?: () => void }
-  return { growth: (run) => difference(() => gc?.(), () => memoryUsage().heapUsed, run) }
+  return {
+    growth: (run) =>
+      difference(
+        () => gc?.(),
+        () => memoryUsage().heapUsed,
+        run,
+      ),
+  }
 }
 
 const difference = (collect: () => void, used: () => number, run: () => void): number => {

@@ -32,7 +32,8 @@ const main = async (): Promise<void> => {
   const started = performance.now()
   try {
     const machine = describeMachine(scratch.directory)
-    if (machine.fileSystem === "tmpfs") console.error("this is a file system in memory, where a sync costs nothing: give --root DIR")
+    if (machine.fileSystem === "tmpfs")
+      console.error("this is a file system in memory, where a sync costs nothing: give --root DIR")
     const suites: Array<SuiteResult> = []
     for (const name of names) suites.push(await runSuite(name, scratch.directory, parameters, showStep))
     showStep("")

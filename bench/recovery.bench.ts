@@ -60,7 +60,13 @@ export const benchReopen = async ({ root, dropsCache }: ReopenParameters): Promi
   const { count } = stream.info()
   cursor.close()
   await manager.close()
-  return { seconds: (ended - started) / 1000, openSeconds: (opened - started) / 1000, isCold, records: count, hash: hashText(first) }
+  return {
+    seconds: (ended - started) / 1000,
+    openSeconds: (opened - started) / 1000,
+    isCold,
+    records: count,
+    hash: hashText(first),
+  }
 }
 
 /** Writes out what is dirty and forgets the rest; false where that is not permitted. */

@@ -52,7 +52,9 @@ export const appendPlainly = (path: string, payloads: ReadonlyArray<Uint8Array>,
 }
 
 /** Scans such a file by offsets, checksums verified; returns the seconds, the records and the hash of a walk over them. */
-export const scanPlainly = (path: string): { readonly seconds: number; readonly records: number; readonly hash: number } => {
+export const scanPlainly = (
+  path: string,
+): { readonly seconds: number; readonly records: number; readonly hash: number } => {
   const started = performance.now()
   const file = fs.openSync(path, "r")
   const sizeBytes = fs.fstatSync(file).size
@@ -66,7 +68,8 @@ export const scanPlainly = (path: string): { readonly seconds: number; readonly 
     while (at + headerBytes < count) {
       const end = at + view.getUint32(at + 4, true)
       if (end > count) break
-      if (crc32(buffer.subarray(at + 4, end)) !== view.getUint32(at, true)) throw new Error(`a frame at ${offset + at} does not check`)
+      if (crc32(buffer.subarray(at + 4, end)) !== view.getUint32(at, true))
+        throw new Error(`a frame at ${offset + at} does not check`)
       let position = at + headerBytes
       while (position < end) {
         const length = view.getUint32(position, true)

@@ -1,6 +1,7 @@
 /** The results of one or several runtimes as one table. */
-import type { Machine } from "./machine.ts"
+
 import type { AckResult } from "./ack.bench.ts"
+import type { Machine } from "./machine.ts"
 import type { SizeResult, SuiteResult } from "./suite.ts"
 
 export interface Report {
@@ -35,24 +36,39 @@ export const printReport = ({ machine, suites, seconds }: Report): string => {
 }
 
 const sizeRows: ReadonlyArray<readonly [string, (size: SizeResult) => string]> = [
-  ["W1 append, flush counted, records/s", ({ append }) => `${rate(append.recordsPerSecond)} (${append.ratio.toFixed(2)})`],
+  [
+    "W1 append, flush counted, records/s",
+    ({ append }) => `${rate(append.recordsPerSecond)} (${append.ratio.toFixed(2)})`,
+  ],
   ["   plain loop", ({ append }) => rate(append.plainPerSecond)],
   ["W2 64 producers, durable acks/s", ({ group }) => `${rate(group.acksPerSecond)} (${group.ratio.toFixed(1)})`],
   ["   p50 / p99", ({ group }) => latency(group)],
   ["W3 one producer, durable acks/s", ({ alone }) => `${rate(alone.acksPerSecond)} (${alone.ratio.toFixed(2)})`],
   ["   p50 / p99", ({ alone }) => latency(alone)],
-  ["   plain fdatasync, in thread pool", ({ alone }) => `${rate(alone.plainSyncsPerSecond)}, ${rate(alone.pooledSyncsPerSecond)}`],
-  ["W4 scan by cursor, records/s", ({ scan }) => `${rate(scan.cursor.recordsPerSecond)} (${scan.cursor.ratio.toFixed(2)})`],
+  [
+    "   plain fdatasync, in thread pool",
+    ({ alone }) => `${rate(alone.plainSyncsPerSecond)}, ${rate(alone.pooledSyncsPerSecond)}`,
+  ],
+  [
+    "W4 scan by cursor, records/s",
+    ({ scan }) => `${rate(scan.cursor.recordsPerSecond)} (${scan.cursor.ratio.toFixed(2)})`,
+  ],
   ["   payload views", ({ scan }) => `${rate(scan.views.recordsPerSecond)} (${scan.views.ratio.toFixed(2)})`],
   ["   for await", ({ scan }) => `${rate(scan.read.recordsPerSecond)} (${scan.read.ratio.toFixed(2)})`],
   ["   plain loop", ({ scan }) => rate(scan.cursor.plainPerSecond)],
   ["W5 random reads/s", ({ point }) => rate(point.readsPerSecond)],
-  ["   without a mapping", ({ pointPositional }) => (pointPositional === undefined ? "" : rate(pointPositional.readsPerSecond))],
+  [
+    "   without a mapping",
+    ({ pointPositional }) => (pointPositional === undefined ? "" : rate(pointPositional.readsPerSecond)),
+  ],
   ["W7 bytes on disk a payload byte", ({ append }) => append.overhead.toFixed(4)],
 ]
 
 const suiteRows: ReadonlyArray<readonly [string, (suite: SuiteResult) => string]> = [
-  ["W6 open after SIGKILL to first record", ({ reopen }) => `${(reopen.seconds * 1000).toFixed(1)} ms ${reopen.isCold ? "cold" : "warm"}`],
+  [
+    "W6 open after SIGKILL to first record",
+    ({ reopen }) => `${(reopen.seconds * 1000).toFixed(1)} ms ${reopen.isCold ? "cold" : "warm"}`,
+  ],
   ["   of which open", ({ reopen }) => `${(reopen.openSeconds * 1000).toFixed(1)} ms`],
   ["heap bytes a tryAppend", ({ heap }) => heap.bytesPerAppend.toFixed(1)],
   ["   a move of a cursor", ({ heap }) => heap.bytesPerMove.toFixed(1)],
@@ -73,6 +89,9 @@ const align = (rows: ReadonlyArray<Row>): ReadonlyArray<string> => {
   const columns = Math.max(...rows.map((row) => row.length))
   const widths = Array.from({ length: columns }, (_, at) => Math.max(...rows.map((row) => row[at]?.length ?? 0)))
   return rows.map((row) =>
-    row.map((cell, at) => (at === 0 ? cell.padEnd(widths[at]!) : cell.padStart(widths[at]! + 2))).join("").trimEnd(),
+    row
+      .map((cell, at) => (at === 0 ? cell.padEnd(widths[at]!) : cell.padStart(widths[at]! + 2)))
+      .join("")
+      .trimEnd(),
   )
 }

@@ -32,7 +32,8 @@ export const benchScan = async ({ root, plainFile, mode }: ScanParameters): Prom
   const seconds = (performance.now() - started) / 1000
   await manager.close()
   const plain = scanPlainly(plainFile)
-  if (plain.records !== records || plain.hash !== hash) throw new Error(`scanned ${records} records, not ${plain.records}, or others`)
+  if (plain.records !== records || plain.hash !== hash)
+    throw new Error(`scanned ${records} records, not ${plain.records}, or others`)
   const recordsPerSecond = records / seconds
   const plainPerSecond = plain.records / plain.seconds
   return { recordsPerSecond, plainPerSecond, ratio: recordsPerSecond / plainPerSecond, hash: hashText(records, hash) }

@@ -28,6 +28,8 @@ export interface SuiteParameters {
   readonly killedBytes: number
   readonly killedPayloadBytes: number
   readonly heapRecords: number
+  /** Empties the page cache before W6 when that is permitted. */
+  readonly dropsCache: boolean
 }
 
 /** What takes about 40 seconds a runtime. */
@@ -43,6 +45,7 @@ export const suiteParameters: SuiteParameters = {
   killedBytes: 256 * 1024 * 1024,
   killedPayloadBytes: 1024,
   heapRecords: 200_000,
+  dropsCache: true,
 }
 
 export interface SizeResult {
@@ -127,7 +130,7 @@ const runReopen = (runtime: RuntimeName, directory: string, parameters: SuitePar
   inRoot(directory, async (root) => {
     const { killedBytes, killedPayloadBytes: payloadBytes } = parameters
     await runKilled(runtime, { root, payloadBytes, records: Math.ceil(killedBytes / payloadBytes) }, killedAfterMs)
-    return runChild<ReopenResult>(runtime, "reopen", { root, dropsCache: true })
+    return runChild<ReopenResult>(runtime, "reopen", { root, dropsCache: parameters.dropsCache })
   })
 
 /** Gives a workload a directory of its own. */

@@ -1,6 +1,7 @@
 // The loop that appends, for the process that gets killed and for the one that goes on after it.
 
 import { setImmediate } from "node:timers/promises"
+import { failed } from "./failure.ts"
 import type { LineReader } from "./line_reader.ts"
 import type { Run, Store } from "./store.ts"
 
@@ -12,8 +13,6 @@ export interface AppendProgress {
 }
 
 export interface AppendLinesOptions {
-  /** Lines at the beginning of the input that the store already has. */
-  readonly skip: number
   /** Ends early when this many bytes of the input are taken. */
   readonly bytesMax?: number
   readonly signal: AbortSignal
@@ -31,26 +30,42 @@ export async function appendLines(
   run: Run,
   reader: LineReader,
   progress: AppendProgress,
-  { skip, bytesMax = Number.POSITIVE_INFINITY, signal, onAppended }: AppendLinesOptions,
+  { bytesMax = Number.POSITIVE_INFINITY, signal, onAppended }: AppendLinesOptions,
 ): Promise<void> {
-  while (await reader.fill()) {
-    // Reading from the page cache may be answered at once; a turn of the event loop is due all the same.
-    await setImmediate()
-    signal.throwIfAborted()
+  do {
     while (reader.next()) {
       if (!reader.hasLineFeed) await noteMissingLineFeed(store, run, run.firstNumber + progress.lines)
-      if (progress.lines >= skip) {
-        let recordId = store.lines.tryAppend(reader.line)
-        while (recordId < 0) {
-          await store.lines.ready({ signal })
-          recordId = store.lines.tryAppend(reader.line)
-        }
-        progress.recordId = recordId
+      let recordId = store.lines.tryAppend(reader.line)
+      while (recordId < 0) {
+        await store.lines.ready({ signal })
+        recordId = store.lines.tryAppend(reader.line)
       }
+      progress.recordId = recordId
       progress.lines++
       if (reader.takenBytes >= bytesMax) return
     }
     onAppended?.()
+    // Reading from the page cache may be answered at once; a turn of the event loop is due all the same.
+    await setImmediate()
+    signal.throwIfAborted()
+  } while (await reader.fill())
+}
+
+/** Passes over the lines that the store already has, up to `lines` of them. */
+export async function skipLines(
+  store: Store,
+  run: Run,
+  reader: LineReader,
+  progress: AppendProgress,
+  { lines, signal }: { readonly lines: number; readonly signal: AbortSignal },
+): Promise<void> {
+  while (progress.lines < lines) {
+    if (reader.next()) {
+      // The killed process may not have come to note it durably.
+      if (!reader.hasLineFeed) await noteMissingLineFeed(store, run, run.firstNumber + progress.lines)
+      progress.lines++
+    } else if (await reader.fill()) signal.throwIfAborted()
+    else throw failed(`the store holds ${lines} records of this run, the input has ${progress.lines} lines now`)
   }
 }
 

@@ -27,7 +27,8 @@ export function failed(message: string): Failure {
 /** Anything that can be thrown, as message and exit code. Errors of the store and of the system have messages for people. */
 export function describe(error: unknown): { readonly message: string; readonly exitCode: number } {
   if (error instanceof Failure) return { message: error.message, exitCode: error.exitCode }
-  if (isAofError(error)) return { message: `the store said ${error._tag}: ${error.message}`, exitCode: exitCodes.failed }
+  if (isAofError(error))
+    return { message: `the store said ${error._tag}: ${error.message}`, exitCode: exitCodes.failed }
   const message = error instanceof Error ? error.message : String(error)
   return { message, exitCode: exitCodes.failed }
 }

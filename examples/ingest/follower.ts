@@ -43,12 +43,22 @@ export class Follower {
   async #follow(store: Store): Promise<void> {
     const { firstNumber, withoutLineFeed } = this.#run
     const { signal } = this.#stop
-    for await (const record of store.lines.follow({ number: firstNumber, level: "durable", signal })) {
-      this.#hash.add(record.bytes, !withoutLineFeed.has(record.recordNumber))
-      this.bytes += record.bytes.length
-      this.records++
-      if (this.records >= this.#target) return
-      if (this.records % recordsPerTurn === 0) await setImmediate()
+    const cursor = store.lines.cursor({ number: firstNumber, level: "durable" })
+    try {
+      for (;;) {
+        while (cursor.next()) {
+          const { buffer, payloadStart, payloadEnd, recordNumber } = cursor
+          this.#hash.add(buffer, payloadStart, payloadEnd, !withoutLineFeed.has(recordNumber))
+          this.bytes += payloadEnd - payloadStart
+          this.records++
+          if (this.records >= this.#target) return
+          if (this.records % recordsPerTurn === 0) await setImmediate()
+          if (signal.aborted) return
+        }
+        await cursor.ready({ signal })
+      }
+    } finally {
+      cursor.close()
     }
   }
 }

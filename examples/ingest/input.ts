@@ -100,7 +100,12 @@ async function findSourceText(): Promise<Input> {
     bytes += size
   }
   if (bytes === 0) throw unusable(`there is no source text in ${directory}; name a file`)
-  return { title: `the source text of the installed packages, ${files.length} files`, files, bytes, dispose: async () => {} }
+  return {
+    title: `the source text of the installed packages, ${files.length} files`,
+    files,
+    bytes,
+    dispose: async () => {},
+  }
 }
 
 function sum(files: ReadonlyArray<InputFile>): number {

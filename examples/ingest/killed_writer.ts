@@ -37,9 +37,12 @@ export async function writeAndKill(
       disconnect(child)
       return
     }
-    acknowledged = report
-    onReport(report)
-    if (report.durableBytes * 2 >= input.bytes && !signal.aborted) isKilled = child.kill("SIGKILL")
+    if (report.type === "acknowledged") {
+      acknowledged = report
+      onReport(report)
+      if (report.durableBytes * 2 < input.bytes) return
+    }
+    if (!isKilled && !signal.aborted) isKilled = child.kill("SIGKILL")
   })
   const onAbort = (): void => disconnect(child)
   signal.addEventListener("abort", onAbort, { once: true })

@@ -10,13 +10,19 @@ export class LineHash {
   readonly #hash: Hash = createHash("sha256")
   readonly #gathered: Uint8Array = new Uint8Array(gatherBytes)
   #length = 0
+  #source: Uint8Array | undefined = undefined
+  #copier: Buffer = Buffer.alloc(0)
 
-  add(line: Uint8Array, hasLineFeed: boolean): void {
-    if (this.#length + line.length + 1 > gatherBytes) this.#pass()
-    if (line.length + 1 > gatherBytes) this.#hash.update(line)
+  /** Takes the line that lies in `source` from `start` to `end`, as cursors give it. */
+  add(source: Uint8Array, start: number, end: number, hasLineFeed: boolean): void {
+    const length = end - start
+    if (this.#length + length + 1 > gatherBytes) this.#pass()
+    if (length + 1 > gatherBytes) this.#hash.update(source.subarray(start, end))
     else {
-      this.#gathered.set(line, this.#length)
-      this.#length += line.length
+      // A view of each line would be millions of objects; one buffer holds many lines, and `copy` takes a range.
+      if (source !== this.#source) this.#wrap(source)
+      this.#copier.copy(this.#gathered, this.#length, start, end)
+      this.#length += length
     }
     if (hasLineFeed) this.#gathered[this.#length++] = lineFeed
   }
@@ -24,6 +30,11 @@ export class LineHash {
   hex(): string {
     this.#pass()
     return this.#hash.digest("hex")
+  }
+
+  #wrap(source: Uint8Array): void {
+    this.#source = source
+    this.#copier = Buffer.from(source.buffer, source.byteOffset, source.length)
   }
 
   #pass(): void {

@@ -11,12 +11,11 @@ const sameSignalMs = 1000
 
 export class Stop {
   readonly #controller: AbortController = new AbortController()
-  readonly #handlers: ReadonlyArray<readonly [NodeJS.Signals, () => void]>
   #signalMs: number | undefined = undefined
 
   constructor() {
-    this.#handlers = signalNames.map((name) => [name, () => this.#onSignal(name)])
-    for (const [name, handler] of this.#handlers) process.on(name, handler)
+    // The handlers stay until the end: the second delivery of a Ctrl-C may come when all is done.
+    for (const name of signalNames) process.on(name, () => this.#onSignal(name))
     process.stdout.on("error", () => {
       this.request(new Failure("nobody reads the output any more", exitCodes.interrupted))
     })
@@ -30,11 +29,6 @@ export class Stop {
 
   request(reason: Failure): void {
     this.#controller.abort(reason)
-  }
-
-  /** Gives the signals back, so that a hanging exit can be interrupted. */
-  dispose(): void {
-    for (const [name, handler] of this.#handlers) process.off(name, handler)
   }
 
   #onSignal(name: (typeof signalNames)[number]): void {

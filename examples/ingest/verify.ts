@@ -43,14 +43,14 @@ export async function verifyRuns(
     }
   }
   while (cursor.next()) {
-    settle(cursor.recordNumber)
+    const { buffer, payloadStart, payloadEnd, recordNumber } = cursor
+    settle(recordNumber)
     const run = finished[at]
-    if (run !== undefined && cursor.recordNumber >= run.firstNumber) {
-      const line = cursor.buffer.subarray(cursor.payloadStart, cursor.payloadEnd)
-      hash.add(line, !run.withoutLineFeed.has(cursor.recordNumber))
+    if (run !== undefined && recordNumber >= run.firstNumber) {
+      hash.add(buffer, payloadStart, payloadEnd, !run.withoutLineFeed.has(recordNumber))
     }
     readBack.records++
-    readBack.bytes += cursor.payloadEnd - cursor.payloadStart
+    readBack.bytes += payloadEnd - payloadStart
     if (readBack.records % recordsPerTurn === 0) {
       await setImmediate()
       signal.throwIfAborted()

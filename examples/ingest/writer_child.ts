@@ -27,6 +27,8 @@ export type WriterReport =
       readonly durableBytes: number
       readonly appendedBytes: number
     }
+  /** Its part is done, or there was nothing to do. */
+  | { readonly type: "waiting" }
   | { readonly type: "failed"; readonly message: string; readonly exitCode: number }
 
 const stop = new AbortController()
@@ -48,8 +50,8 @@ process.once("message", (job: WriterJob) => {
   work(job).then(
     () => process.exit(exitCodes.ok),
     (error) => {
-      if (!stop.signal.aborted) report({ type: "failed", ...describe(error) })
-      // The parent closes the channel when it has the report.
+      report({ type: "failed", ...describe(error) })
+      // The parent closes the channel when it has the report, or has closed it to get here.
       disconnected.then(() => process.exit(exitCodes.failed))
     },
   )
@@ -79,9 +81,14 @@ async function work(job: WriterJob): Promise<void> {
       acknowledging.catch((error) => stop.abort(error))
     }
     const run: Run = { ...job.run, withoutLineFeed: new Set() }
-    await appendLines(store, run, reader, progress, { skip: 0, bytesMax: job.bytesMax, signal: stop.signal, onAppended })
+    await appendLines(store, run, reader, progress, {
+      bytesMax: job.bytesMax,
+      signal: stop.signal,
+      onAppended,
+    })
     await acknowledging
     if (progress.recordId !== reportedId) await acknowledge()
+    report({ type: "waiting" })
     await disconnected
   } finally {
     await reader.close()

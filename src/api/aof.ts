@@ -13,13 +13,12 @@ import type { AofRecord } from "../core/record.ts"
 import { planRead, type ReadOptions } from "../core/start.ts"
 import type { StreamState } from "../core/stream_state.ts"
 import { trimBefore } from "../core/trim.ts"
-import { ready } from "../core/waits.ts"
 import type { Codec } from "../model/codec.ts"
-import { type AofError, invalidArgument } from "../model/errors.ts"
+import { checkNames } from "../model/config.ts"
 import { AckWaiter } from "./ack_waiter.ts"
 import { type Cursor, dressCursor } from "./cursor.ts"
 import { type BatchInput, encodeBatch, encodePayload } from "./payload.ts"
-import { runPromise } from "./promise.ts"
+import { closeWith, runPromise, runWith } from "./promise.ts"
 import { RecordIterator } from "./record_iterator.ts"
 
 /** Waits that can be ended. */
@@ -58,32 +57,29 @@ export class Aof<T = Uint8Array | string, V = T> {
    * ends the wait only: a record that was taken stays.
    */
   append(payload: T, options?: AppendOptions): Promise<Core.Ack> {
-    const { signal, level = "durable" } = options ?? {}
-    if (signal === undefined && level !== "buffered") {
-      const state = this.#state
-      try {
-        Core.checkWritable(state)
-        const recordId = tryAppend(state, this.#encode(payload), options?.extId ?? 0, options?.timestampMs ?? -1)
-        if (recordId > 0) {
-          return new Promise((resolve, reject) => {
-            Core.awaitLevel(
-              state,
-              Core.checkWaitLevel(level),
-              new AckWaiter(recordId, state.writer.nextRecordNumber - 1, level, resolve, reject),
-            )
-          })
-        }
-      } catch (error) {
-        return Promise.reject(error)
+    const state = this.#state
+    try {
+      Core.checkWritable(state)
+      const level = options === undefined ? "durable" : Core.checkAppendOptions(options)
+      if (options?.signal !== undefined || level === "buffered" || state.appendQueue.length > 0) {
+        return this.#appendSlowly(payload, options)
       }
+      const bytes = this.#encode(payload)
+      const recordId = tryAppend(state, bytes, options?.extId ?? 0, options?.timestampMs ?? -1)
+      if (recordId < 0) return runPromise(Core.append(state, bytes, options ?? {}))
+      return new Promise((resolve, reject) => {
+        const waiter = new AckWaiter(recordId, state.writer.nextRecordNumber - 1, level, resolve, reject)
+        Core.awaitLevel(state, level, waiter)
+      })
+    } catch (error) {
+      return Promise.reject(error)
     }
-    return this.#run(
-      Effect.flatMap(
-        attempt(() => this.#encode(payload)),
-        (bytes) => Core.append(this.#state, bytes, options ?? {}),
-      ),
-      signal,
-    )
+  }
+
+  #appendSlowly(payload: T, options: AppendOptions | undefined): Promise<Core.Ack> {
+    const encoded = attempt(() => this.#encode(payload))
+    const append = Effect.flatMap(encoded, (bytes) => Core.append(this.#state, bytes, options ?? {}))
+    return runPromise(append, options?.signal)
   }
 
   /** Appends all or nothing; resolves when the last one, and with it all, has reached `level`. An empty batch is `InvalidArgument`. */
@@ -91,11 +87,9 @@ export class Aof<T = Uint8Array | string, V = T> {
     items: ReadonlyArray<BatchInput<T>>,
     options: Pick<AppendOptions, "level" | "signal"> = {},
   ): Promise<BatchAck> {
-    const batch = Effect.flatMap(
-      attempt(() => encodeBatch(this.#codec, items)),
-      (encoded) => Core.appendBatch(this.#state, encoded, options),
-    )
-    return this.#run(batch, options.signal)
+    const encoded = attempt(() => encodeBatch(this.#codec, items))
+    const append = Effect.flatMap(encoded, (batch) => Core.appendBatch(this.#state, batch, options))
+    return runWith(() => append, options, levelAndSignal)
   }
 
   /**
@@ -114,12 +108,12 @@ export class Aof<T = Uint8Array | string, V = T> {
 
   /** Resolves when a `tryAppend` that returned a negative code may succeed. */
   ready(options: WaitOptions = {}): Promise<void> {
-    return Core.isBlocked(this.#state) ? this.#run(ready(this.#state), options.signal) : Promise.resolve()
+    return runWith(() => Core.whenUnblocked(this.#state), options)
   }
 
   /** Starts or joins a group commit; resolves when `recordId` is durable. `InvalidArgument` for an id that no append returned. */
   durable(recordId: number, options: WaitOptions = {}): Promise<Core.Ack> {
-    return this.#run(Core.durable(this.#state, recordId), options.signal)
+    return runWith(() => Core.durable(this.#state, recordId), options)
   }
 
   /** The same as `durable`. */
@@ -129,7 +123,7 @@ export class Aof<T = Uint8Array | string, V = T> {
 
   /** Resolves when everything appended before the call is durable. */
   flush(options: WaitOptions = {}): Promise<void> {
-    return this.#run(Core.flush(this.#state), options.signal)
+    return runWith(() => Core.flush(this.#state), options)
   }
 
   /** Records from a start up to the watermark of this moment. The iterator rejects with `NotFound`, `InvalidArgument`, `Corrupt`. */
@@ -150,38 +144,39 @@ export class Aof<T = Uint8Array | string, V = T> {
   /** The record with this id; waits for the watermark when it is above. Rejects with `NotFound`, `InvalidArgument`, `Corrupt`. */
   get(
     recordId: number,
-    options: { readonly level?: ReadLevel; readonly signal?: AbortSignal } = {},
+    options: { readonly level?: ReadLevel | undefined; readonly signal?: AbortSignal | undefined } = {},
   ): Promise<AofRecord<V>> {
-    return this.#run(get(this.#state, recordId, checkReadLevel(options.level), this.#codec), options.signal)
+    return runWith(() => get(this.#state, recordId, options.level ?? "durable", this.#codec), options, levelAndSignal)
   }
 
   /** The record with this id; throws `WouldBlock` (`Tail`) when it is above the watermark, otherwise like `get`. */
-  tryGet(recordId: number, options: { readonly level?: ReadLevel } = {}): AofRecord<V> {
-    return tryGet(this.#state, recordId, checkReadLevel(options.level), this.#codec)
+  tryGet(recordId: number, options: { readonly level?: ReadLevel | undefined } = {}): AofRecord<V> {
+    checkNames("option", options, levelAndSignal)
+    return tryGet(this.#state, recordId, options.level ?? "durable", this.#codec)
   }
 
   /** A cursor over one segment. Throws `NotFound` when there is no such segment. */
-  tryOpenReader(segmentIndex: number, options: { readonly level?: ReadLevel } = {}): Cursor {
+  tryOpenReader(segmentIndex: number, options: { readonly level?: ReadLevel | undefined } = {}): Cursor {
+    checkNames("option", options, levelAndSignal)
     return dressCursor(openSegmentCursor(this.#state, segmentIndex, options.level))
   }
 
   /** Like `tryOpenReader`, but waits where that would block. */
-  async openReader(
+  openReader(
     segmentIndex: number,
-    options: { readonly level?: ReadLevel; readonly signal?: AbortSignal } = {},
+    options: { readonly level?: ReadLevel | undefined; readonly signal?: AbortSignal | undefined } = {},
   ): Promise<Cursor> {
-    options.signal?.throwIfAborted()
-    return this.tryOpenReader(segmentIndex, options)
+    return runWith(() => attempt(() => this.tryOpenReader(segmentIndex, options)), options, levelAndSignal)
   }
 
   /** Seals the active segment; resolves when its footer is durable. */
   seal(options: WaitOptions = {}): Promise<void> {
-    return this.#run(Core.seal(this.#state), options.signal)
+    return runWith(() => Core.seal(this.#state), options)
   }
 
   /** Makes `before` the first record of the stream, durably; whole segments before it are removed. */
-  trim(options: { readonly before: number; readonly signal?: AbortSignal }): Promise<void> {
-    return this.#run(trimBefore(this.#state, options?.before), options?.signal)
+  trim(options: { readonly before: number; readonly signal?: AbortSignal | undefined }): Promise<void> {
+    return runWith(() => trimBefore(this.#state, options?.before), options ?? {}, ["before", "signal"])
   }
 
   /** What the stream holds now. Throws `Closed`. */
@@ -205,8 +200,8 @@ export class Aof<T = Uint8Array | string, V = T> {
   }
 
   /** Drains and closes this stream; a second close does nothing. Rejects `Unavailable` when that takes longer than it may. */
-  close(): Promise<void> {
-    return this.#run(this.#manager.closeStream(this.#state), undefined)
+  close(options: WaitOptions = {}): Promise<void> {
+    return closeWith(() => runPromise(this.#manager.closeStream(this.#state)), options)
   }
 
   /** The same as `close`, for `await using`. */
@@ -226,16 +221,9 @@ export class Aof<T = Uint8Array | string, V = T> {
     return new RecordIterator(open, options?.signal)
   }
 
-  #run<A>(effect: Effect.Effect<A, AofError>, signal: AbortSignal | undefined): Promise<A> {
-    return runPromise(effect, signal)
-  }
-
   #encode(payload: T): Uint8Array | string {
     return encodePayload(this.#codec, payload)
   }
 }
 
-const checkReadLevel = (level: ReadLevel | undefined): ReadLevel => {
-  if (level === undefined || level === "durable" || level === "written") return level ?? "durable"
-  throw invalidArgument("level", level, "durable or written")
-}
+const levelAndSignal: ReadonlyArray<string> = ["level", "signal"]

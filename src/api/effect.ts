@@ -23,7 +23,6 @@ import type { Recovery } from "../core/recovery_report.ts"
 import { type ReadOptions as CoreReadOptions, planRead } from "../core/start.ts"
 import type { StreamState } from "../core/stream_state.ts"
 import { trimBefore } from "../core/trim.ts"
-import { ready } from "../core/waits.ts"
 import { type Codec, checkCodec } from "../model/codec.ts"
 import { type AofManagerOptions, makeConfig } from "../model/config.ts"
 import type { AofError } from "../model/errors.ts"
@@ -145,7 +144,7 @@ export class Aof<T = Uint8Array | string, V = T> {
 
   /** Succeeds when a `tryAppend` that returned a negative code may succeed. */
   get ready(): Effect.Effect<void, AofError> {
-    return Effect.suspend(() => (Core.isBlocked(this.#state) ? ready(this.#state) : Effect.void))
+    return Core.whenUnblocked(this.#state)
   }
 
   /** Starts or joins a group commit that covers `recordId`. */
@@ -298,7 +297,7 @@ export class AofManager {
   }
 
   /** Opens or makes a stream of JSON values; the same name gives the same object. */
-  stream(name: string, options: JsonStreamOptions): Effect.Effect<Aof<unknown, any>, AofError>
+  stream<V = any>(name: string, options: JsonStreamOptions): Effect.Effect<Aof<V, V>, AofError>
   /** Opens or makes a stream of the codec's values. */
   stream<V>(name: string, options: CodecStreamOptions<V>): Effect.Effect<Aof<V, V>, AofError>
   /** Opens or makes a stream of bytes or text. */

@@ -8,14 +8,19 @@ import * as CoreManager from "../core/manager.ts"
 import type { Recovery } from "../core/recovery_report.ts"
 import type { StreamState } from "../core/stream_state.ts"
 import { type Codec, checkCodec } from "../model/codec.ts"
-import { type AofManagerOptions, makeConfig } from "../model/config.ts"
+import { type AofManagerOptions, checkNames, makeConfig } from "../model/config.ts"
 import { invalidArgument } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
 import type { EventLoop } from "../port/event_loop.ts"
 import type { RootLock } from "../port/root_lock.ts"
-import { type Aof, makeAof } from "./aof.ts"
-import { runPromise } from "./promise.ts"
-import type { CodecStreamOptions, JsonStreamOptions, StreamOptions } from "./stream_options.ts"
+import { type Aof, makeAof, type WaitOptions } from "./aof.ts"
+import { closeWith, runPromise } from "./promise.ts"
+import {
+  type CodecStreamOptions,
+  type JsonStreamOptions,
+  type StreamOptions,
+  streamOptionNames,
+} from "./stream_options.ts"
 
 /** The services that an adapter gives. */
 export type RuntimeLayer = Layer.Layer<Directory | RootLock | EventLoop>
@@ -31,7 +36,7 @@ export const openWith = async (layer: RuntimeLayer, options: AofManagerOptions):
       ),
   )
   try {
-    return makeManager(await runPromise(opened), scope)
+    return makeManager(await runPromise(opened, options?.signal), scope)
   } catch (error) {
     await Effect.runPromise(Scope.close(scope, Exit.void))
     throw error
@@ -77,15 +82,16 @@ export class AofManager {
   }
 
   /** Opens or makes a stream of JSON values; the same name gives the same object. Rejects with `InvalidArgument`, `NotFound`, `Unavailable`, `Closed`. */
-  stream(name: string, options: JsonStreamOptions): Promise<Aof<unknown, any>>
+  stream<V = any>(name: string, options: JsonStreamOptions): Promise<Aof<V, V>>
   /** Opens or makes a stream of the codec's values. */
   stream<V>(name: string, options: CodecStreamOptions<V>): Promise<Aof<V, V>>
   /** Opens or makes a stream of bytes or text. */
   stream(name: string, options?: StreamOptions): Promise<Aof>
   async stream(name: string, options: StreamOptions & { readonly codec?: unknown } = {}): Promise<Aof<any, any>> {
-    const codec = checkCodec(typeof options === "object" && options !== null ? options.codec : undefined)
-    const { codec: _, ...rest } = typeof options === "object" && options !== null ? options : { options }
-    const state = await runPromise(this.#core.stream(name, rest as CoreManager.StreamOptions))
+    checkNames("stream option", options, streamOptionNames)
+    const codec = checkCodec(options.codec)
+    const { codec: _, signal, ...rest } = options
+    const state = await runPromise(this.#core.stream(name, rest), signal)
     const known = this.#streams.get(state)
     if (known === undefined) {
       const aof = makeAof<any, any>(state, this.#core, codec)
@@ -108,12 +114,16 @@ export class AofManager {
   }
 
   /** Deletes a stream with all its records, durably. Rejects with `NotFound`. Its name may be used again, its id never is. */
-  deleteStream(name: string): Promise<void> {
-    return runPromise(this.#core.deleteStream(name))
+  deleteStream(name: string, options: WaitOptions = {}): Promise<void> {
+    return closeWith(() => runPromise(this.#core.deleteStream(name)), options)
   }
 
   /** Drains all streams, closes them in order and gives the lock back, within `closeTimeoutMs`; a second close does nothing. */
-  async close(): Promise<void> {
+  close(options: WaitOptions = {}): Promise<void> {
+    return closeWith(() => this.#close(), options)
+  }
+
+  async #close(): Promise<void> {
     try {
       await runPromise(this.#core.close)
     } finally {

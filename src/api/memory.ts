@@ -3,6 +3,7 @@ import type { AofManagerOptions } from "../model/config.ts"
 import { layerMemory } from "../testing/memory_disk.ts"
 import { type AofManager as AnyManager, openWith, type RuntimeLayer } from "./manager.ts"
 
+export * from "./exports.ts"
 export type { RuntimeLayer } from "./manager.ts"
 
 /** The services of a new memory disk. */

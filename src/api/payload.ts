@@ -1,6 +1,7 @@
 /** From what `append` takes to payloads: through the codec where a stream has one. */
 import type { BatchItem } from "../core/append.ts"
 import type { Codec } from "../model/codec.ts"
+import { checkNames } from "../model/config.ts"
 import { invalidArgument } from "../model/errors.ts"
 
 /** A payload with its number and time. */
@@ -27,10 +28,17 @@ export const encodeBatch = <T>(
 ): ReadonlyArray<BatchItem> => {
   if (!Array.isArray(items)) throw invalidArgument("batch", items, "an array of at least 1 record")
   return items.map((item): BatchItem => {
-    if (!isDetailed(item)) return { payload: encodePayload(codec, item) }
+    if (!isDetailed(codec, item)) return { payload: encodePayload(codec, item) }
     return { payload: encodePayload(codec, item.payload), extId: item.extId, timestampMs: item.timestampMs }
   })
 }
 
-const isDetailed = <T>(item: BatchInput<T>): item is DetailedInput<T> =>
-  typeof item === "object" && item !== null && !(item instanceof Uint8Array) && "payload" in item
+const detailNames = ["payload", "extId", "timestampMs"]
+
+/** With a codec an object that has other names too is a value of its own that happens to have a `payload`. */
+const isDetailed = <T>(codec: unknown, item: BatchInput<T>): item is DetailedInput<T> => {
+  if (typeof item !== "object" || item === null || item instanceof Uint8Array || !("payload" in item)) return false
+  if (codec !== undefined) return Object.keys(item).every((name) => detailNames.includes(name))
+  checkNames("name in a batch item", item, detailNames)
+  return true
+}

@@ -1,19 +1,24 @@
 /**
  * The async iterator of `read` and `follow`: one record a step, at the pace of the consumer. What is at hand is answered with a settled
- * promise; only at the watermark does it wait. Leaving the loop closes the source.
+ * promise; only at the watermark does it wait. Leaving the loop closes the source and ends a step that waits.
  */
 
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type { RecordSource } from "../core/read.ts"
 import type { AofRecord } from "../core/record.ts"
 import type { AofError } from "../model/errors.ts"
 import { runPromise } from "./promise.ts"
+
+type Step<T> = IteratorResult<AofRecord<T>, undefined>
 
 export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
   #source: RecordSource<T> | undefined = undefined
   #isDone = false
   #opening: Promise<void> | undefined
   readonly #signal: AbortSignal | undefined
+  /** Steps that wait at the watermark; more than one only when the caller asks ahead. */
+  readonly #waiting: Set<Fiber.Fiber<void, AofError>> = new Set()
 
   /** `open` opens the source; what it fails with, the first step rejects with. */
   constructor(open: Effect.Effect<RecordSource<T>, AofError>, signal: AbortSignal | undefined) {
@@ -21,6 +26,7 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
     this.#opening = runPromise(
       Effect.map(open, (source) => {
         this.#source = source
+        if (this.#isDone) source.close()
       }),
       signal,
     )
@@ -28,9 +34,9 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
     this.#opening.catch(() => {})
   }
 
-  next(): Promise<IteratorResult<AofRecord<T>, undefined>> {
-    if (this.#signal?.aborted) return this.#end(Promise.reject(this.#signal.reason))
+  next(): Promise<Step<T>> {
     if (this.#isDone) return Promise.resolve({ done: true, value: undefined })
+    if (this.#signal?.aborted) return this.#end(Promise.reject(this.#signal.reason))
     const source = this.#source
     if (source === undefined) return this.#openAndStep()
     try {
@@ -40,13 +46,10 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
     } catch (error) {
       return this.#end(Promise.reject(error))
     }
-    return runPromise(source.ready, this.#signal).then(
-      () => this.next(),
-      (error) => this.#end(Promise.reject(error)),
-    )
+    return this.#wait(source)
   }
 
-  return(): Promise<IteratorResult<AofRecord<T>, undefined>> {
+  return(): Promise<Step<T>> {
     return this.#end(Promise.resolve({ done: true, value: undefined }))
   }
 
@@ -58,19 +61,34 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
     await this.return()
   }
 
-  async #openAndStep(): Promise<IteratorResult<AofRecord<T>, undefined>> {
+  async #openAndStep(): Promise<Step<T>> {
     try {
       await this.#opening
     } catch (error) {
-      return this.#end(Promise.reject(error))
+      return this.#isDone ? { done: true, value: undefined } : this.#end(Promise.reject(error))
     }
     this.#opening = undefined
+    return this.next()
+  }
+
+  async #wait(source: RecordSource<T>): Promise<Step<T>> {
+    const fiber = Effect.runFork(source.ready)
+    this.#waiting.add(fiber)
+    try {
+      await runPromise(Fiber.join(fiber), this.#signal)
+    } catch (error) {
+      // Leaving interrupts the wait: that is an end and no failure.
+      return this.#isDone ? { done: true, value: undefined } : this.#end(Promise.reject(error))
+    } finally {
+      this.#waiting.delete(fiber)
+    }
     return this.next()
   }
 
   #end<A>(result: Promise<A>): Promise<A> {
     this.#isDone = true
     this.#source?.close()
+    for (const fiber of this.#waiting) fiber.interruptUnsafe()
     return result
   }
 }

@@ -10,7 +10,12 @@ export interface StreamOptions {
   readonly retention?: Retention | undefined
   /** Overrides the manager's for segments opened from now on. */
   readonly segmentBytes?: number | undefined
+  /** Ends the wait. */
+  readonly signal?: AbortSignal | undefined
 }
+
+/** The names of all options of a stream. */
+export const streamOptionNames: ReadonlyArray<string> = ["create", "retention", "segmentBytes", "codec", "signal"]
 
 /** Options of a stream of values. */
 export interface CodecStreamOptions<V> extends StreamOptions {

@@ -3,17 +3,19 @@
  * taken stays appended: only the wait for its acknowledgement ends.
  */
 import * as Effect from "effect/Effect"
+import { checkNames } from "../model/config.ts"
 import { type AofError, invalidArgument } from "../model/errors.ts"
 import type { Waiter } from "../state/wait_queue.ts"
-import { appendBlocked, type BatchItem, tryAppend, tryAppendBatch } from "./append.ts"
+import { APPEND_FLUSH, appendBlocked, type BatchItem, checkTimestamp, tryAppend, tryAppendBatch } from "./append.ts"
 import { attempt } from "./attempt.ts"
+import { firstRecordId, firstRecordNumber } from "./first_record.ts"
 import { requestFlush } from "./flusher.ts"
 import { recordNumberOf } from "./read.ts"
+import { startPolling } from "./read_only.ts"
 import { endActiveSegment } from "./rollover.ts"
 import { unfinishedSegmentsMax } from "./segment_limits.ts"
-import { firstRecordId } from "./start.ts"
 import { appendedMark, checkOpen, type StreamState, unflushedBytes } from "./stream_state.ts"
-import { ready, waitAbove } from "./waits.ts"
+import { inTurn, ready, waitAbove } from "./waits.ts"
 
 /** How sure an acknowledgement is: copied into memory, written to the file, or synced. */
 export type AckLevel = "buffered" | "written" | "durable"
@@ -61,10 +63,21 @@ export const checkLevel = (level: AckLevel | undefined): AckLevel => {
   throw invalidArgument("level", level, "buffered, written or durable")
 }
 
-/** The level as one that is waited for; throws `InvalidArgument`. */
-export const checkWaitLevel = (level: AckLevel): "written" | "durable" => {
-  if (level === "written" || level === "durable") return level
-  throw invalidArgument("level", level, "buffered, written or durable")
+const appendOptionNames = ["extId", "timestampMs", "level", "signal"]
+
+/** Checks the options of one append, before anything is taken, and returns the level; throws `InvalidArgument`. */
+export const checkAppendOptions = (options: AppendOptions): AckLevel => {
+  checkNames("append option", options, appendOptionNames)
+  if (options.timestampMs !== undefined) checkTimestamp(options.timestampMs)
+  return checkLevel(options.level)
+}
+
+const batchOptionNames = ["level", "signal"]
+
+/** Checks the options of a batch and returns the level; throws `InvalidArgument`. */
+export const checkBatchOptions = (options: Pick<AppendOptions, "level">): AckLevel => {
+  checkNames("batch option", options, batchOptionNames)
+  return checkLevel(options.level)
 }
 
 /** True when an append would not be taken now. */
@@ -73,10 +86,17 @@ export const isBlocked = (stream: StreamState): boolean =>
   stream.sealing.length >= unfinishedSegmentsMax ||
   unflushedBytes(stream) + stream.services.pool.bufferBytes > stream.services.config.unflushedBytesMax
 
+/** Returns when a `tryAppend` that was not taken may succeed; at once when nothing is known to stand in its way. */
+export const whenUnblocked = (stream: StreamState): Effect.Effect<void, AofError> =>
+  Effect.andThen(
+    attempt(() => checkWritable(stream, "ready")),
+    Effect.suspend(() => (isBlocked(stream) ? ready(stream) : Effect.void)),
+  )
+
 /** Throws `InvalidArgument` on a read-only stream and `Closed` on a closed one. */
-export const checkWritable = (stream: StreamState): void => {
+export const checkWritable = (stream: StreamState, what = "append"): void => {
   checkOpen(stream)
-  if (stream.services.config.readOnly) throw invalidArgument("append", "a read-only store", "a writable one")
+  if (stream.services.config.readOnly) throw invalidArgument(what, "a read-only store", "a writable one")
 }
 
 /** Registers a waiter for `level`; with `durable` a group commit is started or joined. */
@@ -88,7 +108,9 @@ export const awaitLevel = (stream: StreamState, level: "written" | "durable", wa
   }
   if (stream.durable.position > waiter.position) return waiter.done(waiter)
   stream.durableWaiters.add(waiter)
-  if (stream.flushWanted === 0) requestFlush(stream)
+  // A reader asks for nothing: it looks for the watermark of the writer.
+  if (stream.services.config.readOnly) startPolling(stream)
+  else if (stream.flushWanted === 0) requestFlush(stream)
 }
 
 /** Waits until a record is acknowledged at `level`. */
@@ -123,12 +145,17 @@ export const append = (
   Effect.gen(function* () {
     const level = yield* attempt(() => {
       checkWritable(stream)
-      return checkLevel(options.level)
+      return checkAppendOptions(options)
     })
-    const recordId = yield* untilTaken<number>(stream, () =>
-      tryAppend(stream, payload, options.extId ?? 0, options.timestampMs ?? -1),
-    )
-    return yield* acknowledge(stream, { recordId, recordNumber: stream.writer.nextRecordNumber - 1 }, level)
+    let kept = payload
+    const take = (): { readonly recordId: number; readonly recordNumber: number } | number => {
+      const recordId = tryAppend(stream, kept, options.extId ?? 0, options.timestampMs ?? -1)
+      return recordId < 0 ? recordId : { recordId, recordNumber: stream.writer.nextRecordNumber - 1 }
+    }
+    const record = yield* untilTaken(stream, take, () => {
+      if (payload instanceof Uint8Array) kept = payload.slice()
+    })
+    return yield* acknowledge(stream, record, level)
   })
 
 /** Appends all or nothing and acknowledges the last one, which covers the others. */
@@ -140,21 +167,39 @@ export const appendBatch = (
   Effect.gen(function* () {
     const level = yield* attempt(() => {
       checkWritable(stream)
-      return checkLevel(options.level)
+      return checkBatchOptions(options)
     })
-    const ids = yield* untilTaken<ReadonlyArray<number>>(stream, () => tryAppendBatch(stream, items))
-    const recordNumber = stream.writer.nextRecordNumber - 1
+    let kept = items
+    const take = (): { readonly ids: ReadonlyArray<number>; readonly recordNumber: number } | number => {
+      const ids = tryAppendBatch(stream, kept)
+      return typeof ids === "number" ? ids : { ids, recordNumber: stream.writer.nextRecordNumber - 1 }
+    }
+    const { ids, recordNumber } = yield* untilTaken(stream, take, () => {
+      kept = items.map((item) =>
+        item.payload instanceof Uint8Array ? { ...item, payload: item.payload.slice() } : item,
+      )
+    })
     const last = yield* acknowledge(stream, { recordId: ids.at(-1)!, recordNumber }, level)
     const first = { recordId: ids[0]!, recordNumber: recordNumber - ids.length + 1, level }
     return { first, last, count: ids.length, level }
   })
 
-/** Tries until something is taken, waiting for room in between. */
-const untilTaken = <A>(stream: StreamState, take: () => A | number): Effect.Effect<A, AofError> =>
-  Effect.flatMap(attempt(take), (taken) =>
-    typeof taken === "number" && taken < 0
-      ? Effect.andThen(ready(stream), untilTaken(stream, take))
-      : Effect.succeed(taken as A),
+/**
+ * Tries until something is taken, waiting for room in between. Appends are taken in the order of their calls: while one waits those
+ * behind it wait too. `keep` is called before the wait, because what the caller gave is his own again when the call returns.
+ */
+const untilTaken = <A extends object>(
+  stream: StreamState,
+  take: () => A | number,
+  keep: () => void,
+): Effect.Effect<A, AofError> =>
+  Effect.flatMap(
+    attempt(() => (stream.appendQueue.length > 0 ? APPEND_FLUSH : take())),
+    (taken) => {
+      if (typeof taken !== "number") return Effect.succeed(taken)
+      keep()
+      return inTurn(stream, take)
+    },
   )
 
 /** The typed error for a negative code, for callers who throw. */
@@ -173,8 +218,10 @@ export const durable = (stream: StreamState, recordId: number): Effect.Effect<Ac
 /** Makes everything appended before the call durable. */
 export const flush = (stream: StreamState): Effect.Effect<void, AofError> =>
   Effect.suspend(() => {
-    if (stream.closedAs !== undefined || unflushedBytes(stream) === 0) return attempt(() => checkOpen(stream))
     const { position } = appendedMark(stream)
+    if (stream.closedAs !== undefined || stream.services.config.readOnly || stream.durable.position >= position) {
+      return attempt(() => checkOpen(stream))
+    }
     requestFlush(stream)
     return waitAbove(stream.durableWaiters, position - 1)
   })
@@ -182,7 +229,7 @@ export const flush = (stream: StreamState): Effect.Effect<void, AofError> =>
 /** Seals the active segment and returns when its footer is durable. A stream without records in it has nothing to seal. */
 export const seal = (stream: StreamState): Effect.Effect<void, AofError> =>
   Effect.gen(function* () {
-    yield* attempt(() => checkWritable(stream))
+    yield* attempt(() => checkWritable(stream, "seal"))
     const { active } = stream
     if (active !== undefined && stream.writer.nextRecordNumber > active.segment.header.firstRecordNumber) {
       while (stream.sealing.length >= unfinishedSegmentsMax && stream.active === active) yield* ready(stream)
@@ -251,6 +298,8 @@ export interface StreamInfo {
 /** Describes the stream. */
 export const info = (stream: StreamState): StreamInfo => {
   checkOpen(stream)
+  // In another process the next look is newer.
+  if (stream.services.config.readOnly) startPolling(stream)
   const { catalog, writer } = stream
   const segments = catalog.entries.map((segment, at): SegmentInfo => {
     const next = catalog.entries[at + 1]?.header.firstRecordNumber ?? writer.nextRecordNumber
@@ -264,14 +313,14 @@ export const info = (stream: StreamState): StreamInfo => {
       count: segment.sealed?.recordCount ?? next - segment.header.firstRecordNumber,
     }
   })
-  const first = Math.max(stream.trimPoint?.recordNumber ?? 0, segments[0]?.firstRecordNumber ?? writer.nextRecordNumber)
+  const first = firstRecordNumber(stream)
   const count = writer.nextRecordNumber - first
   return {
     name: stream.name,
     streamId: stream.streamId,
     count,
     bytes: segments.reduce((sum, segment) => sum + segment.bytes, 0),
-    firstId: count === 0 ? 0 : firstRecordId(stream),
+    firstId: firstRecordId(stream),
     lastId: count === 0 ? 0 : writer.lastRecordId,
     firstRecordNumber: first,
     nextRecordNumber: writer.nextRecordNumber,
@@ -288,9 +337,10 @@ export const info = (stream: StreamState): StreamInfo => {
 
 /** Says how far the application above has come; repeated in slots, footers and the pointer. Throws `InvalidArgument`. */
 export const setCoordinatorWatermark = (stream: StreamState, value: number | bigint): void => {
-  checkWritable(stream)
+  checkWritable(stream, "setCoordinatorWatermark")
   const isValid =
     typeof value === "bigint" ? value >= 0n && value < 2n ** 64n : Number.isSafeInteger(value) && value >= 0
   if (!isValid) throw invalidArgument("coordinator watermark", value, "an integer from 0 to 2^64 - 1")
   stream.coordinatorWatermark = BigInt(value)
+  stream.isCoordinatorUnsaved = true
 }

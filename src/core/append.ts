@@ -11,10 +11,11 @@ import {
   NEEDS_SEGMENT,
   recordOverheadMax,
 } from "../state/segment_writer.ts"
-import { planTurn, requestFlush } from "./flusher.ts"
+import { planTurn, requestFlush, startFlushing } from "./flusher.ts"
 import { openNextSegment } from "./rollover.ts"
 import { framesBytesMax, unfinishedSegmentsMax } from "./segment_limits.ts"
 import { checkOpen, type StreamState, unflushedBytes } from "./stream_state.ts"
+import { markOpen } from "./watermark_slot.ts"
 import { writeOut } from "./write_out.ts"
 
 /** Tier 0 is full; nothing was taken. */
@@ -71,6 +72,10 @@ export const tryAppendBatch = (
   const batch = checkBatch(stream, items)
   for (;;) {
     if (stream.blocked < 0) return blockedCode(stream)
+    // Before the batch begins, because a frame that was opened for it must not stay empty.
+    const admitted = admitBytes(stream, batch.sizeBytes)
+    if (admitted < 0) return admitted
+    if (stream.active?.closedWith !== undefined) markOpen(stream.active)
     const writer = stream.active?.writer
     const begun = writer === undefined ? NEEDS_SEGMENT : writer.beginBatch(batch.sizeBytes)
     if (begun === 0) break
@@ -78,11 +83,6 @@ export const tryAppendBatch = (
     if (code < 0) return code
   }
   // A batch of several frames takes as many buffers as it needs: it was admitted as a whole.
-  const code = admitBytes(stream, batch.sizeBytes)
-  if (code < 0) {
-    stream.active!.writer!.endBatch()
-    return code
-  }
   const writer = stream.active!.writer!
   const ids = batch.records.map((record) => {
     let id = writer.append(record.payload, record.extId, record.timestampMs)
@@ -164,7 +164,8 @@ const checkExtId = (extIdMax: number | bigint, extId: number | bigint): void => 
 /** The largest time of a `Date`. */
 const timestampMsLimit = 8.64e15
 
-const checkTimestamp = (timestampMs: number): void => {
+/** Throws `InvalidArgument` for what is no Unix time in milliseconds. */
+export const checkTimestamp = (timestampMs: number): void => {
   if (Number.isSafeInteger(timestampMs) && timestampMs >= 0 && timestampMs <= timestampMsLimit) return
   throw invalidArgument("timestampMs", timestampMs, `an integer from 0 to ${timestampMsLimit}`)
 }
@@ -190,7 +191,10 @@ const admitBytes = (stream: StreamState, sizeBytes: number): number => {
 const nextBuffer = (stream: StreamState, sizeBytesMax: number): number => {
   const code = admitBytes(stream, Math.min(stream.services.pool.bufferBytes, sizeBytesMax))
   if (code < 0) return code
+  if (stream.active?.closedWith !== undefined) markOpen(stream.active)
   takeBuffer(stream, sizeBytesMax)
+  // A caller that never lets the event loop turn is half-way to having to wait: the disk may begin now.
+  if (unflushedBytes(stream) * 2 > stream.services.config.unflushedBytesMax) startFlushing(stream)
   return 0
 }
 

@@ -3,10 +3,14 @@
  * that the next open finds it clean. Repeating it does nothing.
  */
 import * as Effect from "effect/Effect"
+import { slotOffsets } from "../format/segment_header.ts"
 import { type AofError, closed } from "../model/errors.ts"
 import { flush } from "./aof.ts"
 import { attempt } from "./attempt.ts"
 import { repeatWatermark } from "./flusher.ts"
+import { sparePath } from "./paths.ts"
+import { endStream, releaseFiles } from "./release_stream.ts"
+import { openNextSegment } from "./rollover.ts"
 import { blockedForGood, failReady, type StreamState, unflushedBytes } from "./stream_state.ts"
 
 /** Drains and closes; fails with what kept the bytes from becoming durable. What follows a failure is `releaseStream`. */
@@ -15,33 +19,44 @@ export const drainStream: (stream: StreamState) => Effect.Effect<void, AofError>
     if (stream.closedAs !== undefined || stream.services.config.readOnly) return
     stream.blocked = blockedForGood
     failReady(stream, closed(`stream ${stream.name}`))
+    // What the application has noted since the last seal needs a segment whose header can say it.
+    if (stream.active === undefined && stream.isCoordinatorUnsaved) yield* attempt(() => openNextSegment(stream))
     yield* flush(stream)
-    while (stream.isSealing || stream.isFlushing) {
+    while (isBusy(stream)) {
       if (stream.sealFailure !== undefined) return yield* Effect.fail(stream.sealFailure)
       yield* Effect.sleep(1)
     }
+    if (stream.spare === "ready") {
+      stream.spare = "none"
+      // One that stays is removed at the next open.
+      yield* Effect.ignore(stream.services.directory.remove(sparePath(stream.path)))
+    }
     const { active } = stream
     if (active === undefined || unflushedBytes(stream) > 0) return
-    while (active.zeroing !== undefined) yield* Effect.sleep(1)
     const { file } = active
-    yield* file.truncate(active.endOffset)
-    repeatWatermark(stream, active)
-    yield* file.syncData
+    // Nothing has happened to a file that was opened and not used.
+    if (active.closedWith !== stream.coordinatorWatermark) {
+      yield* file.truncate(active.endOffset)
+      // Twice, because two equal slots say that the file was closed in order.
+      for (let slots = 0; slots < slotOffsets.length; slots++) repeatWatermark(stream, active)
+      yield* file.syncData
+    }
     yield* attempt(() => file.closeUnsafe())
   },
 )
 
-/** Ends everything that waits and gives descriptors back, at once. */
-export const releaseStream = (stream: StreamState, what: string): void => {
-  if (stream.closedAs !== undefined) return
-  stream.closedAs = what
-  stream.blocked = blockedForGood
-  const error = closed(what)
-  stream.durableWaiters.failAll(error)
-  stream.writtenWaiters.failAll(error)
-  failReady(stream, error)
-  const waiters = stream.sealWaiters
-  stream.sealWaiters = []
-  for (const one of waiters) one()
-  for (const segment of stream.catalog.entries) stream.services.openFiles.release(segment)
-}
+/** True while something in the background uses the stream's files. */
+const isBusy = (stream: StreamState): boolean =>
+  stream.isSealing || stream.isFlushing || stream.spare === "preparing" || stream.active?.zeroing !== undefined
+
+/**
+ * Ends everything that waits and returns when nothing in the background uses the files any more: what happens to the directory
+ * afterwards meets no late write.
+ */
+export const abandonStream: (stream: StreamState, what: string) => Effect.Effect<void> = Effect.fnUntraced(
+  function* (stream, what) {
+    endStream(stream, what)
+    while (isBusy(stream)) yield* Effect.sleep(1)
+    releaseFiles(stream)
+  },
+)

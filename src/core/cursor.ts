@@ -4,13 +4,13 @@
  */
 import * as Effect from "effect/Effect"
 import { segmentHeaderBytes } from "../format/segment_header.ts"
-import { type AofError, closed, notFound, wouldBlock } from "../model/errors.ts"
+import { type AofError, closed, invalidArgument, notFound, wouldBlock } from "../model/errors.ts"
 import { startPolling } from "./read_only.ts"
 import { Reader, type ReadLevel } from "./reader.ts"
 import type { RecordView } from "./record_view.ts"
 import { ReverseReader, reverseFrom } from "./reverse_reader.ts"
 import type { Segment } from "./segment.ts"
-import { planRead, type ReadPlan, seekStart } from "./start.ts"
+import { planRead, type ReadPlan, seekFirst, seekStart } from "./start.ts"
 import { checkOpen, type StreamState } from "./stream_state.ts"
 import { waitAbove } from "./waits.ts"
 
@@ -24,6 +24,7 @@ export interface CoreCursor extends RecordView {
   readonly blocked: "Tail" | undefined
   /** True when no later `next` can be true. */
   readonly isDone: boolean
+  readonly isClosed: boolean
   readonly close: () => void
 }
 
@@ -37,19 +38,25 @@ export class ForwardCursor extends Reader implements CoreCursor {
   }
 
   next(): boolean {
-    if (this.#remaining <= 0 || this.#isClosed) return this.#atEnd()
-    if (!this.step()) return false
+    if (this.#remaining <= 0 || this.#isClosed || this.stream.closedAs !== undefined) return this.#atEnd()
+    if (this.awaitedStart !== undefined ? !this.#moveToStart(this.awaitedStart) : !this.step()) return this.#atTail()
     this.#remaining--
     return true
   }
 
   get blocked(): "Tail" | undefined {
     const { stream } = this
-    return !this.isDone && stream.writer.lastRecordId >= this.limitPosition ? "Tail" : undefined
+    const { lastRecordId } = stream.writer
+    return !this.isDone && lastRecordId > 0 && lastRecordId >= this.limitPosition ? "Tail" : undefined
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
   }
 
   get isDone(): boolean {
-    return this.#remaining <= 0 || this.#isClosed || (this.recordsLeft === 0 && this.position >= this.endPosition)
+    if (this.#remaining <= 0 || this.#isClosed || this.isPastOnly) return true
+    return this.recordsLeft === 0 && this.position >= this.endPosition
   }
 
   get isStable(): boolean {
@@ -62,7 +69,23 @@ export class ForwardCursor extends Reader implements CoreCursor {
   }
 
   #atEnd(): boolean {
+    checkOpen(this.stream)
     if (this.#isClosed) throw closed("cursor")
+    return false
+  }
+
+  /** In another process nobody moves the watermark unless somebody looks. */
+  #atTail(): boolean {
+    if (this.stream.services.config.readOnly) startPolling(this.stream)
+    return false
+  }
+
+  #moveToStart(isThere: () => boolean): boolean {
+    while (this.step()) {
+      if (!isThere()) continue
+      this.awaitedStart = undefined
+      return true
+    }
     return false
   }
 }
@@ -79,11 +102,16 @@ export class ReverseCursor extends ReverseReader implements CoreCursor {
   }
 
   next(): boolean {
+    checkOpen(this.stream)
     if (this.#isClosed) throw closed("cursor")
     this.#isAtEnd = this.#remaining <= 0 || !this.moveBack()
     if (this.#isAtEnd) return false
     this.#remaining--
     return true
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
   }
 
   get isDone(): boolean {
@@ -117,6 +145,9 @@ export const openSegmentCursor = (
   level: ReadLevel = "durable",
 ): ForwardCursor => {
   checkOpen(stream)
+  if (!Number.isSafeInteger(segmentIndex) || segmentIndex < 0) {
+    throw invalidArgument("segment index", segmentIndex, "an integer of at least 0")
+  }
   const segment = stream.catalog.get(segmentIndex)
   if (segment === undefined) {
     const indexes = stream.catalog.entries.map((one) => one.index)
@@ -124,7 +155,9 @@ export const openSegmentCursor = (
   }
   const { level: checked } = planRead({ level })
   const cursor = new ForwardCursor(stream, { level: checked, limit: Number.POSITIVE_INFINITY }, segment)
-  cursor.seekFrame(segment, segmentHeaderBytes)
+  // What was trimmed stays so, even where its bytes are still there.
+  if (segment === stream.catalog.first) seekFirst(cursor)
+  else cursor.seekFrame(segment, segmentHeaderBytes)
   return cursor
 }
 
@@ -132,9 +165,9 @@ export const openSegmentCursor = (
 export const cursorReady = (cursor: CoreCursor): Effect.Effect<void, AofError> =>
   Effect.suspend(() => {
     const { stream, level } = cursor
-    if (cursor.isDone || !(cursor instanceof Reader)) return Effect.void
-    const watermark = level === "durable" ? stream.durable.position : stream.written.position
-    if (cursor.position < watermark) return Effect.void
+    if (stream.closedAs !== undefined) return Effect.fail(closed(stream.closedAs))
+    if (cursor.isClosed) return Effect.fail(closed("cursor"))
+    if (cursor.isDone || !(cursor instanceof Reader) || cursor.mayMove) return Effect.void
     startPolling(stream)
     return waitAbove(level === "durable" ? stream.durableWaiters : stream.writtenWaiters, cursor.position)
   })

@@ -18,9 +18,11 @@ import type { WritingSegment } from "./writing_segment.ts"
 /** Written bytes that start a sync although nobody asked: what a crash leaves to be checked stays near this. */
 const unsyncedBytesMax = 4 * 1024 * 1024
 /** How often the watermark is repeated in the header of a segment. */
-const slotStrideBytes = 4 * 1024 * 1024
+const slotStrideBytes = 1024 * 1024
 /** Quiet time after which the watermark is repeated and memory is given back. */
 const idleMs = 10
+/** Staging memory that a quiet store keeps for use again. */
+const idlePoolBytes = 4 * 1024 * 1024
 const retryDelayMsMin = 10
 const retryDelayMsMax = 250
 
@@ -67,11 +69,14 @@ const flushLoop = (stream: StreamState): Effect.Effect<void> =>
   Effect.gen(function* () {
     let retryDelayMs = 0
     for (;;) {
+      const { syncs } = stream.counters
       const error = yield* flushOnce(stream)
       if (error === undefined) {
         retryDelayMs = 0
         clearFailure(stream)
-        yield* nextTurn(stream.services.eventLoop)
+        // Where much waits already, those just woken may fill a turn for long: the disk goes on meanwhile.
+        const isBehind = stream.counters.syncs > syncs && unflushedBytes(stream) >= unsyncedBytesMax
+        if (!isBehind) yield* nextTurn(stream.services.eventLoop)
         if (!needsFlush(stream)) break
       } else {
         failWaiters(stream, error)
@@ -109,16 +114,27 @@ const writingSegments = (stream: StreamState): ReadonlyArray<WritingSegment> =>
 /** Makes `[0, end)` of a segment durable, its directory entry too; by a replacement file when the sync fails. */
 const syncSegment = Effect.fnUntraced(function* (stream: StreamState, writing: WritingSegment, end: number) {
   const { counters, services } = stream
-  counters.syncs++
-  const synced = yield* Effect.result(writing.file.syncData)
-  if (synced._tag === "Failure") {
-    counters.syncFailures++
+  if (!writing.isSuspect) {
+    counters.syncs++
+    const synced = yield* Effect.result(writing.file.syncData)
+    if (synced._tag === "Failure") {
+      counters.syncFailures++
+      writing.isSuspect = true
+    }
+  }
+  if (stream.closedAs !== undefined) return closed(stream.closedAs)
+  // Also when another sync of this file, that of zeros, has failed meanwhile.
+  if (writing.isSuspect) {
     const replaced = yield* Effect.result(replaceFile(stream, writing))
     if (replaced._tag === "Failure") return replaced.failure as AofError
   }
   if (!writing.isEntrySynced) {
     const entry = yield* Effect.result(services.directory.sync(stream.path))
-    if (entry._tag === "Failure") return entry.failure as AofError
+    if (entry._tag === "Failure") {
+      // The entry may be forgotten like the pages of a file: only a new one makes the directory be written again.
+      writing.isSuspect = true
+      return entry.failure as AofError
+    }
     writing.isEntrySynced = true
   }
   const syncedBytes = end - writing.durableOffset
@@ -185,10 +201,13 @@ const planIdle = (stream: StreamState): void => {
   stream.services.run(
     Effect.map(Effect.sleep(idleMs), () => {
       stream.isIdlePlanned = false
-      if (stream.active !== active || stream.closedAs !== undefined || stream.isFlushing) return
-      if (active.durableOffset !== before) return planIdle(stream)
+      if (stream.closedAs !== undefined || stream.isFlushing) return
+      // Somebody has gone on meanwhile, perhaps in another segment: the quiet time begins anew.
+      if (stream.active !== active || active.durableOffset !== before) return planIdle(stream)
       repeatWatermark(stream, active)
-      if (unflushedBytes(stream) === 0) releaseBuffers(active)
+      if (unflushedBytes(stream) > 0) return
+      releaseBuffers(active)
+      stream.services.pool.trim(idlePoolBytes)
     }),
   )
 }

@@ -2,7 +2,7 @@
  * Rebuilds the part of an index that was not noted while writing, by walking the records of a segment: after a restart, for the
  * frames that an earlier process wrote. In steps, so that a caller can let the event loop breathe between them.
  */
-import { alignFrame, frameHeader } from "../format/frame.ts"
+import { alignFrame, frameHeader, isPlain } from "../format/frame.ts"
 import { assert } from "../model/assert.ts"
 import { IndexBuilder } from "../state/index_builder.ts"
 import { RecordScanner } from "../state/record_scanner.ts"
@@ -38,6 +38,7 @@ export class IndexWalk extends RecordScanner {
       const start = this.#offset - this.#window.base
       this.enterFrame(this.#window.buffer, this.#window.view, start, this.#segment.position(this.#window.base))
       this.index.note(this.#offset, this.recordNumber + 1, this.#timestampMsMax, this.#extIdMax)
+      if (isPlain(this.#window.view, start)) this.skipToLast(start)
       while (this.recordsLeft > 0 && this.step()) {
         if (this.timestampMs > this.#timestampMsMax) this.#timestampMsMax = this.timestampMs
         if (this.extId > this.#extIdMax) this.#extIdMax = this.extId

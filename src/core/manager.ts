@@ -18,15 +18,18 @@ import { RootLock } from "../port/root_lock.ts"
 import type { ManifestStream } from "../state/manifest_state.ts"
 import { BufferPool } from "../state/staging_tail.ts"
 import { attempt } from "./attempt.ts"
+import { bounded } from "./bounded.ts"
 import { makeBackground } from "./background.ts"
-import { drainStream, releaseStream } from "./close_stream.ts"
+import { abandonStream, drainStream } from "./close_stream.ts"
 import * as ManifestLog from "./manifest_log.ts"
 import { OpenFiles } from "./open_files.ts"
 import { deletedPath, quarantinePath, segmentsPath, streamPath, streamsPath } from "./paths.ts"
 import { refreshStream } from "./read_only.ts"
 import { recoverStream } from "./recovery.ts"
+import { removeDeleted } from "./removed_streams.ts"
 import { type Recovery, RecoveryReport } from "./recovery_report.ts"
-import { createRoot, missingRoot, readRoot } from "./root.ts"
+import { releaseStream } from "./release_stream.ts"
+import { createRoot, missingRoot, readRoot, syncNewRoot } from "./root.ts"
 import { makeStreamState, type StreamServices, type StreamState, setSegmentBytes } from "./stream_state.ts"
 import { applyRetention, watchAge } from "./trim.ts"
 
@@ -42,8 +45,6 @@ const streamOptionNames = ["create", "retention", "segmentBytes", "codec"]
 
 /** Descriptors kept for reading sealed segments. */
 const openFilesMax = 128
-/** Bytes of staging memory kept for use again. */
-const pooledBytesMax = 16 * 1024 * 1024
 
 export interface CoreManager {
   readonly config: AofManagerConfig
@@ -100,6 +101,7 @@ export const open: (
       run: background.run,
     }
     yield* Scope.addFinalizer(scope, Effect.sync(background.stop))
+    if (!config.readOnly && manifest.state.nextStreamId === 1) yield* syncNewRoot(directory, config.root)
     const manager = yield* makeManager(services, scope, startMs)
     yield* Scope.addFinalizer(yield* Scope.Scope, Effect.ignore(manager.close))
     return manager
@@ -108,7 +110,8 @@ export const open: (
 
 const makePool = (config: AofManagerConfig): BufferPool => {
   const bufferBytes = Math.min(config.stagingBytes, config.unflushedBytesMax)
-  return new BufferPool(bufferBytes, Math.max(2, Math.floor(pooledBytesMax / bufferBytes)))
+  // All that a busy stream fills between two syncs: fresh memory costs more than what is copied into it.
+  return new BufferPool(bufferBytes, Math.ceil(config.unflushedBytesMax / bufferBytes) + 1)
 }
 
 /** A network file system keeps neither locks nor syncs as promised. */
@@ -125,7 +128,8 @@ const makeManager = Effect.fnUntraced(function* (services: StreamServices, scope
   if (!config.readOnly) yield* removeDeleted(services)
   for (const known of manifest.state.streams.values()) {
     if (known.name === "") continue
-    const stream = yield* recoverKnown(services, known, {}, report)
+    // No retention before the stream is asked for: its options may keep more than the manager's.
+    const stream = yield* recoverKnown(services, known, { retention: {} }, report)
     streams.set(known.name, stream)
   }
   const damage = manifest.replay.damage.map((one) => `${one.file}, bytes ${one.from} to ${one.to}: ${one.why}`)
@@ -161,32 +165,6 @@ const makeStream = (services: StreamServices, known: ManifestStream, options: St
   return stream
 }
 
-/** Finishes the removal of streams that were deleted before a crash, and puts directories aside that no record names. */
-const removeDeleted = Effect.fnUntraced(function* ({ config, directory, manifest }: StreamServices) {
-  const path = streamsPath(config.root)
-  for (const entry of yield* directory.list(path)) {
-    if (entry.name.startsWith(".deleted-")) yield* directory.removeDirectory(`${path}/${entry.name}`)
-    else if (!manifest.state.streamsByName.has(entry.name)) yield* putDirectoryAside({ config, directory }, entry.name)
-  }
-  yield* directory.sync(path)
-})
-
-/** A directory without segments was made just before a crash; one with segments may be all that is left of a damaged manifest. */
-const putDirectoryAside = Effect.fnUntraced(function* (
-  { config, directory }: Pick<StreamServices, "config" | "directory">,
-  name: string,
-) {
-  const segments = yield* directory.list(segmentsPath(config.root, name))
-  if (segments.length === 0) return yield* directory.removeDirectory(streamPath(config.root, name))
-  const quarantine = quarantinePath(config.root)
-  yield* directory.makeDirectory(quarantine)
-  const taken = new Set((yield* directory.list(quarantine)).map((entry) => entry.name))
-  let target = name
-  for (let i = 1; taken.has(target); i++) target = `${name}.${i}`
-  yield* directory.rename(streamPath(config.root, name), `${quarantine}/${target}`)
-  yield* directory.sync(quarantine)
-})
-
 interface ManagerParts {
   readonly services: StreamServices
   readonly scope: Scope.Closeable
@@ -201,6 +179,10 @@ class Manager implements CoreManager {
   readonly #streams: Map<string, StreamState>
   /** One at a time makes or deletes a stream, so that a name means one stream. */
   readonly #gate: Semaphore.Semaphore = Semaphore.makeUnsafe(1)
+  /** Streams that are being closed; closing one again joins. */
+  readonly #draining: Map<StreamState, Deferred.Deferred<void, AofError>> = new Map()
+  /** Streams that somebody asked for by name: what their options say holds. */
+  readonly #asked: WeakSet<StreamState> = new WeakSet()
   #isClosed = false
   #closing: Deferred.Deferred<void, AofError> | undefined = undefined
 
@@ -227,8 +209,8 @@ class Manager implements CoreManager {
   stream(name: string, options: StreamOptions): Effect.Effect<StreamState, AofError> {
     return Effect.suspend(() => {
       const open = this.#streams.get(name)
-      const isSame = open !== undefined && open.closedAs === undefined && !this.#isClosed && !this.config.readOnly
-      return isSame && Object.keys(options).length === 0
+      const isSame = open !== undefined && this.#asked.has(open) && this.#isOpen(open)
+      return isSame && !this.#isClosed && !this.config.readOnly && Object.keys(options).length === 0
         ? Effect.succeed(open)
         : this.#gate.withPermit(this.#open(name, options))
     })
@@ -241,23 +223,59 @@ class Manager implements CoreManager {
         checkStreamName(name)
         checkStreamOptions(options)
       })
-      const open = this.#streams.get(name)
-      if (open !== undefined && open.closedAs === undefined) {
-        if (this.config.readOnly) yield* refreshStream(open)
-        return applyOptions(open, options)
-      }
       if (this.config.readOnly) yield* this.manifest.refresh
+      const open = yield* this.#known(name)
+      if (open !== undefined) {
+        if (this.config.readOnly) yield* refreshStream(open)
+        const isFirst = !this.#asked.has(open)
+        this.#asked.add(open)
+        return applyOptions(open, isFirst ? { retention: this.config.retention, ...options } : options)
+      }
       const known = this.manifest.state.streamsByName.get(name) ?? (yield* this.#create(name, options))
       const stream = yield* recoverKnown(this.services, known, options, new RecoveryReport())
+      this.#asked.add(stream)
       this.#streams.set(name, stream)
       return stream
     })
+
+  /** The open stream of this name. Waits for one that is being closed, and lets go of one that its writer has deleted. */
+  #known(name: string): Effect.Effect<StreamState | undefined> {
+    return Effect.gen({ self: this }, function* () {
+      const open = this.#streams.get(name)
+      if (open === undefined) return undefined
+      const closing = this.#draining.get(open)
+      if (closing !== undefined) {
+        yield* Effect.exit(Deferred.await(closing))
+        releaseStream(open, `stream ${name}`)
+      }
+      if (this.manifest.state.streamsByName.get(name)?.streamId !== open.streamId) releaseStream(open, `stream ${name}`)
+      return open.closedAs === undefined ? open : undefined
+    })
+  }
+
+  #isOpen(stream: StreamState): boolean {
+    return stream.closedAs === undefined && !this.#draining.has(stream)
+  }
+
+  /** Drains a stream; a second call joins the first. */
+  #drain(stream: StreamState): Effect.Effect<void, AofError> {
+    return Effect.suspend(() => {
+      const before = this.#draining.get(stream)
+      if (before !== undefined) return Deferred.await(before)
+      const draining = Deferred.makeUnsafe<void, AofError>()
+      this.#draining.set(stream, draining)
+      return Effect.onExit(drainStream(stream), (exit) => {
+        this.#draining.delete(stream)
+        return Deferred.done(draining, exit)
+      })
+    })
+  }
 
   #create(name: string, options: StreamOptions): Effect.Effect<ManifestStream, AofError> {
     const { directory } = this.services
     return Effect.gen({ self: this }, function* () {
       if (options.create === false || this.config.readOnly)
-        return yield* Effect.fail(notFound("stream", name, "others"))
+        return yield* Effect.fail(missingStream(name, this.names()))
       yield* directory.makeDirectory(segmentsPath(this.config.root, name))
       const streamId = this.manifest.state.nextStreamId
       this.manifest.append({ type: "StreamCreated", streamId, name })
@@ -276,9 +294,11 @@ class Manager implements CoreManager {
           if (this.config.readOnly) throw invalidArgument("deleteStream", "a read-only store", "a writable one")
         })
         const known = this.manifest.state.streamsByName.get(name)
-        if (known === undefined) return yield* Effect.fail(notFound("stream", name, "others"))
+        if (known === undefined) return yield* Effect.fail(missingStream(name, this.names()))
         const stream = this.#streams.get(name)
-        if (stream !== undefined) releaseStream(stream, `stream ${name}`)
+        const closing = stream === undefined ? undefined : this.#draining.get(stream)
+        if (closing !== undefined) yield* Effect.exit(Deferred.await(closing))
+        if (stream !== undefined) yield* bounded(abandonStream(stream, `stream ${name}`), this.config.closeTimeoutMs)
         this.#streams.delete(name)
         this.manifest.append({ type: "StreamDeleted", streamId: known.streamId })
         yield* this.manifest.commit
@@ -295,8 +315,11 @@ class Manager implements CoreManager {
   closeStream(stream: StreamState): Effect.Effect<void, AofError> {
     return Effect.suspend(() => {
       if (stream.closedAs !== undefined) return Effect.void
-      return bounded(drainStream(stream), this.config.closeTimeoutMs).pipe(
-        Effect.ensuring(Effect.sync(() => releaseStream(stream, `stream ${stream.name}`))),
+      return Effect.uninterruptible(
+        Effect.ensuring(
+          bounded(this.#drain(stream), this.config.closeTimeoutMs),
+          Effect.sync(() => releaseStream(stream, `stream ${stream.name}`)),
+        ),
       )
     })
   }
@@ -310,12 +333,22 @@ class Manager implements CoreManager {
   }
 
   #closeAll(): Effect.Effect<void, AofError> {
-    const streams = [...this.#streams.values()].filter((stream) => stream.closedAs === undefined)
     this.#isClosed = true
-    const drained = Effect.forEach(streams, drainStream, { concurrency: 16, discard: true })
+    const streams = (): ReadonlyArray<StreamState> =>
+      [...this.#streams.values()].filter((stream) => stream.closedAs === undefined)
+    // Behind the gate: a stream that is being made or deleted just now is part of it.
+    const drained = this.#gate.withPermit(
+      Effect.suspend(() =>
+        Effect.forEach(streams(), (stream) => Effect.result(this.#drain(stream)), { concurrency: 16 }),
+      ),
+    )
+    const allDrained = Effect.flatMap(drained, (results) => {
+      const failed = results.find((one) => one._tag === "Failure")
+      return failed === undefined ? Effect.void : Effect.fail(failed.failure)
+    })
     return Effect.gen({ self: this }, function* () {
-      const result = yield* Effect.result(bounded(drained, this.config.closeTimeoutMs))
-      for (const stream of streams) releaseStream(stream, "manager")
+      const result = yield* Effect.result(bounded(allDrained, this.config.closeTimeoutMs))
+      for (const stream of streams()) releaseStream(stream, "manager")
       const closed = yield* Effect.result(bounded(Scope.close(this.#scope, Exit.void), this.config.closeTimeoutMs))
       this.services.openFiles.releaseAll()
       if (result._tag === "Failure") return yield* Effect.fail(result.failure)
@@ -327,14 +360,6 @@ class Manager implements CoreManager {
     if (this.#isClosed) throw closed("manager")
   }
 }
-
-/** Fails `Unavailable` with code `ETIMEDOUT` when closing takes longer than it may. */
-const bounded = <E>(effect: Effect.Effect<void, E>, timeoutMs: number): Effect.Effect<void, E | AofError> =>
-  Effect.flatMap(Effect.timeoutOption(Effect.interruptible(effect), timeoutMs), (result) =>
-    result._tag === "Some"
-      ? Effect.void
-      : Effect.fail(unavailable("closing within closeTimeoutMs", "ETIMEDOUT", timeoutMs)),
-  )
 
 const checkStreamOptions = (options: StreamOptions): void => {
   checkNames("stream option", options, streamOptionNames)
@@ -348,9 +373,17 @@ const checkStreamOptions = (options: StreamOptions): void => {
 /** Options given for a stream that is open already: the retention changes, the rest holds from the first open. */
 const applyOptions = (stream: StreamState, options: StreamOptions): StreamState => {
   if (options.retention !== undefined) {
+    const isWatched = stream.retention.ageMs !== undefined
     stream.retention = options.retention
-    stream.services.run(Effect.andThen(Effect.ignore(applyRetention(stream)), watchAge(stream)))
+    if (!stream.services.config.readOnly) {
+      stream.services.run(
+        Effect.andThen(Effect.ignore(applyRetention(stream)), isWatched ? Effect.void : watchAge(stream)),
+      )
+    }
   }
   if (options.segmentBytes !== undefined) setSegmentBytes(stream, options.segmentBytes)
   return stream
 }
+
+const missingStream = (name: string, names: ReadonlyArray<string>): AofError =>
+  notFound("stream", name, names.length === 0 ? "no stream" : names.slice(0, 10).join(", "))

@@ -7,6 +7,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import { loadCrc64 } from "../format/checksum.ts"
 import {
   chunkBytesDefault,
@@ -143,32 +144,41 @@ interface ReadOnlyOptions {
   readonly replay: ManifestReplay
 }
 
+/** What tells whether there is more. */
+interface Seen {
+  readonly names: string
+  readonly header: Uint8Array | undefined
+}
+
 const openReadOnly = (directory: Directory, options: ReadOnlyOptions): ManifestLog => {
   const { path, rootId, loaded, replay } = options
   const state = loaded.state
   let position: ManifestPosition = positionOf(loaded)
-  let seen: { readonly names: string; readonly header: Uint8Array | undefined } | undefined
+  let seen: Seen | undefined
 
   /** The names of the files and the header block of the newest chunk tell whether there is more. */
-  const hasMore = Effect.fnUntraced(function* (): Effect.fn.Return<boolean, Unavailable> {
+  const look = Effect.fnUntraced(function* (): Effect.fn.Return<Seen, Unavailable> {
     const file = `${path}/${manifestFileName(manifestKindLog, position.chunkSequence)}`
     const header =
       position.chunkSequence === 0 ? undefined : yield* readManifestFile(directory, file, manifestHeaderBytes)
     const names = (yield* directory.list(path)).map((entry) => entry.name).join("/")
-    const before = seen
-    seen = { names, header }
-    return before === undefined || before.names !== names || !isSameBytes(before.header, header)
+    return { names, header }
   })
 
-  const refresh = Effect.gen(function* () {
-    if (!(yield* hasMore())) return false
+  const readOn = Effect.gen(function* () {
+    const found = yield* look()
+    if (seen?.names === found.names && isSameBytes(seen.header, found.header)) return false
     const before = position.lastSequence
     const from = position.chunkSequence === 0 ? undefined : { ...position, state }
     const next = yield* loadManifest(directory, { path, rootId, from })
     position = positionOf(next.isConnected ? next : yield* loadManifest(directory, { path, rootId }))
     if (position.state !== state) replaceManifestState(state, position.state)
+    // Only now: a look that failed or was interrupted before has shown nothing.
+    seen = found
     return position.lastSequence !== before
   })
+  // One at a time: who asks while another one looks must not be told that there is nothing new before it has been read.
+  const refresh = Semaphore.makeUnsafe(1).withPermit(readOn)
   const append = (): number => {
     assert(false, "a read-only manifest takes no records")
     return 0

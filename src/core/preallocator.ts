@@ -4,6 +4,7 @@
  * that is being zeroed is closed to the writer; its bytes wait in staging memory.
  */
 import * as Effect from "effect/Effect"
+import type { AofError } from "../model/errors.ts"
 import { attempt } from "./attempt.ts"
 import { sparePath } from "./paths.ts"
 import { framesEndMax, spareZeroBytes } from "./segment_limits.ts"
@@ -39,14 +40,40 @@ export const preallocate = (
   writing.zeroing = { from, to }
   writing.zeroStepBytes = Math.min(writing.zeroStepBytes * 2, config.preallocateBytesMax)
   stream.services.run(
-    Effect.map(Effect.result(writing.file.zeroFill(from, to)), (result) => {
+    Effect.map(Effect.result(fillWithZeros(stream, writing, { from, to })), (result) => {
       writing.zeroing = undefined
-      // A failure shows again when data is written there; the zeros are not needed for anything.
+      // The zeros are not needed for anything.
       writing.zeroedEnd = result._tag === "Success" ? to : end
       if (writing.endOffset > from) onEnd()
     }),
   )
 }
+
+/**
+ * Through a descriptor of its own: the system tells each descriptor once that a write was lost, and the sync of the zeros must not
+ * hear it in place of the sync of the data. When it does hear of one, the data is not trusted either.
+ */
+const fillWithZeros = (
+  stream: StreamState,
+  writing: WritingSegment,
+  { from, to }: { readonly from: number; readonly to: number },
+): Effect.Effect<void, AofError> =>
+  Effect.flatMap(
+    attempt(() => stream.services.directory.openUnsafe(writing.segment.path, "write")),
+    (file) =>
+      Effect.ensuring(
+        Effect.tapError(file.zeroFill(from, to), (error) =>
+          Effect.sync(() => {
+            if (!isNoRoom(error)) writing.isSuspect = true
+          }),
+        ),
+        Effect.sync(() => file.closeUnsafe()),
+      ),
+  )
+
+/** True when zeros were refused for want of room, before anything was synced. */
+const isNoRoom = (error: AofError): boolean =>
+  error._tag === "Unavailable" && (error.code === "ENOSPC" || error.code === "EDQUOT") && !error.what.startsWith("sync")
 
 /** Makes the file for the next segment ready, so that rollover creates and allocates nothing. */
 const prepareSpare = (stream: StreamState): void => {

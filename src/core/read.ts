@@ -5,12 +5,14 @@ import { type AofError, invalidArgument, notFound } from "../model/errors.ts"
 import { isRecordId, segmentIndexOf } from "../model/record_id.ts"
 import { attempt } from "./attempt.ts"
 import { cursorReady, ForwardCursor, openCursor, tailBlocked } from "./cursor.ts"
+import { firstRecordId } from "./first_record.ts"
 import { requestFlush } from "./flusher.ts"
 import { locateRecord, readPoint } from "./point_read.ts"
-import type { ReadLevel } from "./reader.ts"
+import { refreshStream, startPolling } from "./read_only.ts"
+import { checkReadLevel, type ReadLevel } from "./reader.ts"
 import { AofRecord } from "./record.ts"
 import type { RecordView } from "./record_view.ts"
-import { checkNotTrimmed, firstRecordId, type ReadPlan } from "./start.ts"
+import { checkNotTrimmed, type ReadPlan } from "./start.ts"
 import { appendedMark, checkOpen, type StreamState } from "./stream_state.ts"
 import { waitAbove } from "./waits.ts"
 
@@ -62,6 +64,7 @@ export const tryGet = <T>(
   codec: Codec<T> | undefined,
 ): AofRecord<T> => {
   checkOpen(stream)
+  checkReadLevel(level)
   if (!isRecordId(recordId)) throw invalidArgument("record id", recordId, "an id that an append returned")
   const limit = level === "durable" ? stream.durable.position : stream.written.position
   if (recordId >= limit) {
@@ -81,14 +84,26 @@ export const get = <T>(
   recordId: number,
   level: ReadLevel,
   codec: Codec<T> | undefined,
+): Effect.Effect<AofRecord<T>, AofError> => {
+  // In another process the record may be newer than what was seen last.
+  const isUnseen = stream.services.config.readOnly && recordId > stream.writer.lastRecordId
+  return Effect.andThen(isUnseen ? refreshStream(stream) : Effect.void, getSeen(stream, recordId, level, codec))
+}
+
+const getSeen = <T>(
+  stream: StreamState,
+  recordId: number,
+  level: ReadLevel,
+  codec: Codec<T> | undefined,
 ): Effect.Effect<AofRecord<T>, AofError> =>
   Effect.catchTag(
     attempt(() => tryGet(stream, recordId, level, codec)),
     "WouldBlock",
     () => {
-      if (level === "durable") requestFlush(stream)
+      if (stream.services.config.readOnly) startPolling(stream)
+      else if (level === "durable") requestFlush(stream)
       const waiting = waitAbove(level === "durable" ? stream.durableWaiters : stream.writtenWaiters, recordId)
-      return Effect.flatMap(waiting, () => get(stream, recordId, level, codec))
+      return Effect.flatMap(waiting, () => getSeen(stream, recordId, level, codec))
     },
   ) as Effect.Effect<AofRecord<T>, AofError>
 

@@ -4,9 +4,10 @@
  */
 import { alignFrame, frameHeader } from "../format/frame.ts"
 import { segmentHeaderBytes } from "../format/segment_header.ts"
-import { corrupt, notFound } from "../model/errors.ts"
+import { corrupt, invalidArgument, notFound } from "../model/errors.ts"
 import { recordIdOf, segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
 import { RecordScanner } from "../state/record_scanner.ts"
+import { firstRecordId, firstRecordNumber } from "./first_record.ts"
 import { blockBytes, checkFrame, FRAME_END, FRAME_OK, findNextBatch } from "./frame_reader.ts"
 import { type Segment, Window } from "./segment.ts"
 import { checkOpen, type StreamState } from "./stream_state.ts"
@@ -15,6 +16,12 @@ const at = frameHeader.at
 
 /** How far readers see. */
 export type ReadLevel = "written" | "durable"
+
+/** Returns the level or the default; throws `InvalidArgument`. */
+export const checkReadLevel = (level: ReadLevel | undefined): ReadLevel => {
+  if (level === undefined || level === "durable" || level === "written") return level ?? "durable"
+  throw invalidArgument("level", level, "durable or written")
+}
 
 /** Bytes read at once to begin with; it doubles up to `blockBytes` while reading goes on, so a short read stays small. */
 const firstBlockBytes = 16 * 1024
@@ -27,6 +34,8 @@ export class Reader extends RecordScanner {
   position = 0
   /** Where reading ends for good; infinite for one that follows. */
   endPosition: number = Number.POSITIVE_INFINITY
+  /** Set while the start is still to come: records are passed over until it is true of one. */
+  awaitedStart: (() => boolean) | undefined = undefined
   #segment: Segment | undefined = undefined
   #aheadBytes = firstBlockBytes
   #started = false
@@ -49,6 +58,18 @@ export class Reader extends RecordScanner {
   /** The segment of the frame that was entered last. */
   get segment(): Segment | undefined {
     return this.#segment
+  }
+
+  /** True when a record or a frame is at hand below the watermark. */
+  get mayMove(): boolean {
+    return this.recordsLeft > 0 || this.position < this.limitPosition
+  }
+
+  /** True when the only segment to be read is complete and all of it was read. */
+  get isPastOnly(): boolean {
+    const only = this.#only
+    if (only === undefined || this.recordsLeft > 0 || segmentOffsetOf(this.position) < only.framesEnd) return false
+    return only.state === "sealed" || segmentIndexOf(this.limitPosition) > only.index
   }
 
   /** Moves to the next record; false where the watermark stops. */
@@ -80,6 +101,7 @@ export class Reader extends RecordScanner {
     for (;;) {
       const segment = this.#nextSegment()
       if (segment === undefined) return false
+      if (segment.isTrimmed) this.#throwTrimmed(segment)
       const offset = segmentOffsetOf(this.position)
       const limit = this.#limitIn(segment)
       const result = checkFrame(segment, this.window, offset, limit, this.#aheadBytes)
@@ -108,14 +130,21 @@ export class Reader extends RecordScanner {
     checkOpen(this.stream)
     const limitPosition = this.limitPosition
     const found = this.#segment ?? this.stream.catalog.atOrAbove(segmentIndexOf(this.position))
-    if (found === undefined) return undefined
+    if (found === undefined) {
+      // All that was below the watermark is trimmed.
+      this.position = Math.max(this.position, limitPosition)
+      return undefined
+    }
     let segment: Segment = found
     if (segment.index > segmentIndexOf(this.position)) this.position = segment.position(segmentHeaderBytes)
     this.#segment = segment
     while (segmentOffsetOf(this.position) >= segment.framesEnd && segment.index < segmentIndexOf(limitPosition)) {
       const next: Segment | undefined =
         this.#only === undefined ? this.stream.catalog.atOrAbove(segment.index + 1) : undefined
-      if (next === undefined) return undefined
+      if (next === undefined) {
+        if (this.#only === undefined) this.#leave(limitPosition)
+        return undefined
+      }
       segment = this.#segment = next
       this.position = segment.position(segmentHeaderBytes)
     }
@@ -128,12 +157,33 @@ export class Reader extends RecordScanner {
     return segmentIndexOf(limitPosition) > segment.index ? segment.framesEnd : segmentOffsetOf(limitPosition)
   }
 
+  /** Goes on at `position`, in whatever segment is there then. */
+  #leave(position: number): void {
+    this.position = position
+    this.#segment = undefined
+    this.recordsLeft = 0
+  }
+
+  /** The records of the segment are gone: the next move begins with the first one that is left. */
+  #throwTrimmed(segment: Segment): never {
+    const missing = this.#started ? this.recordNumber + 1 : segment.header.firstRecordNumber
+    this.#leave(recordIdOf(segment.index + 1, 0))
+    this.#started = false
+    this.#passTrimmed()
+    throw notFound("record number", missing, firstRecordId(this.stream))
+  }
+
+  #passTrimmed(): void {
+    const first = firstRecordNumber(this.stream)
+    this.awaitedStart ??= () => this.recordNumber >= first
+  }
+
   #checkGap(segment: Segment, expected: number): void {
-    const { trimPoint } = this.stream
     const id = this.idBase + this.recordPosition
-    if (trimPoint !== undefined && expected < trimPoint.recordNumber) {
+    if (expected < firstRecordNumber(this.stream)) {
       this.#rewind(segment)
-      throw notFound("record number", expected, id)
+      this.#passTrimmed()
+      throw notFound("record number", expected, firstRecordId(this.stream))
     }
     this.#rewind(segment)
     throw corrupt(`stream ${this.stream.name}`, `records ${expected} to ${this.recordNumber} are missing`, id, id)

@@ -1,7 +1,8 @@
 /** One record as readers get it: a value of its own that stays as it is for as long as it is held. */
 import type { Codec } from "../model/codec.ts"
 
-const decoder: TextDecoder = new TextDecoder()
+/** A byte order mark is a character of the payload like any other. */
+const decoder: TextDecoder = new TextDecoder("utf-8", { ignoreBOM: true })
 
 /** A record of a stream. */
 export class AofRecord<T = unknown> {

@@ -5,25 +5,20 @@
  * writer goes on in a new one, above every index ever seen, so that no lost id is used again.
  */
 import * as Effect from "effect/Effect"
-import { decodeSealedPointer } from "../format/sealed_pointer.ts"
+import { crc32 } from "../format/checksum.ts"
 import { decodeSegmentFooter, type SegmentFooter, segmentFooter } from "../format/segment_footer.ts"
 import { decodeSegmentHeader, type SegmentHeader, segmentHeaderBytes } from "../format/segment_header.ts"
 import type { AofError } from "../model/errors.ts"
-import { segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
-import { IndexBuilder } from "../state/index_builder.ts"
-import type { ManifestStream, SealedSegment } from "../state/manifest_state.ts"
-import { StagingTail } from "../state/staging_tail.ts"
-import { type Mark, startMark } from "../state/watermark.ts"
+import { segmentIndexOf } from "../model/record_id.ts"
 import type { DirectoryEntry } from "../port/directory.ts"
+import type { ManifestStream, SealedSegment } from "../state/manifest_state.ts"
 import { attempt } from "./attempt.ts"
-import { pointerPath, quarantinePath, segmentIndexOfName, segmentPath, spareName, sparePath } from "./paths.ts"
-import type { RecoveryReport, StreamDamage } from "./recovery_report.ts"
-import { type BadSpot, firstTimestampMs, headMark, markAt, type SegmentScan, scanSegment } from "./recovery_scan.ts"
-import { startWriting } from "./rollover.ts"
-import { startSealing } from "./sealer.ts"
+import { segmentIndexOfName, segmentPath, spareName, sparePath } from "./paths.ts"
+import type { RecoveryReport } from "./recovery_report.ts"
+import { scanSegment } from "./recovery_scan.ts"
+import { type Part, putAside, rewrite, settle } from "./recovery_settle.ts"
 import { Segment } from "./segment.ts"
 import type { StreamState } from "./stream_state.ts"
-import { WritingSegment } from "./writing_segment.ts"
 
 /** Recovers one stream into `stream`, which is new, and adds what it found to `report`. */
 export const recoverStream: (
@@ -35,7 +30,6 @@ export const recoverStream: (
   const names = yield* directory.list(stream.path)
   if (!config.readOnly) yield* removeLeftovers(stream, names)
   const indexes = names.map((entry) => segmentIndexOfName(entry.name)).filter((index) => index !== undefined)
-  yield* readPointer(stream)
   if (known.trim !== undefined) {
     stream.trimPoint = { recordId: known.trim.firstRecordId, recordNumber: known.trim.firstRecordNumber }
   }
@@ -46,25 +40,32 @@ export const recoverStream: (
       indexes.filter((index) => index < firstIndex),
     )
   const kept = indexes.filter((index) => index >= firstIndex)
-  let mark = addSealed(stream, known, new Set(kept), report)
-  const scans: Array<SegmentScan> = []
+  const parts = addSealed(stream, known, new Set(kept), report)
   for (const index of kept) {
     if (known.sealed.has(index)) continue
-    const segment = yield* openUnsealed(stream, index, report)
-    if (segment === undefined) continue
-    if (segment.state === "sealed") mark = sealedMark(segment, mark)
-    else scans.push(yield* attempt(() => scanSegment(segment, mark)))
+    const part = yield* openUnsealed(stream, index, report)
+    if (part !== undefined) parts.push(part)
   }
+  parts.sort((one, other) => one.index - other.index)
+  const opened = new Set([...known.opened.keys(), ...kept])
+  reportEmpty(stream, opened, parts.at(-1)?.index ?? firstIndex - 1, report)
   stream.nextIndex = Math.max(known.segmentIndexMax, 0, ...indexes) + 1
-  yield* settle(stream, scans, mark, report)
+  yield* settle(stream, parts, report)
 })
 
-/** Takes the position of the application from the pointer when it is ahead of the manifest. */
-const readPointer = Effect.fnUntraced(function* (stream: StreamState) {
-  const bytes = yield* stream.services.directory.readFile(pointerPath(stream.path))
-  const pointer = bytes === undefined ? undefined : decodeSealedPointer(bytes)
-  if (pointer?.streamId === stream.streamId) stream.coordinatorWatermark = pointer.coordinatorWatermark
-})
+/** Segments at the end that were begun and that hold nothing: normal after a power cut, and damage cannot be told from it. */
+const reportEmpty = (
+  stream: StreamState,
+  opened: ReadonlySet<number>,
+  lastIndex: number,
+  report: RecoveryReport,
+): void => {
+  for (const index of opened) {
+    const from = index * 2 ** 28
+    const reason = "a segment was opened and is empty or missing"
+    if (index > lastIndex) report.cut(stream.name, { from, to: from, bytes: 0, reason })
+  }
+}
 
 /** Removes what a crash left half made: temporary files, and a spare segment that was never used. */
 const removeLeftovers = Effect.fnUntraced(function* (stream: StreamState, names: ReadonlyArray<DirectoryEntry>) {
@@ -80,18 +81,20 @@ const removeTrimmed = Effect.fnUntraced(function* (stream: StreamState, indexes:
   yield* stream.services.directory.sync(stream.path)
 })
 
-/** Adds the sealed segments that the manifest names. Returns the mark behind the last one. */
+/** Adds the sealed segments that the manifest names, and the last one also when it was trimmed: numbers go on from it. */
 const addSealed = (
   stream: StreamState,
   known: ManifestStream,
   found: ReadonlySet<number>,
   report: RecoveryReport,
-): Mark => {
-  let mark: Mark = startMark
+): Array<Part> => {
+  const parts: Array<Part> = []
+  const { lastSealed } = known
+  if (lastSealed !== undefined && !known.sealed.has(lastSealed.segmentIndex)) parts.push(sealedPart(lastSealed))
+  let before: SealedSegment | undefined
   for (const record of known.sealed.values()) {
-    const header = sealedHeader(stream, record, mark)
     if (found.has(record.segmentIndex)) {
-      const segment = makeSegment(stream, header, "sealed", record.durableBytes)
+      const segment = makeSegment(stream, sealedHeader(stream, record, before), "sealed", record.durableBytes)
       segment.sealed = { ...record }
       stream.catalog.add(segment)
     } else {
@@ -103,20 +106,26 @@ const addSealed = (
         reason: "the file of a sealed segment is missing",
       })
     }
-    mark = recordMark(record, mark)
+    parts.push(sealedPart(record))
+    before = record
   }
-  if (known.lastSealed !== undefined) {
-    mark = recordMark(known.lastSealed, mark)
-    stream.nextBaseOffset = known.lastSealed.baseOffset + known.lastSealed.durableBytes - segmentHeaderBytes
-    if (known.lastSealed.coordinatorWatermark > stream.coordinatorWatermark) {
-      stream.coordinatorWatermark = known.lastSealed.coordinatorWatermark
-    }
-  }
-  return mark
+  return parts
 }
 
+const sealedPart = (record: SealedSegment): Part => ({
+  index: record.segmentIndex,
+  firstRecordNumber: record.firstRecordNumber,
+  baseOffset: record.baseOffset,
+  sealed: record,
+  scan: undefined,
+})
+
 /** What the header of a sealed segment says, as far as the manifest knows it. */
-const sealedHeader = (stream: StreamState, record: SealedSegment, before: Mark): SegmentHeader => ({
+const sealedHeader = (
+  stream: StreamState,
+  record: SealedSegment,
+  before: SealedSegment | undefined,
+): SegmentHeader => ({
   rootId: stream.services.rootId,
   streamId: stream.streamId,
   segmentIndex: record.segmentIndex,
@@ -124,30 +133,12 @@ const sealedHeader = (stream: StreamState, record: SealedSegment, before: Mark):
   writerEpoch: 0,
   firstRecordNumber: record.firstRecordNumber,
   baseOffset: record.baseOffset,
-  extIdMax: BigInt(before.extIdMax),
-  timestampMsMax: before.timestampMsMax,
+  extIdMax: before?.extIdMax ?? 0n,
+  timestampMsMax: before?.timestampMsMax ?? 0,
   commitMode: 0,
   journalPosition: 0,
   createdMs: 0,
   checksumSeed: record.checksumSeed,
-})
-
-const recordMark = (record: SealedSegment, before: Mark): Mark => ({
-  position: record.segmentIndex * 2 ** 28 + record.durableBytes,
-  nextRecordNumber: record.firstRecordNumber + record.recordCount,
-  lastRecordId: record.recordCount > 0 ? record.lastRecordId : before.lastRecordId,
-  lastTimestampMs: record.recordCount > 0 ? record.lastTimestampMs : before.lastTimestampMs,
-  timestampMsMax: record.timestampMsMax,
-  extIdMax: record.extIdMax,
-})
-
-const sealedMark = (segment: Segment, before: Mark): Mark => ({
-  position: segment.position(segment.framesEnd),
-  nextRecordNumber: segment.header.firstRecordNumber + segment.sealed!.recordCount,
-  lastRecordId: segment.sealed!.recordCount > 0 ? segment.sealed!.lastRecordId : before.lastRecordId,
-  lastTimestampMs: segment.sealed!.recordCount > 0 ? segment.sealed!.lastTimestampMs : before.lastTimestampMs,
-  timestampMsMax: segment.sealed!.timestampMsMax,
-  extIdMax: segment.sealed!.extIdMax,
 })
 
 /** Makes the running view of a segment. */
@@ -170,41 +161,80 @@ export const makeSegment = (
 
 /** A segment file that the manifest does not call sealed; undefined when it holds nothing or was put aside. */
 const openUnsealed = Effect.fnUntraced(function* (stream: StreamState, index: number, report: RecoveryReport) {
-  const { directory, config, manifest } = stream.services
+  const { directory, config } = stream.services
   const path = segmentPath(stream.path, index)
-  const file = yield* attempt(() => directory.openUnsafe(path, config.readOnly ? "read" : "write"))
+  const opened = yield* Effect.result(attempt(() => directory.openUnsafe(path, config.readOnly ? "read" : "write")))
+  // The writer of a store that is only read may have trimmed it after the listing.
+  if (opened._tag === "Failure" && config.readOnly && isMissing(opened.failure)) return undefined
+  if (opened._tag === "Failure") return yield* Effect.fail(opened.failure)
+  const file = opened.success
   const block = new Uint8Array(segmentHeaderBytes)
   const size = file.sizeUnsafe()
   yield* attempt(() => file.readUnsafe(block, 0, block.length, 0))
   const header = decodeSegmentHeader(block)
   if (header === undefined || !isOwnHeader(stream, header, index)) {
     file.closeUnsafe()
-    const reason = "the header of a segment does not check"
-    const isUnused = block.every((byte) => byte === 0)
-    if (isUnused) return undefined
-    return yield* putAside(
-      stream,
-      index,
-      { from: index * 2 ** 28, to: index * 2 ** 28 + size, bytes: size, reason },
-      report,
-    )
+    return yield* putBadHeaderAside(stream, { index, size, block }, report)
   }
   const segment = makeSegment(stream, header, "active", size)
   segment.file = file
   stream.catalog.add(segment)
+  const { firstRecordNumber, baseOffset } = header
   const footer = yield* attempt(() => readFooter(segment, size))
-  if (footer === undefined) return segment
+  if (footer === undefined || !(yield* attempt(() => isIndexIntact(segment, footer, size)))) {
+    const scan = yield* attempt(() => scanSegment(segment))
+    const open: Part = { index, firstRecordNumber, baseOffset, sealed: undefined, scan }
+    return open
+  }
+  if (!config.readOnly) yield* noteSeal(stream, segment, { footer, size })
   segment.state = "sealed"
   segment.framesEnd = footer.durableBytes
   segment.sealed = { ...footer, fileBytes: size }
   segment.releaseFile()
-  stream.nextBaseOffset = header.baseOffset + footer.durableBytes - segmentHeaderBytes
-  if (!config.readOnly) {
-    const { baseOffset, checksumSeed } = header
-    manifest.append({ type: "SealSegment", ...footer, baseOffset, checksumSeed, fileBytes: size })
-    yield* manifest.commit
-  }
-  return segment
+  const part: Part = { index, firstRecordNumber, baseOffset, sealed: { ...footer, baseOffset }, scan: undefined }
+  return part
+})
+
+const isMissing = (error: AofError): boolean => error._tag === "Unavailable" && error.code === "ENOENT"
+
+/**
+ * A header is written first and lies in one sector. When that is zero the file was made just before a power cut and nothing in it
+ * was ever durable. Anything else that does not check is damage.
+ */
+const putBadHeaderAside = Effect.fnUntraced(function* (
+  stream: StreamState,
+  file: { readonly index: number; readonly size: number; readonly block: Uint8Array },
+  report: RecoveryReport,
+): Effect.fn.Return<undefined, AofError> {
+  const { index, size, block } = file
+  if (block.every((byte) => byte === 0) && size <= segmentHeaderBytes) return undefined
+  const isUnused = block.every((byte) => byte === 0)
+  const from = index * 2 ** 28
+  const damage = { from, to: from + size, bytes: size, reason: "the header of a segment does not check" }
+  if (isUnused) report.cut(stream.name, damage)
+  else report.add(stream.name, damage)
+  yield* putAside(stream, index)
+})
+
+/** True when the index before a footer checks: both may be there in part after a power cut, until a sync covered them. */
+const isIndexIntact = (segment: Segment, footer: SegmentFooter, size: number): boolean => {
+  const bytes = new Uint8Array(Math.max(0, size - segmentFooter.sizeBytes - footer.indexOffset))
+  const count = segment.openUnsafe().readUnsafe(bytes, 0, bytes.length, footer.indexOffset)
+  return count === bytes.length && crc32(bytes, segment.header.checksumSeed) === footer.tailChecksum
+}
+
+/** Tells the manifest of a seal that it did not learn of. What was found may be in memory of the system only: it is made durable first. */
+const noteSeal = Effect.fnUntraced(function* (
+  stream: StreamState,
+  segment: Segment,
+  { footer, size }: { readonly footer: SegmentFooter & { readonly checksum64: bigint }; readonly size: number },
+) {
+  const { manifest, directory } = stream.services
+  yield* rewrite(segment, footer.durableBytes, size)
+  yield* directory.sync(stream.path)
+  const { baseOffset, checksumSeed } = segment.header
+  manifest.append({ type: "SealSegment", ...footer, baseOffset, checksumSeed, fileBytes: size })
+  yield* manifest.commit
 })
 
 /** False for a file that belongs to another root, stream or place. */
@@ -223,184 +253,9 @@ export const readFooter = (
   const bytes = new Uint8Array(segmentFooter.sizeBytes)
   segment.openUnsafe().readUnsafe(bytes, 0, bytes.length, start)
   const footer = decodeSegmentFooter(bytes, 0, segment.header.checksumSeed)
-  const isOwn = footer?.segmentIndex === segment.index && footer.streamId === segment.header.streamId
+  const isOwn =
+    footer?.segmentIndex === segment.index &&
+    footer.streamId === segment.header.streamId &&
+    (segment.state === "sealed" || footer.fileGeneration === segment.header.fileGeneration)
   return isOwn && footer.durableBytes <= start ? footer : undefined
 }
-
-/** Decides where the log ends, keeps what lies before and makes it durable, and puts the rest aside. */
-const settle = Effect.fnUntraced(function* (
-  stream: StreamState,
-  scans: ReadonlyArray<SegmentScan>,
-  sealed: Mark,
-  report: RecoveryReport,
-) {
-  const watermark = Math.max(0, ...scans.map((scan) => scan.watermark))
-  let mark = sealed
-  let isCut = false
-  for (const scan of scans) {
-    const { segment } = scan
-    const start = segment.position(segmentHeaderBytes)
-    const isGap = segment.header.firstRecordNumber !== mark.nextRecordNumber
-    if (isCut || (isGap && watermark < start && mark !== startMark)) {
-      isCut = true
-      yield* dropSegment(stream, scan, report)
-      continue
-    }
-    if (isGap && mark !== startMark) {
-      report.add(stream.name, {
-        from: mark.position,
-        to: start,
-        bytes: 0,
-        reason: "durable records before this segment are missing",
-      })
-    }
-    const last = keptUntil(stream, scan, watermark, report)
-    mark = last.mark.position < start ? headMark(segment, mark) : last.mark
-    segment.framesEnd = segmentOffsetOf(mark.position)
-    stream.nextBaseOffset = segment.header.baseOffset + segment.framesEnd - segmentHeaderBytes
-    isCut = !last.isZero
-    yield* keep(stream, scan, mark, report)
-  }
-  const isReadOnly = stream.services.config.readOnly
-  const durable = isReadOnly && scans.length > 0 ? durableAt(scans, sealed, mark, watermark) : mark
-  stream.durable.advance(durable)
-  stream.written.advance(mark)
-  Object.assign(stream.writer, omitPosition(mark))
-  if (stream.sealing.length > 0) startSealing(stream)
-})
-
-const omitPosition = ({ position: _, ...state }: Mark): Omit<Mark, "position"> => state
-
-/** Reports damage below the watermark and returns the spot at which the segment ends. */
-const keptUntil = (stream: StreamState, scan: SegmentScan, watermark: number, report: RecoveryReport): BadSpot => {
-  for (const spot of scan.badSpots) {
-    const position = scan.segment.position(spot.offset)
-    if (position >= watermark || spot.resumesAt === undefined) {
-      const isDamaged = position < watermark && segmentIndexOf(watermark) === scan.segment.index
-      if (isDamaged)
-        report.add(stream.name, {
-          from: position,
-          to: watermark,
-          bytes: watermark - position,
-          reason: "durable frames do not check",
-        })
-      return spot
-    }
-    const to = scan.segment.position(spot.resumesAt)
-    report.add(stream.name, { from: position, to, bytes: to - position, reason: "durable frames do not check" })
-  }
-  return scan.badSpots.at(-1)!
-}
-
-/** For readers: the durable mark is the last one that the writer has put on disk. */
-const durableAt = (scans: ReadonlyArray<SegmentScan>, sealed: Mark, mark: Mark, watermark: number): Mark => {
-  if (watermark >= mark.position) return mark
-  const scan = scans.find((one) => one.segment.index === segmentIndexOf(watermark))
-  return scan === undefined ? sealed : markAt(scan.segment, sealed, segmentOffsetOf(watermark))
-}
-
-/** Resumes a segment that was closed clean, or makes the accepted part durable and hands it to the sealer. */
-const keep = Effect.fnUntraced(function* (stream: StreamState, scan: SegmentScan, mark: Mark, report: RecoveryReport) {
-  const { segment, slot } = scan
-  if (stream.services.config.readOnly) return
-  const end = segmentOffsetOf(mark.position)
-  if (slot !== undefined && slot.watermark === mark.position && scan.fileBytes === end) {
-    Object.assign(stream.writer, omitPosition(mark))
-    stream.durable.advance(mark)
-    const firstMs =
-      mark.nextRecordNumber > segment.header.firstRecordNumber
-        ? { firstTimestampMs: firstTimestampMs(segment, end) }
-        : {}
-    stream.active = startWriting(stream, segment, {
-      offset: end,
-      isEntrySynced: true,
-      slotSequence: slot.sequence,
-      ...firstMs,
-    })
-    return
-  }
-  report.isClean = false
-  if (scan.badSpots.some((spot) => !spot.isZero && spot.offset >= end)) {
-    const to = segment.position(scan.fileBytes)
-    report.cut(stream.name, {
-      from: mark.position,
-      to,
-      bytes: to - mark.position,
-      reason: "above the durable watermark and not whole",
-    })
-  }
-  yield* rewrite(segment, scan.startOffset, end)
-  yield* stream.services.directory.sync(stream.path)
-  const writing = new WritingSegment({
-    segment,
-    tail: new StagingTail(stream.services.pool),
-    writer: undefined,
-    index: new IndexBuilder(),
-    offset: end,
-    isEntrySynced: true,
-    slotSequence: slot?.sequence ?? 0,
-  })
-  const recordCount = mark.nextRecordNumber - segment.header.firstRecordNumber
-  writing.end({
-    recordCount,
-    lastRecordId: recordCount > 0 ? mark.lastRecordId : 0,
-    firstTimestampMs: scan.firstTimestampMs,
-    lastTimestampMs: recordCount > 0 ? mark.lastTimestampMs : 0,
-    timestampMsMax: mark.timestampMsMax,
-    extIdMax: BigInt(mark.extIdMax),
-  })
-  segment.state = "sealing"
-  stream.sealing.push(writing)
-})
-
-/** Writes `[from, to)` again and syncs: what was read may so far be in the page cache only. */
-const rewrite = Effect.fnUntraced(function* (segment: Segment, from: number, to: number) {
-  const buffer = new Uint8Array(1024 * 1024)
-  const file = segment.openUnsafe()
-  yield* attempt(() => {
-    for (let offset = from; offset < to; ) {
-      const count = file.readUnsafe(buffer, 0, Math.min(buffer.length, to - offset), offset)
-      if (count === 0) return
-      file.writeUnsafe(buffer, 0, count, offset)
-      offset += count
-    }
-  })
-  yield* file.syncData
-})
-
-const dropSegment = Effect.fnUntraced(function* (stream: StreamState, scan: SegmentScan, report: RecoveryReport) {
-  const { segment } = scan
-  segment.releaseFile()
-  stream.catalog.remove(segment.index)
-  report.isClean = false
-  const from = segment.position(0)
-  const damage = { from, to: from + scan.fileBytes, bytes: scan.fileBytes, reason: "behind the end of the log" }
-  yield* putAside(stream, segment.index, damage, report)
-})
-
-/** Moves a file to the quarantine, after the manifest has noted its index so that it is not used again. */
-const putAside = Effect.fnUntraced(function* (
-  stream: StreamState,
-  index: number,
-  damage: StreamDamage,
-  report: RecoveryReport,
-): Effect.fn.Return<undefined, AofError> {
-  const { config, directory, manifest } = stream.services
-  report.cut(stream.name, damage)
-  if (config.readOnly) return undefined
-  manifest.append({
-    type: "SegmentOpened",
-    streamId: stream.streamId,
-    segmentIndex: index,
-    fileGeneration: 0,
-    firstRecordNumber: 0,
-    baseOffset: 0,
-  })
-  yield* manifest.commit
-  const quarantine = quarantinePath(config.root)
-  yield* directory.makeDirectory(quarantine)
-  yield* directory.rename(segmentPath(stream.path, index), `${quarantine}/${stream.streamId}-${index}.seg`)
-  yield* directory.sync(quarantine)
-  yield* directory.sync(stream.path)
-  return undefined
-})

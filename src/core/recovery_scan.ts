@@ -2,8 +2,8 @@
  * Reads an unsealed segment as a crash left it: from its newest slot to the end of the file, every frame checked, behind bad
  * ones too. What it finds is facts only; which bad spot is damage and which is the end of the log is decided from all of them.
  */
-import { alignFrame, frameContinues, frameHeader } from "../format/frame.ts"
-import { decodeNewestSlot, segmentHeaderBytes, type WatermarkSlot } from "../format/segment_header.ts"
+import { alignFrame, frameContinues, frameHeader, isPlain } from "../format/frame.ts"
+import { decodeSlots, segmentHeaderBytes, type WatermarkSlot } from "../format/segment_header.ts"
 import { assert } from "../model/assert.ts"
 import { segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
 import { RecordScanner } from "../state/record_scanner.ts"
@@ -31,24 +31,27 @@ export interface SegmentScan {
   readonly badSpots: ReadonlyArray<BadSpot>
   /** The highest durable position that a slot or a frame of this file names. */
   readonly watermark: number
+  /** True when the writer closed the file in order and nobody has appended since. */
+  readonly isClosed: boolean
   readonly firstTimestampMs: number
   readonly fileBytes: number
 }
 
-/** Reads the slots of an open segment. */
-export const readSlot = (segment: Segment): WatermarkSlot | undefined => {
+/** Reads the slots of an open segment. Two equal watermarks mean that it was closed in order. */
+const readSlots = (segment: Segment): Pick<SegmentScan, "slot" | "isClosed"> => {
   const block = new Uint8Array(segmentHeaderBytes)
   segment.openUnsafe().readUnsafe(block, 0, block.length, 0)
-  return decodeNewestSlot(block, segment.header.checksumSeed)
+  const [slot, older] = decodeSlots(block, segment.header.checksumSeed)
+  return { slot, isClosed: slot !== undefined && slot.watermark === older?.watermark }
 }
 
 /** Scans the segment, whose `framesEnd` is the length of its file for that long. */
-export const scanSegment = (segment: Segment, before: Mark): SegmentScan => {
+export const scanSegment = (segment: Segment): SegmentScan => {
   const fileBytes = segment.openUnsafe().sizeUnsafe()
-  const slot = readSlot(segment)
+  const { slot, isClosed } = readSlots(segment)
   const isOwn = slot !== undefined && segmentIndexOf(slot.watermark) === segment.index
   const startOffset = isOwn ? Math.min(segmentOffsetOf(slot.watermark), fileBytes) : segmentHeaderBytes
-  const start: Mark = isOwn ? { ...slot, position: slot.watermark } : headMark(segment, before)
+  const start: Mark = isOwn ? { ...slot, position: slot.watermark } : headMark(segment, emptyMark)
   const scanner = new FrameScan(segment, fileBytes, start, startOffset)
   scanner.run()
   return {
@@ -57,6 +60,7 @@ export const scanSegment = (segment: Segment, before: Mark): SegmentScan => {
     startOffset,
     badSpots: scanner.badSpots,
     watermark: Math.max(slot?.watermark ?? 0, scanner.watermark),
+    isClosed,
     firstTimestampMs: firstTimestampMs(segment, fileBytes),
     fileBytes,
   }
@@ -127,6 +131,7 @@ class FrameScan extends RecordScanner {
       const start = this.#offset - base
       this.enterFrame(this.#window.buffer, view, start, this.#segment.position(base))
       this.watermark = Math.max(this.watermark, readNumber(view, start + frameHeader.at.watermark))
+      if (isPlain(view, start)) this.skipToLast(start)
       while (this.recordsLeft > 0 && this.step()) {
         running.lastRecordId = this.recordId
         running.lastTimestampMs = this.timestampMs

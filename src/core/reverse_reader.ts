@@ -1,14 +1,16 @@
 /** Walks a stream backwards: the frames of one index stretch at a time, the records of a frame from its last one. */
 import { alignFrame, frameHeader, isFrameHeader } from "../format/frame.ts"
+import { recordIsControl } from "../format/record.ts"
 import { segmentHeaderBytes } from "../format/segment_header.ts"
 import { assert } from "../model/assert.ts"
 import { corrupt } from "../model/errors.ts"
 import { segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
 import { RecordScanner } from "../state/record_scanner.ts"
+import { firstRecordNumber } from "./first_record.ts"
 import { blockBytes, checkFrame, FRAME_OK, findNextBatch } from "./frame_reader.ts"
 import { Reader, type ReadLevel } from "./reader.ts"
 import { type Segment, Window } from "./segment.ts"
-import { firstRecordNumber, type ReadPlan, searchSegment, seekStart } from "./start.ts"
+import { type ReadPlan, searchSegment, seekStart } from "./start.ts"
 import { checkOpen, type StreamState } from "./stream_state.ts"
 
 const at = frameHeader.at
@@ -26,7 +28,7 @@ export const reverseFrom = (
   const reader = new Reader(stream, plan.level)
   // An exclusive start is exclusive in the direction of reading: the search is for the record itself.
   seekStart(reader, by === "after" ? { ...plan, start: { by: "from", value } } : plan)
-  if (!reader.move()) return { upper: end, limit: plan.limit }
+  if (reader.awaitedStart !== undefined || !reader.move()) return { upper: end, limit: plan.limit }
   return { upper: by === "after" ? reader.recordId : reader.recordId + 1, limit: plan.limit }
 }
 
@@ -58,7 +60,7 @@ export abstract class ReverseReader extends RecordScanner {
       const start = this.#starts.pop()!
       const number = this.#firstNumber + this.#starts.length
       if (number < firstLeft) return false
-      const isControl = this.parse(start) < 0
+      const isControl = (this.parse(start) & recordIsControl) !== 0
       this.recordNumber = number
       this.#upper = this.recordId
       if (!isControl) return true
@@ -67,6 +69,8 @@ export abstract class ReverseReader extends RecordScanner {
 
   #previousFrame(): boolean {
     checkOpen(this.stream)
+    // What was trimmed on the way is where the stream begins now.
+    if (this.#segment?.isTrimmed) return false
     while (this.#frames.length === 0) if (!this.#previousStretch()) return false
     const segment = this.#segment!
     const offset = this.#frames.pop()!

@@ -100,9 +100,14 @@ const openNextFile = (
   path: string,
 ): { readonly file: SegmentFile; readonly zeroedBytes: number } => {
   const { directory } = stream.services
-  if (stream.spare !== "ready") return { file: directory.openUnsafe(path, "create"), zeroedBytes: 0 }
+  if (stream.spare !== "ready") {
+    // When a spare file was renamed but could not be opened, it is there already.
+    const mode = stream.renamedIndex === stream.nextIndex ? "write" : "create"
+    return { file: directory.openUnsafe(path, mode), zeroedBytes: 0 }
+  }
   stream.spare = "none"
   directory.renameUnsafe(sparePath(stream.path), path)
+  stream.renamedIndex = stream.nextIndex
   return {
     file: directory.openUnsafe(path, "write"),
     zeroedBytes: spareZeroBytes(stream.segmentBytes, stream.services.config.preallocateBytesMax),

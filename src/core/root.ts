@@ -55,3 +55,15 @@ export const createRoot: (
 
 /** The error for a read-only open of a root that is not there. */
 export const missingRoot = (root: string): AofError => notFound("root", root, "no store")
+
+/**
+ * A process that died while it made the root may have left directories that no sync has reached. As long as there is no stream this
+ * is looked after; a stream that the manifest knows had its directories synced before.
+ */
+export const syncNewRoot: (directory: Directory, root: string) => Effect.Effect<void, AofError> = Effect.fnUntraced(
+  function* (directory, root) {
+  const at = root.lastIndexOf("/")
+  yield* Effect.ignore(directory.sync(at > 0 ? root.slice(0, at) : at === 0 ? "/" : "."))
+  yield* directory.sync(root)
+},
+)

@@ -13,16 +13,17 @@ import {
   segmentFooter,
 } from "../format/segment_footer.ts"
 import { segmentHeaderBytes } from "../format/segment_header.ts"
-import type { AofError } from "../model/errors.ts"
+import { type AofError, unavailable } from "../model/errors.ts"
 import { attempt } from "./attempt.ts"
 import { startFlushing } from "./flusher.ts"
 import { IndexWalk } from "./index_walk.ts"
 import { nextTurn } from "./next_turn.ts"
 import { pointerPath } from "./paths.ts"
 import { replaceFile } from "./replace_file.ts"
-import { type StreamState, wakeReady } from "./stream_state.ts"
+import { unfinishedSegmentsMax } from "./segment_limits.ts"
+import { failReady, type StreamState, wakeReady } from "./stream_state.ts"
 import { waitAbove } from "./waits.ts"
-import type { SegmentStats, WritingSegment } from "./writing_segment.ts"
+import type { SealedTail, SegmentStats, WritingSegment } from "./writing_segment.ts"
 
 /** Bytes checksummed or walked in one turn of the event loop: about 0.3 ms. */
 const sliceBytes = 256 * 1024
@@ -39,11 +40,14 @@ const sealLoop = (stream: StreamState): Effect.Effect<void> =>
   Effect.gen(function* () {
     for (;;) {
       const writing = stream.sealing[0]
-      if (writing === undefined) break
+      if (writing === undefined || stream.closedAs !== undefined) break
       const result = yield* Effect.result(sealOne(stream, writing))
       if (result._tag === "Failure") {
         stream.sealFailure = result.failure
+        wakeSealWaiters(stream)
         if (stream.closedAs !== undefined) break
+        // Those who wait for room would wait for this segment.
+        if (stream.sealing.length >= unfinishedSegmentsMax) failReady(stream, result.failure)
         yield* Effect.sleep(retryDelayMs)
         continue
       }
@@ -54,13 +58,17 @@ const sealLoop = (stream: StreamState): Effect.Effect<void> =>
       writing.segment.releaseFile()
       writing.segment.tail = undefined
       wakeReady(stream)
-      const waiters = stream.sealWaiters
-      stream.sealWaiters = []
-      for (const one of waiters) one()
+      wakeSealWaiters(stream)
       stream.onSealed?.()
     }
     stream.isSealing = false
   })
+
+const wakeSealWaiters = (stream: StreamState): void => {
+  const waiters = stream.sealWaiters
+  stream.sealWaiters = []
+  for (const one of waiters) one()
+}
 
 const sealOne = Effect.fnUntraced(function* (stream: StreamState, writing: WritingSegment) {
   const { segment } = writing
@@ -69,27 +77,44 @@ const sealOne = Effect.fnUntraced(function* (stream: StreamState, writing: Writi
     yield* waitAbove(stream.durableWaiters, segment.position(writing.endOffset) - 1)
   }
   while (writing.zeroing !== undefined) yield* Effect.sleep(1)
-  const tail = yield* makeTail(stream, writing)
-  yield* attempt(() => writing.file).pipe(Effect.flatMap((file) => file.truncate(writing.endOffset)))
-  yield* attempt(() => writing.file.writeUnsafe(tail.bytes, 0, tail.bytes.length, writing.endOffset))
-  const synced = yield* Effect.result(writing.file.syncData)
-  if (synced._tag === "Failure") {
-    // What the kernel dropped is unknown: the next try starts from a fresh file.
-    yield* replaceFile(stream, writing)
-    return yield* Effect.fail<AofError>(synced.failure)
+  // A footer that is durable is never cut off again: a record of it may be in the manifest already.
+  const sealed = (writing.sealed ??= yield* writeTail(stream, writing))
+  const fileBytes = writing.endOffset + sealed.tailBytes
+  segment.sealed = { ...writing.stats!, sealedMs: sealed.footer.sealedMs, fileBytes }
+  yield* replacePointer(stream, sealed.footer)
+  if (!sealed.isNoted) {
+    sealed.isNoted = true
+    stream.services.manifest.append({
+      type: "SealSegment",
+      ...sealed.footer,
+      baseOffset: segment.header.baseOffset,
+      fileBytes,
+      checksumSeed: segment.header.checksumSeed,
+      checksum64: sealed.checksum64,
+    })
   }
-  const stats = writing.stats!
-  segment.sealed = { ...stats, sealedMs: tail.footer.sealedMs, fileBytes: writing.endOffset + tail.bytes.length }
-  yield* replacePointer(stream, tail.footer)
-  stream.services.manifest.append({
-    type: "SealSegment",
-    ...tail.footer,
-    baseOffset: segment.header.baseOffset,
-    fileBytes: segment.sealed.fileBytes,
-    checksumSeed: segment.header.checksumSeed,
-    checksum64: tail.checksum64,
-  })
   yield* stream.services.manifest.commit
+})
+
+/** Cuts the file to length and makes index and footer durable behind the frames. */
+const writeTail = Effect.fnUntraced(function* (
+  stream: StreamState,
+  writing: WritingSegment,
+): Effect.fn.Return<SealedTail, AofError> {
+  // What the kernel dropped after a failed sync is unknown: this try starts from a fresh file.
+  if (writing.isSuspect) yield* replaceFile(stream, writing)
+  if (!writing.isEntrySynced) yield* stream.services.directory.sync(stream.path)
+  writing.isEntrySynced = true
+  const { bytes, footer, checksum64 } = yield* makeTail(stream, writing)
+  const file = yield* attempt(() => writing.file)
+  yield* file.truncate(writing.endOffset)
+  yield* attempt(() => file.writeUnsafe(bytes, 0, bytes.length, writing.endOffset))
+  yield* Effect.onError(file.syncData, () =>
+    Effect.sync(() => {
+      writing.isSuspect = true
+    }),
+  )
+  return { footer, checksum64, tailBytes: bytes.length, isNoted: false }
 })
 
 interface SegmentTail {
@@ -118,7 +143,7 @@ const makeTail = Effect.fnUntraced(function* (stream: StreamState, writing: Writ
     const count = yield* attempt(() =>
       writing.file.readUnsafe(buffer, 0, Math.min(sliceBytes, writing.endOffset - offset), offset),
     )
-    if (count === 0) break
+    if (count === 0) return yield* Effect.fail(unavailable("reading durable bytes to seal a file", "EIO", segment.path))
     checksum.update(buffer.subarray(0, count))
     offset += count
     yield* nextTurn(stream.services.eventLoop)
@@ -145,6 +170,7 @@ const makeFooter = (
   index: { readonly indexCount: number; readonly tailChecksum: number },
 ): SegmentFooter => {
   const { header } = writing.segment
+  stream.isCoordinatorUnsaved = false
   return {
     ...stats,
     ...index,

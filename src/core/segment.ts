@@ -118,6 +118,12 @@ export class Segment {
     this.framesEnd = other.framesEnd
   }
 
+  /** Another process has replaced the file by the one that `other` is a view of. */
+  takeReplacement(other: Segment): void {
+    this.header = other.header
+    this.releaseFile()
+  }
+
   /** Gives the descriptor and the mapping back; both come again when they are needed. */
   releaseFile(): void {
     this.file?.closeUnsafe()

@@ -4,14 +4,15 @@ import { checkNames } from "../model/config.ts"
 import { invalidArgument, notFound } from "../model/errors.ts"
 import { isRecordId, segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
 import { decodedIndex, type IndexKey, type SegmentIndex, searchIndex } from "../state/segment_index.ts"
+import { firstRecordId, firstRecordNumber } from "./first_record.ts"
 import { IndexWalk } from "./index_walk.ts"
 import { locateRecord } from "./point_read.ts"
-import { Reader, type ReadLevel } from "./reader.ts"
+import type { Reader, ReadLevel } from "./reader.ts"
 import { readFooter } from "./recovery.ts"
 import type { Segment } from "./segment.ts"
-import { checkOpen, type StreamState } from "./stream_state.ts"
+import { appendedMark, checkOpen, type StreamState } from "./stream_state.ts"
 
-/** Where a read starts, and how it goes. Give exactly one start; without one it is `from: "start"`. */
+/** Where a read starts, and how it goes. Give exactly one start; without one it is `from: "start"`, backwards `from: "end"`. */
 export interface ReadOptions {
   /** The first record, behind the last one, or a record id (inclusive). */
   readonly from?: "start" | "end" | number | undefined
@@ -51,6 +52,7 @@ export const planRead = (options: ReadOptions): ReadPlan => {
   checkNames("read option", options, optionNames)
   const given = startNames.filter((name) => options[name] !== undefined)
   if (given.length > 1) throw invalidArgument("start of a read", given.join(" and "), "exactly one of them")
+  // Backwards from the start there is nothing: without a start such a read begins at the end.
   const by = given[0] ?? "from"
   const { reverse = false, limit = Number.POSITIVE_INFINITY, level = "durable" } = options
   if (typeof reverse !== "boolean") throw invalidArgument("reverse", reverse, "true or false")
@@ -58,7 +60,8 @@ export const planRead = (options: ReadOptions): ReadPlan => {
     throw invalidArgument("limit", limit, "an integer of at least 1")
   }
   if (level !== "durable" && level !== "written") throw invalidArgument("level", level, "durable or written")
-  return { start: { by, value: checkStart(by, options[by] ?? "start") }, isReverse: reverse, limit, level }
+  const value = checkStart(by, options[by] ?? (reverse ? "end" : "start"))
+  return { start: { by, value }, isReverse: reverse, limit, level }
 }
 
 const checkStart = (by: (typeof startNames)[number], value: unknown): unknown => {
@@ -113,27 +116,14 @@ export const seekStart = (reader: Reader, plan: ReadPlan): void => {
   }
 }
 
-/** The number of the first record that is left. */
-export const firstRecordNumber = (stream: StreamState): number =>
-  Math.max(
-    stream.trimPoint?.recordNumber ?? 0,
-    stream.catalog.first?.header.firstRecordNumber ?? stream.writer.nextRecordNumber,
-  )
-
-/** The id of the first record that is left, or 0 when there is none that readers may see. */
-export const firstRecordId = (stream: StreamState): number => {
-  const reader = new Reader(stream, "written")
-  seekFirst(reader)
-  return reader.move() ? reader.recordId : 0
-}
-
 const seekEnd = (reader: Reader): void => {
   reader.position = reader.limitPosition
   const segment = reader.stream.catalog.get(segmentIndexOf(reader.position))
   if (segment !== undefined) reader.seekFrame(segment, segmentOffsetOf(reader.position))
 }
 
-const seekFirst = (reader: Reader): void => {
+/** Puts `reader` before the first record that is left. */
+export const seekFirst = (reader: Reader): void => {
   const { catalog, trimPoint } = reader.stream
   const first = catalog.first
   if (first === undefined) return
@@ -146,18 +136,24 @@ const seekFirst = (reader: Reader): void => {
 const seekId = (reader: Reader, recordId: number, isAfter: boolean): void => {
   const { stream } = reader
   const written = stream.written.position
-  if (recordId >= written) {
-    // Past the end: what was appended but not written yet is not readable, so this is an empty read all the same.
-    return seekEnd(reader)
-  }
+  const isThere = isAfter ? () => reader.recordId > recordId : () => reader.recordId >= recordId
+  if (recordId > stream.writer.lastRecordId) return seekLater(reader, isThere)
   checkNotTrimmed(stream, recordId)
   const segment = stream.catalog.get(segmentIndexOf(recordId))
   if (segment === undefined) throw notFound("record", recordId, firstRecordId(stream))
-  const place = locateRecord(stream, segment, recordId, written)
+  // The frame that is still open has no header to be found by.
+  if (recordId >= written) stream.active?.writer?.closeFrame()
+  const place = locateRecord(stream, segment, recordId, Math.max(written, appendedMark(stream).position))
+  if (recordId >= reader.limitPosition) return seekLater(reader, isThere)
   reader.seekFrame(segment, place.frameOffset)
-  if (recordId >= reader.limitPosition) return
   skipUntil(reader, () => reader.recordId >= recordId)
   if (isAfter) reader.move()
+}
+
+/** Puts `reader` at the end, to begin with the first record of which `isThere` is true. */
+const seekLater = (reader: Reader, isThere: () => boolean): void => {
+  seekEnd(reader)
+  reader.awaitedStart = isThere
 }
 
 /** Throws `NotFound` with the first id that is left when the record was trimmed. */
@@ -173,25 +169,26 @@ const seekNumber = (reader: Reader, number: number): void => {
   const { stream } = reader
   const first = firstRecordNumber(stream)
   if (number < first) throw notFound("record number", number, firstRecordId(stream))
-  if (number >= stream.written.mark.nextRecordNumber) return seekEnd(reader)
+  const isThere = (): boolean => reader.recordNumber >= number
   const segment = stream.catalog.search({ by: "number", value: number })
-  if (segment === undefined) return seekEnd(reader)
+  if (segment === undefined || number >= stream.written.mark.nextRecordNumber) return seekLater(reader, isThere)
   reader.seekFrame(segment, searchSegment(stream, segment, { by: "number", value: number }))
-  skipUntil(reader, () => reader.recordNumber >= number)
+  skipUntil(reader, isThere)
 }
 
 const seekAbove = (reader: Reader, key: Exclude<IndexKey, { readonly by: "offset" }>, isThere: () => boolean): void => {
   const { stream } = reader
   const segment = stream.catalog.search(key)
-  if (segment === undefined) return seekEnd(reader)
+  if (segment === undefined) return seekLater(reader, isThere)
   reader.seekFrame(segment, searchSegment(stream, segment, key))
   const first = firstRecordNumber(stream)
   skipUntil(reader, () => isThere() && reader.recordNumber >= first)
 }
 
-/** Moves until `isThere`, and puts that record back; at the watermark it stays there. */
+/** Moves until `isThere`, and puts that record back; at the watermark it stays and awaits it. */
 const skipUntil = (reader: Reader, isThere: () => boolean): void => {
   while (reader.move()) if (isThere()) return reader.putBack(reader.recordStart)
+  reader.awaitedStart = isThere
 }
 
 /** The offset of a frame at or before the place of `key` in `segment`, from which a walk finds it. */

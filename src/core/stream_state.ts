@@ -70,6 +70,8 @@ export interface StreamState {
   nextFile: { readonly file: SegmentFile; readonly zeroedBytes: number } | undefined
   /** A prepared file for the next segment; written by the preallocator, taken by append. */
   spare: "none" | "preparing" | "ready"
+  /** Index of the last segment whose file was a spare one. */
+  renamedIndex: number
   /** True once a segment was filled, which makes a spare one worth its cost. */
   fillsSegments: boolean
   /** `written` moves with each write, `durable` with each sync; written by the flusher. */
@@ -99,6 +101,8 @@ export interface StreamState {
   /** Position up to which somebody asked for durability. */
   flushWanted: number
   coordinatorWatermark: bigint
+  /** True while it is newer than what a header or footer says. */
+  isCoordinatorUnsaved: boolean
   trimPoint: TrimPoint | undefined
   /** Set when the stream, or its manager, was closed or deleted. */
   closedAs: string | undefined
@@ -194,6 +198,7 @@ export const makeStreamState = (options: {
   nextBaseOffset: 0,
   nextFile: undefined,
   spare: "none",
+  renamedIndex: 0,
   fillsSegments: false,
   written: new Watermark(startMark),
   durable: new Watermark(startMark),
@@ -213,6 +218,7 @@ export const makeStreamState = (options: {
   onSealed: undefined,
   flushWanted: 0,
   coordinatorWatermark: 0n,
+  isCoordinatorUnsaved: false,
   trimPoint: undefined,
   closedAs: undefined,
   isPolling: false,

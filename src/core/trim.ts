@@ -22,9 +22,10 @@ export const trimBefore: (stream: StreamState, before: number) => Effect.Effect<
     if (stream.services.config.readOnly)
       return yield* Effect.fail(invalidArgument("trim", "a read-only store", "a writable one"))
     if (!isRecordId(before)) return yield* Effect.fail(invalidArgument("trim before", before, "a record id"))
-    if (stream.trimPoint !== undefined && before <= stream.trimPoint.recordId) return
     const first = stream.catalog.first
-    if (first !== undefined && segmentIndexOf(before) < first.index) return
+    const isGone = first !== undefined && segmentIndexOf(before) < first.index
+    // The trim that did it may still be on its way to the disk.
+    if (isGone || isTrimmed(stream, before)) return yield* stream.services.manifest.commit
     const recordNumber = yield* attempt(() => recordNumberOf(stream, before))
     if (before >= stream.durable.position) {
       requestFlush(stream)
@@ -37,7 +38,10 @@ export const trimBefore: (stream: StreamState, before: number) => Effect.Effect<
 /** Trims to a point whose record is durable or the first of a segment. */
 export const trimTo: (stream: StreamState, point: TrimPoint) => Effect.Effect<void, AofError> = Effect.fnUntraced(
   function* (stream, point) {
-    const { manifest, directory, openFiles } = stream.services
+    const { manifest } = stream.services
+    yield* attempt(() => checkOpen(stream))
+    // Another trim may have gone farther meanwhile; a point never moves back.
+    if (isTrimmed(stream, point.recordId)) return yield* manifest.commit
     manifest.append({
       type: "Trim",
       streamId: stream.streamId,
@@ -46,17 +50,27 @@ export const trimTo: (stream: StreamState, point: TrimPoint) => Effect.Effect<vo
     })
     stream.trimPoint = point
     yield* manifest.commit
-    const removed = removable(stream, segmentIndexOf(point.recordId))
-    for (const segment of removed) {
-      segment.isTrimmed = true
-      openFiles.release(segment)
-      yield* directory.remove(segmentPath(stream.path, segment.index))
-    }
-    if (removed.length > 0) yield* directory.sync(stream.path)
+    yield* removeTrimmed(stream)
   },
 )
 
-/** Takes the sealed segments below `index` out of the catalog; one that is still being finished waits for the next trim. */
+const isTrimmed = (stream: StreamState, recordId: number): boolean =>
+  stream.trimPoint !== undefined && recordId <= stream.trimPoint.recordId
+
+/** Removes the files of segments that lie before the durable trim point whole. */
+const removeTrimmed: (stream: StreamState) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (stream) {
+  const { directory, openFiles } = stream.services
+  if (stream.trimPoint === undefined || stream.closedAs !== undefined) return
+  const removed = removable(stream, segmentIndexOf(stream.trimPoint.recordId))
+  for (const segment of removed) segment.isTrimmed = true
+  for (const segment of removed) {
+    openFiles.release(segment)
+    yield* directory.remove(segmentPath(stream.path, segment.index))
+  }
+  if (removed.length > 0) yield* directory.sync(stream.path)
+})
+
+/** Takes the sealed segments below `index` out of the catalog; one that is still being finished goes after its seal. */
 const removable = (stream: StreamState, index: number): ReturnType<StreamState["catalog"]["removeBelow"]> => {
   const unfinished = stream.catalog.entries.find((segment) => segment.state !== "sealed")
   return stream.catalog.removeBelow(Math.min(index, unfinished?.index ?? index))
@@ -66,6 +80,7 @@ const removable = (stream: StreamState, index: number): ReturnType<StreamState["
 export const applyRetention: (stream: StreamState) => Effect.Effect<void, AofError> = Effect.fnUntraced(
   function* (stream) {
     const { ageMs, bytes } = stream.retention
+    yield* Effect.andThen(stream.services.manifest.commit, removeTrimmed(stream))
     if ((ageMs === undefined && bytes === undefined) || stream.closedAs !== undefined) return
     const nowMs = stream.services.clock.currentTimeMillisUnsafe()
     const { entries } = stream.catalog

@@ -2,8 +2,8 @@
 import * as Effect from "effect/Effect"
 import type { AofError } from "../model/errors.ts"
 import type { Waiter, WaitQueue } from "../state/wait_queue.ts"
-import { attempt } from "./attempt.ts"
-import { checkOpen, type ReadyWaiter, type StreamState } from "./stream_state.ts"
+import { attempt, caught } from "./attempt.ts"
+import { checkOpen, type QueuedAppend, type ReadyWaiter, type StreamState } from "./stream_state.ts"
 
 /** Waits until the watermark of `queue` is above `position`. Asks for nothing. */
 export const waitAbove = (queue: WaitQueue, position: number): Effect.Effect<void, AofError> =>
@@ -18,6 +18,29 @@ export const waitAbove = (queue: WaitQueue, position: number): Effect.Effect<voi
     queue.add(waiter)
     return Effect.sync(() => {
       waiter.cancelled = true
+    })
+  })
+
+/** Waits until `take` takes something, behind all that wait already. What it answers negatively is asked again. */
+export const inTurn = <A>(stream: StreamState, take: () => A | number): Effect.Effect<A, AofError> =>
+  Effect.callback<A, AofError>((resume) => {
+    const one: QueuedAppend = {
+      tryAgain: () => {
+        let taken: A | number = -1
+        const error = caught(() => {
+          taken = take()
+        })
+        if (error !== undefined) resume(Effect.fail(error))
+        else if (typeof taken === "number" && taken < 0) return false
+        else resume(Effect.succeed(taken as A))
+        return true
+      },
+      fail: (error) => resume(Effect.fail(error)),
+    }
+    stream.appendQueue.push(one)
+    return Effect.sync(() => {
+      const at = stream.appendQueue.indexOf(one)
+      if (at >= 0) stream.appendQueue.splice(at, 1)
     })
   })
 

@@ -18,6 +18,16 @@ export const statsOf = (stream: StreamState, writing: WritingSegment): SegmentSt
   }
 }
 
+/**
+ * Takes back what two equal slots say, that the file was closed in order: from now on ids are given that a kill may take away
+ * before anything of them is in the file. Throws `Unavailable`.
+ */
+export const markOpen = (writing: WritingSegment): void => {
+  const zeros = new Uint8Array(watermarkSlot.sizeBytes)
+  writing.file.writeUnsafe(zeros, 0, zeros.length, slotOffsets[(writing.slotSequence + 1) % 2]!)
+  writing.closedWith = undefined
+}
+
 /** Repeats the durable watermark in the slot that is not the newest. Throws `Unavailable`; nobody depends on the slot. */
 export const writeSlot = (stream: StreamState, writing: WritingSegment): void => {
   const { segment } = writing
@@ -40,6 +50,7 @@ export const writeSlot = (stream: StreamState, writing: WritingSegment): void =>
     segment.header.checksumSeed,
   )
   writing.file.writeUnsafe(bytes, 0, bytes.length, slotOffsets[sequence % 2]!)
+  stream.isCoordinatorUnsaved = false
   writing.slotSequence = sequence
   writing.slotOffset = writing.durableOffset
 }

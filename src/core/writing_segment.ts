@@ -3,6 +3,7 @@
  * is written and synced.
  */
 
+import type { SegmentFooter } from "../format/segment_footer.ts"
 import type { SegmentFile } from "../port/segment_file.ts"
 import type { IndexBuilder } from "../state/index_builder.ts"
 import type { SegmentWriter } from "../state/segment_writer.ts"
@@ -19,6 +20,16 @@ export interface SegmentStats {
   readonly extIdMax: bigint
 }
 
+/** A durable index and footer. */
+export interface SealedTail {
+  readonly footer: SegmentFooter
+  readonly checksum64: bigint
+  /** Bytes of index and footer. */
+  readonly tailBytes: number
+  /** True when the manifest was given its record. */
+  isNoted: boolean
+}
+
 export class WritingSegment {
   readonly segment: Segment
   readonly tail: StagingTail
@@ -33,6 +44,8 @@ export class WritingSegment {
   isEntrySynced: boolean
   /** Set when appends ended. */
   stats: SegmentStats | undefined = undefined
+  /** Set when the footer is durable. */
+  sealed: SealedTail | undefined = undefined
   #endOffset: number
   /** Zeros are durable up to here. */
   zeroedEnd: number
@@ -40,9 +53,16 @@ export class WritingSegment {
   zeroing: { readonly from: number; readonly to: number } | undefined = undefined
   zeroStepBytes: number = 64 * 1024
   hasFlushFailed = false
+  /** Set by a failed sync until the file is replaced: a sync of it that ends well proves nothing any more. */
+  isSuspect = false
   /** True while the file is being replaced: nothing may be written to the old one. */
   isReplacing = false
   slotSequence: number
+  /**
+   * Set while the file says that it was closed in order and nothing has been appended since: the position of the application that
+   * it names.
+   */
+  closedWith: bigint | undefined = undefined
   /** The durable offset that the newest slot names. */
   slotOffset: number
   /** Timestamp of the segment's first record when it was appended before this process. */

@@ -12,6 +12,8 @@ export const frameBytesMax = 65536
 export const frameContinues = 1
 /** Flag: a producer block follows the header. */
 export const frameHasProducer = 2
+/** Flag: no record has an extId, and all have the frame's timestamp; recovery and index need not look at them. */
+export const frameIsPlain = 4
 
 /** The header of a frame, as numbers. */
 export interface FrameHeader {
@@ -51,7 +53,7 @@ export const frameHeader: Layout<FrameHeader> = layout(
     field("firstRecordNumber", "safe", "number of the first record; the others follow"),
     field("timestampMs", "safe", "Unix time in milliseconds to which the records' offsets are added"),
     field("watermark", "safe", "position up to which the stream was durable when the frame was closed"),
-    field("flags", "u16", "1: the batch goes on in the next frame; 2: a producer block follows this header"),
+    field("flags", "u16", "1: the batch goes on in the next frame; 2: a producer block follows this header; 4: no record has an extId, all have the frame's timestamp"),
     field("headerBytes", "u16", "distance to the first record: 56, or 88 with a producer block"),
     field("lastRecordDistance", "u32", "distance to the last record"),
     field("batchOffset", "u32", "offset of the first frame of this frame's batch; its own when the batch began here"),
@@ -103,3 +105,7 @@ export const isFrameIntact = (source: Uint8Array, view: DataView, at: number, se
 
 /** Reads the `safe` field of a verified header. */
 export const frameSafe = (view: DataView, at: number): number => getSafe(view, at) ?? 0
+
+/** True when the records of the checked frame at `at` need not be looked at one by one. */
+export const isPlain = (view: DataView, at: number): boolean =>
+  (view.getUint16(at + frameHeader.at.flags, true) & frameIsPlain) !== 0

@@ -144,14 +144,19 @@ export const encodeWatermarkSlot = (target: Uint8Array, start: number, value: Wa
   watermarkSlot.encode(target, start, { ...value, checksum })
 }
 
-/** The newest valid slot of a header block, or undefined. */
-export const decodeNewestSlot = (source: Uint8Array, seed: number): WatermarkSlot | undefined => {
-  let newest: WatermarkSlot | undefined
+/** The valid slots of a header block, the newest first. */
+export const decodeSlots = (source: Uint8Array, seed: number): ReadonlyArray<WatermarkSlot> => {
+  const slots: Array<WatermarkSlot> = []
   for (const start of slotOffsets) {
     const slot = watermarkSlot.decode(source, start)
     if (slot === undefined || slot.sequence === 0) continue
     if (slot.checksum !== crc32(source.subarray(start, start + watermarkSlot.at.checksum), seed)) continue
-    if (newest === undefined || slot.sequence > newest.sequence) newest = slot
+    if (slot.sequence > (slots[0]?.sequence ?? 0)) slots.unshift(slot)
+    else slots.push(slot)
   }
-  return newest
+  return slots
 }
+
+/** The newest valid slot of a header block, or undefined. */
+export const decodeNewestSlot = (source: Uint8Array, seed: number): WatermarkSlot | undefined =>
+  decodeSlots(source, seed)[0]

@@ -4,7 +4,7 @@ import { invalidArgument } from "./errors.ts"
 /** Turns values into payloads and back. */
 export interface Codec<T> {
   /** Names the codec in errors. */
-  readonly name: string
+  readonly name?: string | undefined
   /** The payload of a value; the store copies it before the append returns. */
   readonly encode: (value: T) => Uint8Array | string
   /** The value of a payload, which stays unchanged. */
@@ -13,11 +13,21 @@ export interface Codec<T> {
 
 const decoder: TextDecoder = new TextDecoder("utf-8", { fatal: true })
 
+/** Undefined for what has no form in JSON; throws `InvalidArgument` for what JSON refuses, such as circles and bigints. */
+const stringify = (value: unknown): string | undefined => {
+  // tidy: allow try because JSON answers a value of the caller that it cannot express by throwing
+  try {
+    return JSON.stringify(value)
+  } catch (error) {
+    throw invalidArgument("json value", error instanceof Error ? error.message : typeof value, "a value that JSON can express")
+  }
+}
+
 /** JSON in UTF-8. A value that JSON cannot express is `InvalidArgument`. */
 export const jsonCodec: Codec<unknown> = {
   name: "json",
   encode: (value) => {
-    const text = JSON.stringify(value)
+    const text = stringify(value)
     if (text === undefined) throw invalidArgument("json value", typeof value, "a value that JSON can express")
     return text
   },

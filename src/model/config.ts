@@ -32,6 +32,8 @@ export interface AofManagerOptions {
   readonly closeTimeoutMs?: number | undefined
   /** Retention of streams that do not name their own; default off. */
   readonly retention?: Retention | undefined
+  /** Ends the opening; what was begun is given back. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Options with every default filled in. */
@@ -72,7 +74,7 @@ const bounds: Record<SizeOption, readonly [number, number, number]> = {
   closeTimeoutMs: [1, hourMs, 10_000],
 }
 
-const optionNames = ["root", "readOnly", "retention", ...Object.keys(bounds)]
+const optionNames = ["root", "readOnly", "retention", "signal", ...Object.keys(bounds)]
 
 /** Checks options and fills in defaults; throws `InvalidArgument` for an unknown name or a value out of range. */
 export const makeConfig = (options: AofManagerOptions): AofManagerConfig => {

@@ -122,12 +122,15 @@ export interface RootHolder {
   readonly runtime: string
 }
 
+/** Codes that trying again does not change. */
+const permanentCodes = ["EACCES", "EPERM", "EROFS", "ENOTSUP", "ENOTDIR", "EISDIR", "ENOENT", "ENAMETOOLONG"]
+
 /** Disk, permission or another process stands in the way; `code` is the system's, such as `ENOSPC`. */
 export class Unavailable extends UnavailableBase<
   ErrorDetails & { readonly code: string; readonly holder?: RootHolder | undefined }
 > {
   /** False for `EACCES`, `EROFS` and `ENOTSUP`, which do not pass by themselves. */
-  readonly retryable: boolean = this.code !== "EACCES" && this.code !== "EROFS" && this.code !== "ENOTSUP"
+  readonly retryable: boolean = !permanentCodes.includes(this.code)
 }
 
 /** Any error of the public operations. */

@@ -89,7 +89,7 @@ const makeDirectory = (path: string): void => {
   const descriptor = fs.openSync(parent, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY)
   try {
     makeOne(path)
-    fs.fsyncSync(descriptor)
+    syncEntry(descriptor, path)
   } finally {
     fs.closeSync(descriptor)
   }
@@ -101,5 +101,15 @@ const makeOne = (path: string): void => {
   } catch (error) {
     // Another process was faster.
     if (codeOf(error) !== "EEXIST" || !fs.statSync(path).isDirectory()) throw error
+  }
+}
+
+/** Syncs the parent of a new directory. One that could not be made durable is not left: the next call would take it for done. */
+const syncEntry = (parent: number, path: string): void => {
+  try {
+    fs.fsyncSync(parent)
+  } catch (error) {
+    fs.rmdirSync(path)
+    throw error
   }
 }

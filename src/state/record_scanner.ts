@@ -118,6 +118,13 @@ export abstract class RecordScanner {
     this.recordNumber = record.recordNumber
   }
 
+  /** Passes over all records of the frame just entered at `start` but the last one. */
+  protected skipToLast(start: number): void {
+    this.recordPosition = start + this.view.getUint32(start + at.lastRecordDistance, true)
+    this.recordNumber += this.recordsLeft - 1
+    this.recordsLeft = 1
+  }
+
   /** Sets up the verified frame at `start` of `buffer`; `position` is the id position of the buffer's first byte. */
   protected enterFrame(buffer: Uint8Array, view: DataView, start: number, position: number): void {
     this.buffer = buffer

@@ -3,7 +3,7 @@
  * do by itself it answers with a negative code and the caller brings a buffer or a segment. Frames lie whole in one buffer.
  */
 import { crc32 } from "../format/checksum.ts"
-import { alignFrame, frameBytesMax, frameContinues, frameHeader, frameHeaderBytes } from "../format/frame.ts"
+import { alignFrame, frameBytesMax, frameContinues, frameHeader, frameHeaderBytes, frameIsPlain } from "../format/frame.ts"
 import {
   frameDistanceMax,
   recordHasExtId,
@@ -63,6 +63,8 @@ export class SegmentWriter {
   #frameCount = 0
   #frameTimestampMs = 0
   #frameClockMs = 0
+  /** True while no record of the open frame differs from its frame in time or has an extId. */
+  #isPlain = true
   #lastRecordStart = 0
   /** Offset of the first frame of the batch being written, or -1. */
   #batchOffset = -1
@@ -189,7 +191,7 @@ export class SegmentWriter {
     setNumber(view, start + at.firstRecordNumber, this.#state.nextRecordNumber - this.#frameCount)
     setNumber(view, start + at.timestampMs, this.#frameTimestampMs)
     setNumber(view, start + at.watermark, this.watermark)
-    view.setUint16(start + at.flags, continues ? frameContinues : 0, true)
+    view.setUint16(start + at.flags, (continues ? frameContinues : 0) | (this.#isPlain ? frameIsPlain : 0), true)
     view.setUint16(start + at.headerBytes, frameHeaderBytes, true)
     view.setUint32(start + at.lastRecordDistance, this.#lastRecordStart - start, true)
     view.setUint32(start + at.batchOffset, this.#batchOffset >= 0 ? this.#batchOffset : offset, true)
@@ -235,6 +237,7 @@ export class SegmentWriter {
     this.#frameCount = 0
     this.#frameClockMs = this.#now()
     this.#frameTimestampMs = -1
+    this.#isPlain = true
     const state = this.#state
     this.index.note(this.#base + this.#position, state.nextRecordNumber, state.timestampMsMax, state.extIdMax)
     this.#position += frameHeaderBytes
@@ -249,9 +252,11 @@ export class SegmentWriter {
     if (this.#frameTimestampMs < 0) this.#frameTimestampMs = timestamp
     const delta = timestamp - this.#frameTimestampMs
     const fits = delta >= 0 && delta <= timestampDeltaMax
+    if (delta !== 0) this.#isPlain = false
     let flags = 0
     let position = start + recordHeaderBytes
     if (extId) {
+      this.#isPlain = false
       flags = recordHasExtId
       if (typeof extId === "number") setNumber(view, position, extId)
       else view.setBigUint64(position, extId, true)

@@ -22,6 +22,11 @@ export class BufferPool {
     return this.#free.pop() ?? new Uint8Array(this.bufferBytes)
   }
 
+  /** Lets go of all but `bytesMax` of what is kept. */
+  trim(bytesMax: number): void {
+    this.#free.length = Math.min(this.#free.length, Math.ceil(bytesMax / this.bufferBytes))
+  }
+
   give(bytes: Uint8Array): void {
     if (bytes.length === this.bufferBytes && this.#free.length < this.#keptMax) this.#free.push(bytes)
   }

@@ -35,7 +35,8 @@ export class MemoryProcess {
     this.lock = {
       acquire: (root) => Effect.asVoid(Effect.acquireRelease(this.#takeLock(root), () => this.#dropLock(root))),
     }
-    const plain = <A>(request: Request, run: () => A): Effect.Effect<A, Unavailable> => this.#run(request, () => run)
+    const plain = <A>(request: Request, run: () => A): Effect.Effect<A, Unavailable> =>
+      this.#run(request, () => (fault) => (fault === undefined ? run() : (undefined as A)))
     this.directory = {
       openUnsafe: (path, mode) => this.#open(path, mode),
       renameUnsafe: (from, to) => {
@@ -211,13 +212,18 @@ export class MemoryProcess {
     const state = this.#state
     const makeOne = (at: string): Effect.Effect<void, Unavailable> =>
       Effect.flatMap(
-        this.#run({ kind: "makeDirectory", path: at }, () => () => {
+        this.#run({ kind: "makeDirectory", path: at }, () => (fault) => {
+          if (fault !== undefined) return
           const { folder, name } = state.parentOf("makeDirectory", at)
           if (folder.entries.has(name)) return
           state.tree.link("makeDirectory", folder, name, new MemoryFolder(state.tree.takeId()))
           this.#settleUnmodelled(folder)
         }),
-        () => this.#syncDirectory(at.slice(0, at.lastIndexOf("/"))),
+        // One that could not be made durable is not left: the next call would take it for done.
+        () =>
+          Effect.tapError(this.#syncDirectory(at.slice(0, at.lastIndexOf("/"))), () =>
+            Effect.sync(() => this.#removeDirectory(at)),
+          ),
       )
     return Effect.suspend(() => {
       const missing: Array<string> = []

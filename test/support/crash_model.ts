@@ -38,7 +38,8 @@ export class ModelStream {
   moment(): StreamMoment {
     const { durable, written, trimAsked, trimAcked, isCreated, isDeleteAsked, isDeleted } = this
     const state = { durable, written, trimAsked, trimAcked, isCreated, isDeleteAsked, isDeleted }
-    return { name: this.name, records: this.records, count: this.records.length, ...state }
+    const idMax = this.records.reduce((most, one) => Math.max(most, one.id), 0)
+    return { name: this.name, records: this.records, count: this.records.length, idMax, ...state }
   }
 }
 
@@ -47,6 +48,8 @@ export interface StreamMoment {
   readonly name: string
   readonly records: ReadonlyArray<ModelRecord>
   readonly count: number
+  /** The highest id that the caller has seen. */
+  readonly idMax: number
   readonly durable: number
   readonly written: number
   readonly trimAsked: number
@@ -128,7 +131,8 @@ export const checkStream = async (stream: Aof, moment: StreamMoment, survivors: 
     if (wanted === undefined || number >= moment.count) throw new Error(`${where}: was never appended`)
     if (record.text() !== wanted.payload) throw new Error(`${where}: other bytes ${record.text().slice(0, 40)}`)
     if (Number(record.extId) !== wanted.extId) throw new Error(`${where}: extId ${record.extId}, not ${wanted.extId}`)
-    if (wanted.id > 0 && wanted.id !== record.recordId) throw new Error(`${where}: id ${record.recordId}, not ${wanted.id}`)
+    if (wanted.id > 0 && wanted.id !== record.recordId)
+      throw new Error(`${where}: id ${record.recordId}, not ${wanted.id}`)
     if ((ids.at(-1) ?? 0) >= record.recordId) throw new Error(`${where}: ids do not rise`)
     ids.push(record.recordId)
   }

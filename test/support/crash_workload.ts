@@ -53,7 +53,9 @@ export class Actor {
   append(level: "buffered" | "written" | "durable", bytes: number): void {
     const [record, number] = this.#note(bytes, 0)
     const ack = this.stream.append(record.payload, { extId: record.extId, level })
-    this.pending.push(ack.then(({ recordId, recordNumber }) => this.#acked([record], number, level, [recordId, recordNumber])))
+    this.pending.push(
+      ack.then(({ recordId, recordNumber }) => this.#acked([record], number, level, [recordId, recordNumber])),
+    )
   }
 
   tryAppend(bytes: number): void {

@@ -1,0 +1,31 @@
+/** The abrupt end of a stream: all who wait are told, all descriptors go back. Nothing here waits. */
+import { closed } from "../model/errors.ts"
+import { blockedForGood, failReady, type StreamState } from "./stream_state.ts"
+
+/** Ends everything that waits and gives descriptors back, at once. */
+export const releaseStream = (stream: StreamState, what: string): void => {
+  if (stream.closedAs !== undefined) return
+  endStream(stream, what)
+  releaseFiles(stream)
+}
+
+/** Gives all descriptors back. */
+export const releaseFiles = (stream: StreamState): void => {
+  for (const segment of stream.catalog.entries) stream.services.openFiles.release(segment)
+  stream.nextFile?.file.closeUnsafe()
+  stream.nextFile = undefined
+}
+
+/** Closes the stream for all who use it and tells those who wait. */
+export const endStream = (stream: StreamState, what: string): void => {
+  if (stream.closedAs !== undefined) return
+  stream.closedAs = what
+  stream.blocked = blockedForGood
+  const error = closed(what)
+  stream.durableWaiters.failAll(error)
+  stream.writtenWaiters.failAll(error)
+  failReady(stream, error)
+  const waiters = stream.sealWaiters
+  stream.sealWaiters = []
+  for (const one of waiters) one()
+}
