@@ -3,8 +3,8 @@ import type { AofManagerOptions } from "../model/config.ts"
 import { layer } from "../runtime/bun.ts"
 import { type AofManager as AnyManager, openWith } from "./manager.ts"
 
-export * from "./exports.ts"
 export type { RuntimeServices } from "../runtime/layer.ts"
+export * from "./exports.ts"
 export { layer }
 
 /** The manager of the main module. */

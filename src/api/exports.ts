@@ -1,8 +1,5 @@
 /** What every entry point of the promise dress has in common: all but the manager. */
-export { Aof, type WaitOptions } from "./aof.ts"
-export type { Cursor } from "./cursor.ts"
-export type { BatchInput, DetailedInput } from "./payload.ts"
-export type { CodecStreamOptions, JsonStreamOptions, StreamOptions } from "./stream_options.ts"
+
 export type { Ack, AckLevel, AppendOptions, BatchAck, SegmentInfo, StreamInfo } from "../core/aof.ts"
 export { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "../core/append.ts"
 export type { ReadLevel } from "../core/reader.ts"
@@ -40,3 +37,7 @@ export {
   type WouldBlockNumbers,
   type WouldBlockReason,
 } from "../model/errors.ts"
+export { Aof, type WaitOptions } from "./aof.ts"
+export type { Cursor } from "./cursor.ts"
+export type { BatchInput, DetailedInput } from "./payload.ts"
+export type { CodecStreamOptions, JsonStreamOptions, StreamOptions } from "./stream_options.ts"

@@ -18,17 +18,17 @@ import { RootLock } from "../port/root_lock.ts"
 import type { ManifestStream } from "../state/manifest_state.ts"
 import { BufferPool } from "../state/staging_tail.ts"
 import { attempt } from "./attempt.ts"
-import { bounded } from "./bounded.ts"
 import { makeBackground } from "./background.ts"
+import { bounded } from "./bounded.ts"
 import { abandonStream, drainStream } from "./close_stream.ts"
 import * as ManifestLog from "./manifest_log.ts"
 import { OpenFiles } from "./open_files.ts"
-import { deletedPath, quarantinePath, segmentsPath, streamPath, streamsPath } from "./paths.ts"
+import { deletedPath, segmentsPath, streamPath, streamsPath } from "./paths.ts"
 import { refreshStream } from "./read_only.ts"
 import { recoverStream } from "./recovery.ts"
-import { removeDeleted } from "./removed_streams.ts"
 import { type Recovery, RecoveryReport } from "./recovery_report.ts"
 import { releaseStream } from "./release_stream.ts"
+import { removeDeleted } from "./removed_streams.ts"
 import { createRoot, missingRoot, readRoot, syncNewRoot } from "./root.ts"
 import { makeStreamState, type StreamServices, type StreamState, setSegmentBytes } from "./stream_state.ts"
 import { applyRetention, watchAge } from "./trim.ts"
@@ -125,7 +125,7 @@ const makeManager = Effect.fnUntraced(function* (services: StreamServices, scope
   const { config, manifest, clock } = services
   const report = new RecoveryReport()
   const streams = new Map<string, StreamState>()
-  if (!config.readOnly) yield* removeDeleted(services)
+  if (!config.readOnly) yield* removeDeleted(services, report)
   for (const known of manifest.state.streams.values()) {
     if (known.name === "") continue
     // No retention before the stream is asked for: its options may keep more than the manager's.
@@ -274,8 +274,7 @@ class Manager implements CoreManager {
   #create(name: string, options: StreamOptions): Effect.Effect<ManifestStream, AofError> {
     const { directory } = this.services
     return Effect.gen({ self: this }, function* () {
-      if (options.create === false || this.config.readOnly)
-        return yield* Effect.fail(missingStream(name, this.names()))
+      if (options.create === false || this.config.readOnly) return yield* Effect.fail(missingStream(name, this.names()))
       yield* directory.makeDirectory(segmentsPath(this.config.root, name))
       const streamId = this.manifest.state.nextStreamId
       this.manifest.append({ type: "StreamCreated", streamId, name })

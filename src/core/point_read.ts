@@ -12,7 +12,7 @@ import { assert } from "../model/assert.ts"
 import { corrupt, invalidArgument } from "../model/errors.ts"
 import { segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
 import { type EnteredRecord, RecordScanner } from "../state/record_scanner.ts"
-import { type FrameSamples, sampleStride } from "../state/verified_frames.ts"
+import { type FrameSamples, sampleBytes, sampleStride } from "../state/verified_frames.ts"
 import { checkFrame, FRAME_OK } from "./frame_reader.ts"
 import type { RecordView } from "./record_view.ts"
 import { type Segment, Window } from "./segment.ts"
@@ -91,7 +91,10 @@ const point: PointReader = new PointReader()
 
 const frameOffsetOf = (segment: Segment, offset: number, limit: number): number | undefined => {
   if (offset + recordHeaderBytes > limit || offset < segmentHeaderBytes) return undefined
-  if (!segment.fill(window, offset, recordHeaderBytes, aheadBytes, limit)) return undefined
+  // From a little before, so that one read also brings the sampled start from which the record is reached.
+  const isStaged = segment.tail?.find(offset) !== undefined
+  const from = isStaged ? offset : Math.max(segmentHeaderBytes, offset - sampleBytes)
+  if (!segment.fill(window, from, offset - from + recordHeaderBytes, aheadBytes, limit)) return undefined
   const frameOffset = offset - window.view.getUint16(offset - window.base + 4, true)
   return frameOffset % 8 === 0 && frameOffset >= segmentHeaderBytes && frameOffset < offset ? frameOffset : undefined
 }
@@ -125,15 +128,16 @@ const samplesOf = (
 const sample = ({ view, base }: Window, frameOffset: number): FrameSamples => {
   const start = frameOffset - base
   const count = view.getUint32(start + at.recordCount, true)
-  const starts = new Uint16Array(Math.ceil(count / sampleStride))
   const lengthBytes = view.getUint32(start + at.lengthBytes, true)
+  const stride = sampleStride(count, lengthBytes)
+  const starts = new Uint16Array(Math.ceil(count / stride))
   let distance = view.getUint16(start + at.headerBytes, true)
   for (let i = 0; i < count && distance < lengthBytes; i++) {
-    if (i % sampleStride === 0) starts[i / sampleStride] = distance
+    if (i % stride === 0) starts[i / stride] = distance
     distance += recordLength(view, start + distance)
   }
   const firstRecordNumber = getSafe(view, start + at.firstRecordNumber) ?? 0
-  return { firstRecordNumber, timestampMs: getSafe(view, start + at.timestampMs) ?? 0, starts }
+  return { firstRecordNumber, timestampMs: getSafe(view, start + at.timestampMs) ?? 0, starts, stride }
 }
 
 const recordLength = (view: DataView, start: number): number => {
@@ -162,7 +166,7 @@ const walkTo = (segment: Segment, { samples, frameOffset, offset, limit }: Walk)
   }
   if (low === 0) return -1
   let distance = starts[low - 1]!
-  let number = samples.firstRecordNumber + (low - 1) * sampleStride
+  let number = samples.firstRecordNumber + (low - 1) * samples.stride
   const from = frameOffset + distance
   if (!segment.fill(window, from, offset - from + recordHeaderBytes, offset - from + aheadBytes, limit)) return -1
   const base = frameOffset - window.base

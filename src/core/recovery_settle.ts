@@ -136,10 +136,13 @@ const sealedMark = (index: number, firstRecordNumber: number, sealed: SealedEnd,
 })
 
 /** True when records between `before` and the segment are neither here nor trimmed. */
-const isBehindGap = (stream: StreamState, part: Part, before: Mark): boolean =>
-  before === startMark
-    ? part.firstRecordNumber > (stream.trimPoint?.recordNumber ?? 0)
-    : part.firstRecordNumber !== before.nextRecordNumber
+const isBehindGap = (stream: StreamState, part: Part, before: Mark): boolean => {
+  const trimmedTo = stream.trimPoint?.recordNumber ?? 0
+  if (before === startMark) return part.firstRecordNumber > trimmedTo
+  // A segment that was trimmed before its seal was recorded is in no list; what it held is not missing.
+  const isTrimmed = part.firstRecordNumber > before.nextRecordNumber && part.firstRecordNumber <= trimmedTo
+  return part.firstRecordNumber !== before.nextRecordNumber && !isTrimmed
+}
 
 /** Where the frames of a segment ended when the next one was begun: its header tells. */
 const expectedEndOf = (part: Part, next: Part | undefined): number | undefined => {

@@ -1,24 +1,51 @@
 /** What is left of streams that are gone: removed when a root is opened, or put aside where nobody knows what it is. */
 import * as Effect from "effect/Effect"
+import { decodeSegmentHeader } from "../format/segment_header.ts"
 import type { AofError } from "../model/errors.ts"
+import { quarantinePath, segmentIndexOfName, segmentPath, segmentsPath, streamPath, streamsPath } from "./paths.ts"
+import type { RecoveryReport } from "./recovery_report.ts"
+import type { StreamServices } from "./stream_state.ts"
 
 /** Finishes the removal of streams that were deleted before a crash, and puts directories aside that no record names. */
-export const removeDeleted = Effect.fnUntraced(function* ({ config, directory, manifest }: StreamServices) {
-  const path = streamsPath(config.root)
-  for (const entry of yield* directory.list(path)) {
-    if (entry.name.startsWith(".deleted-")) yield* directory.removeDirectory(`${path}/${entry.name}`)
-    else if (!manifest.state.streamsByName.has(entry.name)) yield* putDirectoryAside({ config, directory }, entry.name)
+export const removeDeleted: (services: StreamServices, report: RecoveryReport) => Effect.Effect<void, AofError> =
+  Effect.fnUntraced(function* (services, report) {
+    const { config, directory, manifest } = services
+    const path = streamsPath(config.root)
+    for (const { name } of yield* directory.list(path)) {
+      if (manifest.state.streamsByName.has(name)) continue
+      const isRemovable = name.startsWith(".deleted-") || (yield* isLeftover(services, name))
+      if (isRemovable) yield* directory.removeDirectory(`${path}/${name}`)
+      else yield* putDirectoryAside(services, name, report)
+    }
+    yield* directory.sync(path)
+  })
+
+/**
+ * True for a directory without segments, made just before a crash, and for one of a stream that an undamaged manifest has known and
+ * does not know any more: it was deleted.
+ */
+const isLeftover = Effect.fnUntraced(function* ({ config, directory, manifest, rootId }: StreamServices, name: string) {
+  const path = segmentsPath(config.root, name)
+  const entries = yield* directory.list(path)
+  if (entries.length === 0) return true
+  if (manifest.replay.damage.length > 0) return false
+  for (const entry of entries) {
+    const index = segmentIndexOfName(entry.name)
+    if (index === undefined) continue
+    const bytes = yield* directory.readFile(segmentPath(path, index))
+    const header = bytes === undefined ? undefined : decodeSegmentHeader(bytes)
+    const isOurs = header?.rootId.every((byte, at) => byte === rootId[at]) === true
+    return isOurs && header.streamId < manifest.state.nextStreamId && !manifest.state.streams.has(header.streamId)
   }
-  yield* directory.sync(path)
+  return false
 })
 
-/** A directory without segments was made just before a crash; one with segments may be all that is left of a damaged manifest. */
+/** What lies there may be all that is left of a damaged manifest, or nothing of ours. */
 const putDirectoryAside = Effect.fnUntraced(function* (
-  { config, directory }: Pick<StreamServices, "config" | "directory">,
+  { config, directory }: StreamServices,
   name: string,
+  report: RecoveryReport,
 ) {
-  const segments = yield* directory.list(segmentsPath(config.root, name))
-  if (segments.length === 0) return yield* directory.removeDirectory(streamPath(config.root, name))
   const quarantine = quarantinePath(config.root)
   yield* directory.makeDirectory(quarantine)
   const taken = new Set((yield* directory.list(quarantine)).map((entry) => entry.name))
@@ -26,4 +53,10 @@ const putDirectoryAside = Effect.fnUntraced(function* (
   for (let i = 1; taken.has(target); i++) target = `${name}.${i}`
   yield* directory.rename(streamPath(config.root, name), `${quarantine}/${target}`)
   yield* directory.sync(quarantine)
+  report.add(name, {
+    from: 0,
+    to: 0,
+    bytes: 0,
+    reason: `no record names this directory: moved to quarantine/${target}`,
+  })
 })

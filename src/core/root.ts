@@ -62,8 +62,8 @@ export const missingRoot = (root: string): AofError => notFound("root", root, "n
  */
 export const syncNewRoot: (directory: Directory, root: string) => Effect.Effect<void, AofError> = Effect.fnUntraced(
   function* (directory, root) {
-  const at = root.lastIndexOf("/")
-  yield* Effect.ignore(directory.sync(at > 0 ? root.slice(0, at) : at === 0 ? "/" : "."))
-  yield* directory.sync(root)
-},
+    const at = root.lastIndexOf("/")
+    yield* Effect.ignore(directory.sync(at > 0 ? root.slice(0, at) : at === 0 ? "/" : "."))
+    yield* directory.sync(root)
+  },
 )

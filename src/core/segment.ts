@@ -30,6 +30,8 @@ export class Window {
   isOwned = false
   /** True when views of what was read are handed out, so that no buffer is read into twice. */
   keepsBuffers = false
+  /** The last buffer that was read into, taken up again behind memory that is not the window's own. */
+  own: { readonly buffer: Uint8Array; readonly view: DataView } | undefined = undefined
   segment: Segment | undefined = undefined
 
   covers(segment: Segment, offset: number, length: number): boolean {
@@ -103,8 +105,9 @@ export class Segment {
     const error = caught(() => {
       this.file = this.#directory.openUnsafe(this.path, "read")
     })
-    if (error?._tag === "Unavailable" && error.code === "ENOENT")
-      throw notFound("segment", this.index, "later segments only")
+    // Another process has trimmed it; readers go on with what is left.
+    if (error?._tag === "Unavailable" && error.code === "ENOENT") this.isTrimmed = true
+    if (error !== undefined && this.isTrimmed) throw notFound("segment", this.index, "later segments only")
     if (error !== undefined) throw error
     this.#openFiles.add(this)
     return this.file!
@@ -145,20 +148,29 @@ export class Segment {
       setWindow(window, staged.bytes, staged.view, staged.base, Math.min(staged.end, limit), true)
       return true
     }
+    // What is appended and not written yet must not be read as the zeros that stand there, now or later out of the window.
+    if (offset + least > this.framesEnd) return false
     const map = this.#mapped()
     if (map !== undefined) {
       setWindow(window, map.bytes, map.view, 0, Math.min(map.bytes.length, limit), false)
       return offset + least <= window.end
     }
-    return this.#readInto(window, offset, least, Math.min(Math.max(most, least), limit - offset))
+    return this.#readInto(
+      window,
+      offset,
+      least,
+      Math.min(Math.max(most, least), Math.min(limit, this.framesEnd) - offset),
+    )
   }
 
   #readInto(window: Window, offset: number, least: number, wanted: number): boolean {
     const file = this.openUnsafe()
-    if (!window.isOwned || window.keepsBuffers || window.buffer.length < wanted) {
+    if (window.own === undefined || window.keepsBuffers || window.own.buffer.length < wanted) {
       const buffer = new Uint8Array(wanted)
-      setWindow(window, buffer, new DataView(buffer.buffer), offset, offset, false)
+      window.own = { buffer, view: new DataView(buffer.buffer) }
     }
+    if (window.buffer !== window.own.buffer)
+      setWindow(window, window.own.buffer, window.own.view, offset, offset, false)
     const count = file.readUnsafe(window.buffer, 0, wanted, offset)
     window.base = offset
     window.end = offset + count

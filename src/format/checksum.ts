@@ -1,10 +1,9 @@
 /**
  * The two checksums of the formats. CRC-32 (IEEE, of `node:zlib`) guards what is written often: frames, headers, slots.
- * CRC-64/NVME (`crc64.ts`, made when a store opens) guards what is written once: sealed segments and the manifest.
+ * CRC-64/NVME (of `hash-wasm`, loaded when a writable store opens) guards what is written once: sealed segments and the manifest.
  */
 import { crc32 as zlibCrc32 } from "node:zlib"
 import { assert } from "../model/assert.ts"
-import { type Crc64Machine, makeCrc64 } from "./crc64.ts"
 
 /** CRC-32 of `bytes`, continued from `seed`; an unsigned 32-bit number. */
 export const crc32: (bytes: Uint8Array, seed: number) => number = zlibCrc32
@@ -17,31 +16,53 @@ export interface Crc64 {
   readonly digest: () => bigint
 }
 
-const allOnes = 0xffffffffffffffffn
-let machine: Crc64Machine | undefined
+/** The reflected polynomial of CRC-64/NVME, as hash-wasm takes it; the check value of "123456789" is ae8b14860a799888. */
+const polynomial = "9a6c9329ac4bc9b5"
 
-/** Makes the CRC-64 code; the first call costs a few milliseconds, later ones nothing. */
+interface Hasher {
+  init(): unknown
+  update(bytes: Uint8Array): unknown
+  digest(): string
+  save(): Uint8Array
+  load(state: Uint8Array): unknown
+}
+
+let hasher: Hasher | undefined
+let loading: Promise<void> | undefined
+
+/** Loads the CRC-64 code; the first call costs a few milliseconds, later ones nothing. */
 export const loadCrc64 = (): Promise<void> => {
-  machine ??= makeCrc64()
-  return Promise.resolve()
+  loading ??= import("hash-wasm")
+    .then(({ createCRC64 }) => createCRC64(polynomial))
+    .then((made) => {
+      hasher = made as Hasher
+    })
+  return loading
 }
 
-/** CRC-64/NVME of `parts`, one behind the other; that of "123456789" is ae8b14860a799888. Needs `loadCrc64`. */
+/** CRC-64/NVME of `bytes` at once. Needs `loadCrc64`. */
 export const crc64 = (...parts: ReadonlyArray<Uint8Array>): bigint => {
-  const running = crc64Start()
-  for (const part of parts) running.update(part)
-  return running.digest()
+  assert(hasher !== undefined, "loadCrc64 was awaited")
+  hasher.init()
+  for (const part of parts) hasher.update(part)
+  return BigInt(`0x${hasher.digest()}`)
 }
 
-/** Starts a running CRC-64/NVME; any number may run side by side. Needs `loadCrc64`. */
+/** Starts a running CRC-64/NVME; any number may run side by side, as each keeps its state outside of the one wasm instance. */
 export const crc64Start = (): Crc64 => {
-  assert(machine !== undefined, "loadCrc64 was awaited")
-  const { update } = machine
-  let state = allOnes
+  assert(hasher !== undefined, "loadCrc64 was awaited")
+  const shared = hasher
+  shared.init()
+  let state = shared.save()
   return {
     update: (bytes) => {
-      state = update(state, bytes)
+      shared.load(state)
+      shared.update(bytes)
+      state = shared.save()
     },
-    digest: () => state ^ allOnes,
+    digest: () => {
+      shared.load(state)
+      return BigInt(`0x${shared.digest()}`)
+    },
   }
 }

@@ -4,15 +4,22 @@
  * record start by a short walk.
  */
 
-/** Record starts of one frame: each 16th, as distances from the frame's header. */
+/** Record starts of one frame: each `stride`th, as distances from the frame's header. */
 export interface FrameSamples {
   readonly firstRecordNumber: number
   readonly timestampMs: number
   readonly starts: Uint16Array
+  readonly stride: number
 }
 
-/** Every how many records a start is kept. */
-export const sampleStride = 16
+/** Every how many records a start is kept at most. */
+const strideMax = 16
+/** About how many bytes lie between two starts where records are small against it. */
+export const sampleBytes = 2048
+
+/** Every how many records a start is kept in a frame of so many records and bytes. */
+export const sampleStride = (recordCount: number, frameBytes: number): number =>
+  Math.max(1, Math.min(strideMax, Math.floor((sampleBytes * recordCount) / frameBytes)))
 
 /** Entries kept at most; beyond, everything is forgotten and checked anew. */
 const entriesMax = 65536

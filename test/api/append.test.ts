@@ -1,7 +1,7 @@
 // Append in all its forms: payloads, options, levels, back-pressure, batches, group commit.
 
 import { describe, expect, test } from "bun:test"
-import { APPEND_FLUSH, APPEND_ROLLOVER, type AofManager, InvalidArgument } from "bop-aof"
+import { type AofManager, APPEND_FLUSH, APPEND_ROLLOVER, InvalidArgument } from "bop-aof"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { collect, failure, fill, openMemory, rejection, small, stores, texts, turns } from "../support/api.ts"
 
@@ -16,8 +16,18 @@ describe.each(stores)("payloads on %s", (_, makeOpen) => {
     const whole = new Uint8Array(1000).map((_, i) => i * 7)
     const huge = "ü€😀".repeat(40_000)
     const payloads: Array<Uint8Array | string> = [
-      whole, whole.subarray(10, 20), new Uint8Array(0), "", "plain", "\uFEFFbom", "a\ud800b", "\udfff", "😀".repeat(50), huge,
-      Buffer.from("a buffer"), new Uint8Array(new ArrayBuffer(64), 8, 16).fill(3),
+      whole,
+      whole.subarray(10, 20),
+      new Uint8Array(0),
+      "",
+      "plain",
+      "\uFEFFbom",
+      "a\ud800b",
+      "\udfff",
+      "😀".repeat(50),
+      huge,
+      Buffer.from("a buffer"),
+      new Uint8Array(new ArrayBuffer(64), 8, 16).fill(3),
     ]
     const acks = await Promise.all(payloads.map((payload) => stream.append(payload)))
     expect(acks.map((ack) => ack.recordNumber)).toEqual(payloads.map((_, i) => i))
@@ -48,7 +58,12 @@ describe.each(stores)("payloads on %s", (_, makeOpen) => {
     const ack = await stream.append(largest)
     expect(Buffer.compare((await stream.get(ack.recordId)).bytes, largest)).toBe(0)
     const error = await rejection(() => stream.append(new Uint8Array(8 * 1024 * 1024 + 1)))
-    expect(error).toMatchObject({ _tag: "InvalidArgument", value: 8 * 1024 * 1024 + 1, limit: 8 * 1024 * 1024, retryable: false })
+    expect(error).toMatchObject({
+      _tag: "InvalidArgument",
+      value: 8 * 1024 * 1024 + 1,
+      limit: 8 * 1024 * 1024,
+      retryable: false,
+    })
     const text = await rejection(() => stream.append("€".repeat(3 * 1024 * 1024)))
     expect(text).toMatchObject({ _tag: "InvalidArgument", value: 9 * 1024 * 1024 })
     expect(stream.info().count).toBe(1)
@@ -121,7 +136,10 @@ describe("append()", () => {
     async (payload) => {
       const manager = await openMemory()
       const stream = await manager.stream("s")
-      expect(await rejection(() => stream.append(payload as never))).toMatchObject({ _tag: "InvalidArgument", what: "payload" })
+      expect(await rejection(() => stream.append(payload as never))).toMatchObject({
+        _tag: "InvalidArgument",
+        what: "payload",
+      })
       expect(await failure(() => stream.tryAppend(payload as never))).toMatchObject({ _tag: "InvalidArgument" })
       expect(await rejection(() => stream.appendBatch([payload as never]))).toMatchObject({ _tag: "InvalidArgument" })
       expect(stream.info().count).toBe(0)
@@ -152,7 +170,10 @@ describe("append()", () => {
     const stream = await manager.stream("s")
     const times = [1000, 1001, 0, 70_000, 65_535, 8.64e15, 5, 5, 66_000]
     for (const timestampMs of times) stream.tryAppend("x", 0, timestampMs)
-    await stream.appendBatch([{ payload: "x", timestampMs: 3 }, { payload: "x", timestampMs: 1e12 }])
+    await stream.appendBatch([
+      { payload: "x", timestampMs: 3 },
+      { payload: "x", timestampMs: 1e12 },
+    ])
     expect((await collect(stream.read())).map((record) => record.timestampMs)).toEqual([...times, 3, 1e12])
     await manager.close()
   })
@@ -228,7 +249,12 @@ describe("appendBatch()", () => {
     const manager = await openMemory()
     const stream = await manager.stream("s")
     await stream.append("before")
-    const ack = await stream.appendBatch(["a", bytesOf("b"), { payload: "c", extId: 5, timestampMs: 9 }, { payload: bytesOf("d") }])
+    const ack = await stream.appendBatch([
+      "a",
+      bytesOf("b"),
+      { payload: "c", extId: 5, timestampMs: 9 },
+      { payload: bytesOf("d") },
+    ])
     const records = await collect(stream.read({ number: 1 }))
     expect(ack).toEqual({
       first: { recordId: records[0]!.recordId, recordNumber: 1, level: "durable" },
@@ -241,26 +267,29 @@ describe("appendBatch()", () => {
     await manager.close()
   })
 
-  test.each([1, 90, 4000, 9000])("with records of %d bytes larger than a frame and a buffer comes whole", async (bytes) => {
-    const manager = await openMemory({ segmentBytes: 1024 * 1024, stagingBytes: 8192, unflushedBytesMax: 8192 })
-    const stream = await manager.stream("s")
-    const items = Array.from({ length: Math.ceil(200_000 / (bytes + 20)) }, (_, i) => new Uint8Array(bytes).fill(i))
-    for (let round = 0; round < 3; round++) {
-      const ack = await stream.appendBatch(items)
-      expect(ack.count).toBe(items.length)
-      await stream.append("between")
-    }
-    const records = await collect(stream.read())
-    expect(records.length).toBe(3 * (items.length + 1))
-    records.forEach((record, i) => {
-      const at = i % (items.length + 1)
-      const expected = at === items.length ? bytesOf("between") : items[at]!
-      expect(Buffer.compare(record.bytes, expected)).toBe(0)
-    })
-    const reverse = await collect(stream.read({ from: "end", reverse: true }))
-    expect(reverse.map((record) => record.recordId).reverse()).toEqual(records.map((record) => record.recordId))
-    await manager.close()
-  })
+  test.each([1, 90, 4000, 9000])(
+    "with records of %d bytes larger than a frame and a buffer comes whole",
+    async (bytes) => {
+      const manager = await openMemory({ segmentBytes: 1024 * 1024, stagingBytes: 8192, unflushedBytesMax: 8192 })
+      const stream = await manager.stream("s")
+      const items = Array.from({ length: Math.ceil(200_000 / (bytes + 20)) }, (_, i) => new Uint8Array(bytes).fill(i))
+      for (let round = 0; round < 3; round++) {
+        const ack = await stream.appendBatch(items)
+        expect(ack.count).toBe(items.length)
+        await stream.append("between")
+      }
+      const records = await collect(stream.read())
+      expect(records.length).toBe(3 * (items.length + 1))
+      records.forEach((record, i) => {
+        const at = i % (items.length + 1)
+        const expected = at === items.length ? bytesOf("between") : items[at]!
+        expect(Buffer.compare(record.bytes, expected)).toBe(0)
+      })
+      const reverse = await collect(stream.read({ from: "end", reverse: true }))
+      expect(reverse.map((record) => record.recordId).reverse()).toEqual(records.map((record) => record.recordId))
+      await manager.close()
+    },
+  )
 
   test("larger than a segment is refused with both numbers and takes nothing", async () => {
     const manager = await openMemory({ segmentBytes: 16 * 1024 })
@@ -277,15 +306,31 @@ describe("appendBatch()", () => {
     const stream = await manager.stream("s")
     await stream.append("x", { extId: 10 })
     const bad: Array<unknown> = [
-      [], ["a", 5], ["a", { payload: 5 }], [{ payload: "a", extId: 9 }], [{ payload: "a", extId: 12 }, { payload: "b", extId: 11 }],
-      [{ payload: "a", timestampMs: -1 }], [{ payload: "a", extid: 1 }], "abc", undefined, null, new Uint8Array(4), [{}], [null],
+      [],
+      ["a", 5],
+      ["a", { payload: 5 }],
+      [{ payload: "a", extId: 9 }],
+      [
+        { payload: "a", extId: 12 },
+        { payload: "b", extId: 11 },
+      ],
+      [{ payload: "a", timestampMs: -1 }],
+      [{ payload: "a", extid: 1 }],
+      "abc",
+      undefined,
+      null,
+      new Uint8Array(4),
+      [{}],
+      [null],
       ["a", new Uint8Array(8 * 1024 * 1024 + 1)],
     ]
     for (const items of bad) {
       expect(await rejection(() => stream.appendBatch(items as never))).toMatchObject({ _tag: "InvalidArgument" })
     }
     expect(await rejection(() => stream.appendBatch(["a"], { level: "x" } as never))).toMatchObject({ what: "level" })
-    expect(await rejection(() => stream.appendBatch(["a"], { extId: 5 } as never))).toMatchObject({ _tag: "InvalidArgument" })
+    expect(await rejection(() => stream.appendBatch(["a"], { extId: 5 } as never))).toMatchObject({
+      _tag: "InvalidArgument",
+    })
     expect(await rejection(() => stream.appendBatch(["a"], null as never))).toMatchObject({ _tag: "InvalidArgument" })
     expect(stream.info().count).toBe(1)
     expect(await texts(stream)).toEqual(["x"])
@@ -322,7 +367,10 @@ describe("durable(), flushUntil() and flush()", () => {
     const manager = await openMemory()
     const stream = await manager.stream("s")
     const first = stream.tryAppend("x".repeat(100))
-    expect(await rejection(() => stream.durable(id as never))).toMatchObject({ _tag: "InvalidArgument", what: "record id" })
+    expect(await rejection(() => stream.durable(id as never))).toMatchObject({
+      _tag: "InvalidArgument",
+      what: "record id",
+    })
     expect(await rejection(() => stream.durable(first + 1))).toMatchObject({ _tag: "InvalidArgument" })
     expect(await rejection(() => stream.flushUntil(first + 2 ** 28))).toMatchObject({ _tag: "InvalidArgument" })
     await manager.close()

@@ -1,26 +1,33 @@
 import { describe, expect, test } from "bun:test"
+import { AofManager, InvalidArgument } from "bop-aof/effect"
+import { layer } from "bop-aof/memory"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
-import { AofManager, InvalidArgument } from "bop-aof/effect"
-import { layer } from "bop-aof/memory"
 
 /** Runs a program with a manager on a memory disk. */
 const withManager = <A, E>(program: (manager: AofManager) => Effect.Effect<A, E>): Promise<A> =>
   Effect.runPromise(
-    Effect.scoped(Effect.flatMap(AofManager.open({ root: "/root", segmentBytes: 65536 }), program)).pipe(Effect.provide(layer))
+    Effect.scoped(Effect.flatMap(AofManager.open({ root: "/root", segmentBytes: 65536 }), program)).pipe(
+      Effect.provide(layer),
+    ),
   )
 
 describe("the Effect dress", () => {
   test("appends, reads back and acknowledges like the promise dress", async () => {
     const result = await withManager((manager) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const stream = yield* manager.stream("orders")
         const ack = yield* stream.append("one", { extId: 7n })
         const batch = yield* stream.appendBatch(["two", { payload: "three", extId: 9 }])
         const records = yield* Stream.runCollect(stream.read({ from: "start" }))
-        return { ack, batch, texts: records.map((record) => record.text()), extIds: records.map((record) => record.extId) }
-      })
+        return {
+          ack,
+          batch,
+          texts: records.map((record) => record.text()),
+          extIds: records.map((record) => record.extId),
+        }
+      }),
     )
     expect(result.ack).toMatchObject({ recordNumber: 0, level: "durable" })
     expect(result.batch).toMatchObject({ count: 2, level: "durable" })
@@ -30,10 +37,10 @@ describe("the Effect dress", () => {
 
   test("a typed failure is in the error channel", async () => {
     const error = await withManager((manager) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const stream = yield* manager.stream("orders")
         return yield* Effect.flip(stream.append(5 as unknown as string))
-      })
+      }),
     )
     expect(error).toBeInstanceOf(InvalidArgument)
     expect(error).toMatchObject({ _tag: "InvalidArgument", what: "payload", retryable: false })
@@ -41,7 +48,7 @@ describe("the Effect dress", () => {
 
   test("follow() goes from history to the live tail and is ended by interruption", async () => {
     const texts = await withManager((manager) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const stream = yield* manager.stream("orders")
         for (let i = 0; i < 5; i++) yield* stream.append(`record ${i}`)
         const follower = yield* Effect.forkChild(Stream.runCollect(Stream.take(stream.follow({ from: "start" }), 2000)))
@@ -51,7 +58,7 @@ describe("the Effect dress", () => {
         }
         yield* stream.flush
         return (yield* Fiber.join(follower)).map((record) => record.text())
-      })
+      }),
     )
     expect(texts).toEqual(Array.from({ length: 2000 }, (_, i) => `record ${i}`))
   })
@@ -64,11 +71,11 @@ describe("the Effect dress", () => {
 
   test("json streams encode and decode values", async () => {
     const value = await withManager((manager) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const stream = yield* manager.stream("json", { codec: "json" })
         const { recordId } = yield* stream.append({ a: [1, 2] })
         return (yield* stream.get(recordId)).value
-      })
+      }),
     )
     expect(value).toEqual({ a: [1, 2] })
   })

@@ -36,9 +36,12 @@ describe.each(stores)("followers on %s", (_, makeOpen) => {
       }
       return found
     })()
-    for (let i = 300; i < 3000;) {
+    for (let i = 300; i < 3000; ) {
       if (i % 10 === 0) {
-        await stream.appendBatch(Array.from({ length: 10 }, () => "batch".repeat(10)), { level: "written" })
+        await stream.appendBatch(
+          Array.from({ length: 10 }, () => "batch".repeat(10)),
+          { level: "written" },
+        )
         i += 10
       } else i += (await stream.append("one", { level: "buffered" })).recordId > 0 ? 1 : 0
       if (i % 500 === 0) await stream.seal()
@@ -83,7 +86,9 @@ describe.each(stores)("followers on %s", (_, makeOpen) => {
     let previous = 1500
     let gaps = 0
     for (let steps = 0; steps < 1000; steps++) {
-      const moved = await Promise.resolve().then(() => cursor.next()).catch((one) => one)
+      const moved = await Promise.resolve()
+        .then(() => cursor.next())
+        .catch((one) => one)
       if (moved === false) break
       if (moved === true) {
         expect(cursor.recordNumber).toBeGreaterThan(previous)
@@ -107,8 +112,16 @@ describe("follow()", () => {
     await stream.append("0", { extId: 10, timestampMs: 1000 })
     const ids = [1, 2, 3, 4, 5].map((i) => stream.tryAppend(`${i}`, 10 * (i + 1), 1000 * (i + 1)))
     const starts: Array<readonly [ReadOptions, number]> = [
-      [{ from: ids[2]! }, 3], [{ after: ids[2]! }, 4], [{ number: 4 }, 4], [{ number: 8 }, 8], [{ extId: 45 }, 4], [{ extId: 90 }, 8],
-      [{ time: 4500 }, 4], [{ time: 9000 }, 8], [{ after: ids[4]! }, 6], [{ from: ids[4]! + 1000 }, 7],
+      [{ from: ids[2]! }, 3],
+      [{ after: ids[2]! }, 4],
+      [{ number: 4 }, 4],
+      [{ number: 8 }, 8],
+      [{ extId: 45 }, 4],
+      [{ extId: 90 }, 8],
+      [{ time: 4500 }, 4],
+      [{ time: 9000 }, 8],
+      [{ after: ids[4]! }, 6],
+      [{ from: ids[4]! + 1000 }, 7],
     ]
     const followers = starts.map(([options]) => stream.follow(options))
     const cursors = starts.map(([options]) => stream.cursor(options))
@@ -124,7 +137,9 @@ describe("follow()", () => {
       expect([options, cursors[i]!.next(), cursors[i]!.recordNumber]).toEqual([options, true, expected])
       expect([options, (await followers[i]!.next()).value?.recordNumber]).toEqual([options, expected + 1])
     }
-    expect(await rejection(() => stream.follow({ from: ids[2]! + 3 }).next())).toMatchObject({ _tag: "InvalidArgument" })
+    expect(await rejection(() => stream.follow({ from: ids[2]! + 3 }).next())).toMatchObject({
+      _tag: "InvalidArgument",
+    })
     await manager.close()
   })
 
@@ -137,7 +152,10 @@ describe("follow()", () => {
     const pending = [follower.next(), follower.next()]
     await turns()
     expect(await follower.return!()).toEqual({ done: true, value: undefined })
-    expect(await Promise.all(pending)).toEqual([{ done: true, value: undefined }, { done: true, value: undefined }])
+    expect(await Promise.all(pending)).toEqual([
+      { done: true, value: undefined },
+      { done: true, value: undefined },
+    ])
     expect(await follower.next()).toEqual({ done: true, value: undefined })
     const early = stream.follow()
     await early.return!()
@@ -214,7 +232,9 @@ describe("cursor()", () => {
         // At once, while records are at hand.
         if (found < round * 20 + 19) await cursor.ready()
         expect(cursor.recordNumber).toBe(found)
-        expect(Buffer.from(cursor.buffer.buffer, cursor.buffer.byteOffset + cursor.payloadStart, 3).toString()).toBe(`${found} ..`.slice(0, 3))
+        expect(Buffer.from(cursor.buffer.buffer, cursor.buffer.byteOffset + cursor.payloadStart, 3).toString()).toBe(
+          `${found} ..`.slice(0, 3),
+        )
         found++
       }
       expect(cursor.blocked).toBe(undefined)
@@ -287,20 +307,26 @@ describe("AbortSignal", () => {
       ["appendBatch", (signal) => stream.appendBatch(["a"], { signal })],
       ["durable", (signal) => stream.durable(lastId(), { signal })],
       ["flushUntil", (signal) => stream.flushUntil(lastId(), { signal })],
-      ["flush", (signal) => {
-        stream.tryAppend("c")
-        return stream.flush({ signal })
-      }],
+      [
+        "flush",
+        (signal) => {
+          stream.tryAppend("c")
+          return stream.flush({ signal })
+        },
+      ],
       ["get", (signal) => stream.get(lastId(), { signal })],
       ["seal", (signal) => stream.seal({ signal })],
       ["trim", (signal) => stream.trim({ before: lastId(), signal })],
       ["read", (signal) => collect(stream.read({ from: "start", signal }))],
       ["follow", (signal) => collect(stream.follow({ from: "end", signal }))],
       ["cursor.ready", (signal) => stream.cursor({ from: "end" }).ready({ signal })],
-      ["ready", (signal) => {
-        for (let i = 0; i < 10_000 && stream.tryAppend(new Uint8Array(1000)) > 0; i++);
-        return stream.ready({ signal })
-      }],
+      [
+        "ready",
+        (signal) => {
+          for (let i = 0; i < 10_000 && stream.tryAppend(new Uint8Array(1000)) > 0; i++);
+          return stream.ready({ signal })
+        },
+      ],
       ["blocked append", (signal) => stream.append(new Uint8Array(1000), { signal })],
       ["blocked appendBatch", (signal) => stream.appendBatch([new Uint8Array(1000)], { signal })],
       ["openReader", (signal) => stream.openReader(stream.info().segments[0]!.index, { signal })],

@@ -5,8 +5,8 @@ import * as fs from "node:fs"
 import { join } from "node:path"
 import { AofManager, Closed, InvalidArgument, isAofError, Unavailable } from "bop-aof"
 import { AofManager as MemoryManager } from "bop-aof/memory"
-import { encodeRootFile, rootFile } from "../../src/format/root_file.ts"
 import { crc32 } from "../../src/format/checksum.ts"
+import { encodeRootFile, rootFile } from "../../src/format/root_file.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { collect, failure, fill, makeRoot, openMemory, rejection, small, stores, texts, turns } from "../support/api.ts"
 
@@ -46,43 +46,83 @@ describe("options", () => {
   })
 
   test.each([
-    ["create", { create: 1 }], ["segmentBytes", { segmentBytes: 5 }], ["retention.ageMs", { retention: { ageMs: -1 } }],
-    ["codec", { codec: "xml" }], ["codec", { codec: {} }], ["stream option", { segmentbytes: 4096 }], ["stream options", null],
-    ["stream options", 5], ["signal", { signal: 1 }],
+    ["create", { create: 1 }],
+    ["segmentBytes", { segmentBytes: 5 }],
+    ["retention.ageMs", { retention: { ageMs: -1 } }],
+    ["codec", { codec: "xml" }],
+    ["codec", { codec: {} }],
+    ["stream option", { segmentbytes: 4096 }],
+    ["stream options", null],
+    ["stream options", 5],
+    ["signal", { signal: 1 }],
   ])("a stream with a bad %s is refused and not made: %#", async (what, options) => {
     const manager = await openMemory()
-    expect(await rejection(() => manager.stream("s", options as never))).toMatchObject({ _tag: "InvalidArgument", what })
+    expect(await rejection(() => manager.stream("s", options as never))).toMatchObject({
+      _tag: "InvalidArgument",
+      what,
+    })
     expect(manager.streams()).toEqual([])
     await manager.close()
   })
 })
 
 describe("names", () => {
-  test.each(["", ".", "..", ".hidden", "a/b", "/a", "a\\b", "a b", "ü", "a\0", "a".repeat(129), 5, null, undefined, {}])(
-    "no name: %#",
-    async (name) => {
-      const manager = await openMemory()
-      const call = async (run: (name: string) => Promise<unknown>): Promise<unknown> => rejection(() => run(name as string))
-      expect(await call((one) => manager.stream(one))).toMatchObject({ _tag: "InvalidArgument", what: "stream name", value: name })
-      expect(await call((one) => manager.deleteStream(one))).toMatchObject({ _tag: "InvalidArgument", what: "stream name" })
-      expect(manager.streams()).toEqual([])
-      await manager.close()
-    },
-  )
+  test.each([
+    "",
+    ".",
+    "..",
+    ".hidden",
+    "a/b",
+    "/a",
+    "a\\b",
+    "a b",
+    "ü",
+    "a\0",
+    "a".repeat(129),
+    5,
+    null,
+    undefined,
+    {},
+  ])("no name: %#", async (name) => {
+    const manager = await openMemory()
+    const call = async (run: (name: string) => Promise<unknown>): Promise<unknown> =>
+      rejection(() => run(name as string))
+    expect(await call((one) => manager.stream(one))).toMatchObject({
+      _tag: "InvalidArgument",
+      what: "stream name",
+      value: name,
+    })
+    expect(await call((one) => manager.deleteStream(one))).toMatchObject({
+      _tag: "InvalidArgument",
+      what: "stream name",
+    })
+    expect(manager.streams()).toEqual([])
+    await manager.close()
+  })
 
-  test.each(["a", "-", "_", "a.b", "A-1_2.z", "a..b", "x".repeat(128), "spare.seg", "segments", "constructor", "__proto__", "0"])(
-    "%s is one, and survives a reopen",
-    async (name) => {
-      const disk = new MemoryDisk({ modelsCrashes: false })
-      const manager = await openMemory({}, disk)
-      await (await manager.stream(name)).append("x")
-      await manager.close()
-      const again = await openMemory({}, disk)
-      expect(again.streams()).toEqual([name])
-      expect(await texts(await again.stream(name))).toEqual(["x"])
-      await again.close()
-    },
-  )
+  test.each([
+    "a",
+    "-",
+    "_",
+    "a.b",
+    "A-1_2.z",
+    "a..b",
+    "x".repeat(128),
+    "spare.seg",
+    "segments",
+    "constructor",
+    "__proto__",
+    "0",
+  ])("%s is one, and survives a reopen", async (name) => {
+    const disk = new MemoryDisk({ modelsCrashes: false })
+    const manager = await openMemory({}, disk)
+    await (await manager.stream(name)).append("x")
+    await manager.close()
+    const again = await openMemory({}, disk)
+    expect(again.streams()).toEqual([name])
+    expect(await texts(await again.stream(name))).toEqual(["x"])
+    await again.close()
+  })
 })
 
 describe.each(stores)("streams on %s", (_, makeOpen) => {
@@ -94,7 +134,10 @@ describe.each(stores)("streams on %s", (_, makeOpen) => {
     expect(many[0]!.name).toBe("s")
     const others = await Promise.all(Array.from({ length: 20 }, (_, i) => manager.stream(`other-${i}`)))
     expect(new Set(others.map((one) => one.info().streamId)).size).toBe(20)
-    expect(await rejection(() => manager.stream("missing", { create: false }))).toMatchObject({ _tag: "NotFound", value: "missing" })
+    expect(await rejection(() => manager.stream("missing", { create: false }))).toMatchObject({
+      _tag: "NotFound",
+      value: "missing",
+    })
     expect(manager.streams().length).toBe(21)
     expect(await manager.stream("s", { create: false })).toBe(many[0]!)
     await manager.close()
@@ -114,8 +157,8 @@ describe.each(stores)("streams on %s", (_, makeOpen) => {
       const follower = stream.follow({ from: "end" }).next()
       const cursor = stream.cursor()
       cursor.next()
-      const sealing = stream.seal().catch((error) => error)
-      const inFlight = Array.from({ length: 50 }, () => stream.append("in flight").catch((error) => error))
+      const sealing = stream.seal().catch((error: unknown) => error)
+      const inFlight = Array.from({ length: 50 }, () => stream.append("in flight").catch((error: any) => error))
       const deleting = manager.deleteStream("s")
       const outcomes = await Promise.all(inFlight)
       expect(outcomes.every((one) => one instanceof Closed || one.level === "durable")).toBe(true)
@@ -134,7 +177,11 @@ describe.each(stores)("streams on %s", (_, makeOpen) => {
         expect(manager.recovery.isClean).toBe(true)
       }
     }
-    expect(await rejection(() => manager.deleteStream("s"))).toMatchObject({ _tag: "NotFound", what: "stream", value: "s" })
+    expect(await rejection(() => manager.deleteStream("s"))).toMatchObject({
+      _tag: "NotFound",
+      what: "stream",
+      value: "s",
+    })
     await manager.close()
   })
 
@@ -186,7 +233,8 @@ describe("closing", () => {
     const disk = new MemoryDisk({ modelsCrashes: false })
     const manager = await openMemory(small, disk)
     const streams = await Promise.all(Array.from({ length: 20 }, (_, i) => manager.stream(`s${i}`)))
-    for (const stream of streams) for (let i = 0; i < 9; i++) expect(stream.tryAppend(new Uint8Array(1000))).toBeGreaterThan(0)
+    for (const stream of streams)
+      for (let i = 0; i < 9; i++) expect(stream.tryAppend(new Uint8Array(1000))).toBeGreaterThan(0)
     const pending = streams.map((stream) => stream.append("last"))
     const closing = [manager.close(), manager.close(), manager[Symbol.asyncDispose]()]
     expect(await rejection(() => manager.stream("new"))).toMatchObject({ _tag: "Closed", what: "manager" })
@@ -195,11 +243,27 @@ describe("closing", () => {
     await manager.close()
     const stream = streams[0]!
     const calls: Array<() => unknown> = [
-      () => manager.stream("s0"), () => manager.streams(), () => manager.deleteStream("s0"), () => stream.append("x"),
-      () => stream.appendBatch(["x"]), () => stream.tryAppend("x"), () => stream.ready(), () => stream.durable(1), () => stream.flush(),
-      () => stream.read().next(), () => stream.follow().next(), () => stream.cursor(), () => stream.get(1), () => stream.tryGet(1),
-      () => stream.seal(), () => stream.trim({ before: 1 }), () => stream.info(), () => stream.segments(), () => stream.tryOpenReader(1),
-      () => stream.openReader(1), () => stream.setCoordinatorWatermark(1),
+      () => manager.stream("s0"),
+      () => manager.streams(),
+      () => manager.deleteStream("s0"),
+      () => stream.append("x"),
+      () => stream.appendBatch(["x"]),
+      () => stream.tryAppend("x"),
+      () => stream.ready(),
+      () => stream.durable(1),
+      () => stream.flush(),
+      () => stream.read().next(),
+      () => stream.follow().next(),
+      () => stream.cursor(),
+      () => stream.get(1),
+      () => stream.tryGet(1),
+      () => stream.seal(),
+      () => stream.trim({ before: 1 }),
+      () => stream.info(),
+      () => stream.segments(),
+      () => stream.tryOpenReader(1),
+      () => stream.openReader(1),
+      () => stream.setCoordinatorWatermark(1),
     ]
     for (const call of calls) expect([String(call), (await failure(call))._tag]).toEqual([String(call), "Closed"])
     await stream.close()
@@ -212,7 +276,10 @@ describe("closing", () => {
   test("a stream that is just being made is closed too", async () => {
     const disk = new MemoryDisk({ modelsCrashes: false })
     const manager = await openMemory({}, disk)
-    const making = manager.stream("s").then((stream) => stream.append("x")).catch((error) => error)
+    const making = manager
+      .stream("s")
+      .then((stream) => stream.append("x"))
+      .catch((error) => error)
     await manager.close()
     const outcome = await making
     const again = await openMemory({}, disk)
@@ -257,7 +324,9 @@ describe("a root", () => {
       expect(error).toMatchObject({ _tag: "Unavailable", code: "ENOTDIR" })
       expect(error.message).toContain("file")
     }
-    expect(await rejection(() => AofManager.open({ root: join(root, "file", "below") }))).toMatchObject({ _tag: "Unavailable" })
+    expect(await rejection(() => AofManager.open({ root: join(root, "file", "below") }))).toMatchObject({
+      _tag: "Unavailable",
+    })
     expect(fs.readFileSync(join(root, "file"), "utf8")).toBe("text")
   })
 
@@ -301,7 +370,10 @@ describe("a root", () => {
     let last = 0
     let error: any
     for (let i = 0; i < 200 && error === undefined; i++) {
-      await stream.append(new Uint8Array(1000)).then((ack) => (last = ack.recordNumber + 1)).catch((one) => (error = one))
+      await stream
+        .append(new Uint8Array(1000))
+        .then((ack) => (last = ack.recordNumber + 1))
+        .catch((one) => (error = one))
     }
     expect(error).toMatchObject({ _tag: "Unavailable", code: "ENOSPC", retryable: true })
     expect(last).toBeGreaterThan(20)

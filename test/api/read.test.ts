@@ -12,7 +12,10 @@ const makeStream = async (manager: AofManager): Promise<{ stream: Aof; ids: Arra
   const stream = await manager.stream("s")
   const ids: Array<number> = []
   for (let i = 0; i < count; i++) {
-    const ack = stream.append(`${i} `.padEnd(1 + ((i * 37) % 300), "."), { extId: 10 * i, timestampMs: startMs + 1000 * i })
+    const ack = stream.append(`${i} `.padEnd(1 + ((i * 37) % 300), "."), {
+      extId: 10 * i,
+      timestampMs: startMs + 1000 * i,
+    })
     if (i % 25 === 24) await ack
     void ack.then(({ recordId, recordNumber }) => {
       ids[recordNumber] = recordId
@@ -46,7 +49,8 @@ const walk = (stream: Aof, options: ReadOptions): Array<number> => {
   return found
 }
 
-const range = (from: number, to: number): Array<number> => Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i)
+const range = (from: number, to: number): Array<number> =>
+  Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i)
 const backwards = (from: number): Array<number> => range(0, from + 1).reverse()
 
 describe.each(stores)("starts on %s", (_, makeOpen) => {
@@ -59,13 +63,34 @@ describe.each(stores)("starts on %s", (_, makeOpen) => {
       const id = ids[at]!
       const time = startMs + 1000 * at
       const cases: Array<readonly [ReadOptions, number]> = [
-        [{}, 0], [{ from: "start" }, 0], [{ from: "end" }, count], [{ from: id }, at], [{ after: id }, at + 1], [{ number: at }, at],
-        [{ number: 0 }, 0], [{ number: count - 1 }, count - 1], [{ number: count }, count], [{ number: count + 50 }, count],
-        [{ time }, at], [{ time: time - 999 }, at], [{ time: new Date(time) }, at], [{ time: 0 }, 0], [{ time: -5 }, 0],
-        [{ time: time + 1e12 }, count], [{ time: Number.POSITIVE_INFINITY }, count], [{ extId: 10 * at }, at],
-        [{ extId: BigInt(10 * at - 9) }, at], [{ extId: 0 }, 0], [{ extId: 2n ** 64n - 1n }, count], [{ last: 7 }, count - 7],
-        [{ last: count }, 0], [{ last: count * 9 }, 0], [{ after: ids[count - 1]! }, count], [{ from: ids[0]! }, 0],
-        [{ after: ids[0]! }, 1], [{ from: ids[count - 1]! + 2 ** 29 }, count],
+        [{}, 0],
+        [{ from: "start" }, 0],
+        [{ from: "end" }, count],
+        [{ from: id }, at],
+        [{ after: id }, at + 1],
+        [{ number: at }, at],
+        [{ number: 0 }, 0],
+        [{ number: count - 1 }, count - 1],
+        [{ number: count }, count],
+        [{ number: count + 50 }, count],
+        [{ time }, at],
+        [{ time: time - 999 }, at],
+        [{ time: new Date(time) }, at],
+        [{ time: 0 }, 0],
+        [{ time: -5 }, 0],
+        [{ time: time + 1e12 }, count],
+        [{ time: Number.POSITIVE_INFINITY }, count],
+        [{ extId: 10 * at }, at],
+        [{ extId: BigInt(10 * at - 9) }, at],
+        [{ extId: 0 }, 0],
+        [{ extId: 2n ** 64n - 1n }, count],
+        [{ last: 7 }, count - 7],
+        [{ last: count }, 0],
+        [{ last: count * 9 }, 0],
+        [{ after: ids[count - 1]! }, count],
+        [{ from: ids[0]! }, 0],
+        [{ after: ids[0]! }, 1],
+        [{ from: ids[count - 1]! + 2 ** 29 }, count],
       ]
       for (const [options, from] of cases) {
         expect([options, await numbers(stream, options)]).toEqual([options, range(from, count)])
@@ -74,11 +99,20 @@ describe.each(stores)("starts on %s", (_, makeOpen) => {
         expect([limited, await numbers(stream, limited)]).toEqual([limited, range(from, Math.min(from + 3, count))])
       }
       const reversed: Array<readonly [ReadOptions, Array<number>]> = [
-        [{}, backwards(count - 1)], [{ from: "end" }, backwards(count - 1)], [{ from: "start" }, []], [{ from: id }, backwards(at)],
-        [{ after: id }, backwards(at - 1)], [{ number: at }, backwards(at)], [{ time }, backwards(at)],
-        [{ extId: 10 * at }, backwards(at)], [{ last: 10 }, range(count - 10, count).reverse()],
-        [{ last: 10, limit: 3 }, range(count - 3, count).reverse()], [{ from: ids[0]! }, [0]], [{ after: ids[0]! }, []],
-        [{ number: at, limit: 2 }, [at, at - 1]], [{ from: "end", limit: 1 }, [count - 1]],
+        [{}, backwards(count - 1)],
+        [{ from: "end" }, backwards(count - 1)],
+        [{ from: "start" }, []],
+        [{ from: id }, backwards(at)],
+        [{ after: id }, backwards(at - 1)],
+        [{ number: at }, backwards(at)],
+        [{ time }, backwards(at)],
+        [{ extId: 10 * at }, backwards(at)],
+        [{ last: 10 }, range(count - 10, count).reverse()],
+        [{ last: 10, limit: 3 }, range(count - 3, count).reverse()],
+        [{ from: ids[0]! }, [0]],
+        [{ after: ids[0]! }, []],
+        [{ number: at, limit: 2 }, [at, at - 1]],
+        [{ from: "end", limit: 1 }, [count - 1]],
       ]
       for (const [options, expected] of reversed) {
         const both = { ...options, reverse: true }
@@ -184,7 +218,10 @@ describe("read options", () => {
     await stream.append("x")
     expect(await rejection(() => stream.read(options as never).next())).toMatchObject({ _tag: "InvalidArgument" })
     expect(await rejection(() => stream.follow(options as never).next())).toMatchObject({ _tag: "InvalidArgument" })
-    expect(await failure(() => stream.cursor(options as never))).toMatchObject({ _tag: "InvalidArgument", retryable: false })
+    expect(await failure(() => stream.cursor(options as never))).toMatchObject({
+      _tag: "InvalidArgument",
+      retryable: false,
+    })
     await manager.close()
   })
 
@@ -192,7 +229,15 @@ describe("read options", () => {
     const manager = await openMemory()
     const stream = await manager.stream("s")
     const starts: Array<ReadOptions> = [
-      {}, { from: "end" }, { number: 0 }, { number: 9 }, { time: 0 }, { extId: 0 }, { last: 3 }, { from: 2 ** 28 + 1592 }, { after: 2 ** 28 },
+      {},
+      { from: "end" },
+      { number: 0 },
+      { number: 9 },
+      { time: 0 },
+      { extId: 0 },
+      { last: 3 },
+      { from: 2 ** 28 + 1592 },
+      { after: 2 ** 28 },
     ]
     for (const start of starts) {
       expect(await texts(stream, start)).toEqual([])
@@ -217,7 +262,14 @@ describe("read options", () => {
     }
     expect(await failure(() => stream.tryGet(ids[449]!))).toMatchObject({ _tag: "NotFound", limit })
     expect(await rejection(() => stream.get(ids[0]!))).toMatchObject({ _tag: "NotFound", limit })
-    for (const start of [{ from: "start" }, { from: limit }, { number: 450 }, { time: 0 }, { extId: 0 }, { last: 1e6 }] as const) {
+    for (const start of [
+      { from: "start" },
+      { from: limit },
+      { number: 450 },
+      { time: 0 },
+      { extId: 0 },
+      { last: 1e6 },
+    ] as const) {
       expect((await collect(stream.read(start))).length).toBe(150)
     }
     expect((await collect(stream.read({ reverse: true }))).map((record) => record.recordNumber).at(-1)).toBe(450)
@@ -275,7 +327,10 @@ describe("get() and tryGet()", () => {
     const stream = await manager.stream("s")
     await stream.append("x")
     expect(await rejection(() => stream.get(id as never))).toMatchObject({ _tag: "InvalidArgument", what: "record id" })
-    expect(await failure(() => stream.tryGet(id as never))).toMatchObject({ _tag: "InvalidArgument", what: "record id" })
+    expect(await failure(() => stream.tryGet(id as never))).toMatchObject({
+      _tag: "InvalidArgument",
+      what: "record id",
+    })
     await manager.close()
   })
 
@@ -283,9 +338,14 @@ describe("get() and tryGet()", () => {
     const manager = await openMemory()
     const stream = await manager.stream("s")
     const { recordId } = await stream.append("x")
-    expect(await rejection(() => stream.get(recordId + 100))).toMatchObject({ _tag: "InvalidArgument", limit: `at most ${recordId}` })
+    expect(await rejection(() => stream.get(recordId + 100))).toMatchObject({
+      _tag: "InvalidArgument",
+      limit: `at most ${recordId}`,
+    })
     expect(await rejection(() => stream.get(recordId, { level: "buffered" } as never))).toMatchObject({ what: "level" })
-    expect(await rejection(() => stream.get(recordId, { leve: "written" } as never))).toMatchObject({ _tag: "InvalidArgument" })
+    expect(await rejection(() => stream.get(recordId, { leve: "written" } as never))).toMatchObject({
+      _tag: "InvalidArgument",
+    })
     expect(await failure(() => stream.tryGet(recordId, { level: "x" } as never))).toMatchObject({ what: "level" })
     await manager.close()
   })
@@ -310,7 +370,11 @@ describe("openReader() and tryOpenReader()", () => {
     }
     expect(found).toEqual(range(0, 500))
     const last = stream.info().segments.at(-1)!.index
-    expect(await rejection(() => stream.openReader(last + 1))).toMatchObject({ _tag: "NotFound", what: "segment", value: last + 1 })
+    expect(await rejection(() => stream.openReader(last + 1))).toMatchObject({
+      _tag: "NotFound",
+      what: "segment",
+      value: last + 1,
+    })
     expect(await failure(() => stream.tryOpenReader(-1))).toMatchObject({ _tag: "InvalidArgument" })
     expect(await failure(() => stream.tryOpenReader("1" as never))).toMatchObject({ _tag: "InvalidArgument" })
     expect(await failure(() => stream.tryOpenReader(last, { level: "x" } as never))).toMatchObject({ what: "level" })

@@ -42,7 +42,7 @@ describe.each(stores)("seal(), trim() and info() on %s", (_, makeOpen) => {
     const ids = await fill(stream, 300)
     await checkInfo(stream)
     await Promise.all([stream.seal(), stream.seal(), stream.seal()])
-    expect(stream.info().segments.every((one) => one.state === "sealed")).toBe(true)
+    expect(stream.info().segments.every((one: { readonly state: string }) => one.state === "sealed")).toBe(true)
     await checkInfo(stream)
     await stream.trim({ before: ids[150]! })
     await checkInfo(stream)
@@ -166,7 +166,11 @@ describe("codecs", () => {
     expect(stream.tryAppend({ tried: true })).toBeGreaterThan(0)
     await stream.appendBatch([{ payload: { x: 1 }, extId: 3 }, { payload: 5, kind: "a value with a payload" }, "plain"])
     expect((await collect(stream.read())).map((record) => record.value)).toEqual([
-      ...values, { tried: true }, { x: 1 }, { payload: 5, kind: "a value with a payload" }, "plain",
+      ...values,
+      { tried: true },
+      { x: 1 },
+      { payload: 5, kind: "a value with a payload" },
+      "plain",
     ])
     const circle: { self?: unknown } = {}
     circle.self = circle
@@ -219,8 +223,14 @@ describe("the coordinator's watermark", () => {
     const disk = new MemoryDisk({ modelsCrashes: false })
     let expected = 0n
     const steps: Array<(stream: Aof) => Promise<unknown>> = [
-      async () => {}, (stream) => stream.append("x"), (stream) => stream.seal(), async () => {}, (stream) => fill(stream, 300),
-      async () => {}, (stream) => stream.append("x").then(() => stream.trim({ before: stream.info().lastId })), async () => {},
+      async () => {},
+      (stream) => stream.append("x"),
+      (stream) => stream.seal(),
+      async () => {},
+      (stream) => fill(stream, 300),
+      async () => {},
+      (stream) => stream.append("x").then(() => stream.trim({ before: stream.info().lastId })),
+      async () => {},
     ]
     for (const step of steps) {
       const manager = await openMemory(small, disk)
@@ -236,7 +246,9 @@ describe("the coordinator's watermark", () => {
     const manager = await openMemory(small, disk)
     const stream = await manager.stream("s")
     for (const value of [-1, 1.5, 2n ** 64n, "5", undefined]) {
-      expect(await failure(() => stream.setCoordinatorWatermark(value as never))).toMatchObject({ _tag: "InvalidArgument" })
+      expect(await failure(() => stream.setCoordinatorWatermark(value as never))).toMatchObject({
+        _tag: "InvalidArgument",
+      })
     }
     stream.setCoordinatorWatermark(2n ** 64n - 1n)
     await manager.close()
@@ -250,7 +262,8 @@ describe.each([["a real disk"], ["a memory disk"]])("a read-only manager on %s",
   const make = (): ((options?: Partial<AofManagerOptions>) => Promise<AofManager>) => {
     const root = makeRoot()
     const disk = new MemoryDisk({ modelsCrashes: false, mapsFiles: false })
-    return (options = {}) => (kind === "a real disk" ? AofManager.open({ root, ...options }) : openMemory(options, disk))
+    return (options = {}) =>
+      kind === "a real disk" ? AofManager.open({ root, ...options }) : openMemory(options, disk)
   }
 
   test("sees a consistent prefix while a writer goes on, and follows it", async () => {
@@ -294,11 +307,20 @@ describe.each([["a real disk"], ["a memory disk"]])("a read-only manager on %s",
     const readers = await Promise.all([open({ readOnly: true }), open({ readOnly: true })])
     const view = await readers[0]!.stream("s")
     const calls: Array<() => unknown> = [
-      () => view.append("x"), () => view.appendBatch(["x"]), () => view.tryAppend("x"), () => view.seal(),
-      () => view.trim({ before: recordId }), () => readers[0]!.deleteStream("s"), () => view.setCoordinatorWatermark(1), () => view.ready(),
+      () => view.append("x"),
+      () => view.appendBatch(["x"]),
+      () => view.tryAppend("x"),
+      () => view.seal(),
+      () => view.trim({ before: recordId }),
+      () => readers[0]!.deleteStream("s"),
+      () => view.setCoordinatorWatermark(1),
+      () => view.ready(),
     ]
     for (const call of calls) {
-      expect([String(call), await failure(call)]).toMatchObject([String(call), { _tag: "InvalidArgument", retryable: false }])
+      expect([String(call), await failure(call)]).toMatchObject([
+        String(call),
+        { _tag: "InvalidArgument", retryable: false },
+      ])
     }
     expect(await rejection(() => readers[0]!.stream("other"))).toMatchObject({ _tag: "NotFound" })
     await (await writer.stream("other")).append("new")
@@ -346,11 +368,17 @@ test("a seal that fails is Unavailable, appends that wait for it too, and both s
   await stream.append("x")
   disk.onOperation = ({ kind, path }) => (kind === "rename" && path.includes("current.sealed") ? "EIO" : undefined)
   expect(await rejection(() => stream.seal())).toMatchObject({ _tag: "Unavailable", code: "EIO" })
-  const outcomes = await Promise.all(Array.from({ length: 20 }, () => stream.append(new Uint8Array(1500)).catch((error) => error)))
+  const outcomes = await Promise.all(
+    Array.from({ length: 20 }, () => stream.append(new Uint8Array(1500)).catch((error) => error)),
+  )
   expect(outcomes.some((one) => one.code === "EIO")).toBe(true)
   disk.onOperation = undefined
   let isSealed = false
-  for (let i = 0; i < 10 && !isSealed; i++) isSealed = await stream.seal().then(() => true, () => turns(5).then(() => false))
+  for (let i = 0; i < 10 && !isSealed; i++)
+    isSealed = await stream.seal().then(
+      () => true,
+      () => turns(5).then(() => false),
+    )
   expect((await stream.append("again")).level).toBe("durable")
   await checkInfo(stream)
   await manager.close()
@@ -370,4 +398,33 @@ test("a trimmed segment's file is gone, and so is a deleted stream's directory",
   await manager.deleteStream("s")
   expect(readdirSync(join(root, "streams"))).toEqual([])
   await manager.close()
+})
+
+test("a trim past a segment whose seal is not recorded yet loses nothing that follows, also in a crash", async () => {
+  const disk = new MemoryDisk()
+  const manager = await openMemory({ ...small, preallocateBytesMax: 0 }, disk)
+  const stream = await manager.stream("s")
+  await fill(stream, 100, 50)
+  await stream.seal()
+  disk.onOperation = ({ kind, path }) => (kind === "rename" && path.includes("current.sealed") ? "EIO" : undefined)
+  await fill(stream, 10, 50)
+  await stream.seal().catch(() => {})
+  const first = await stream.append("kept 0")
+  const reader = await openMemory({ readOnly: true }, disk)
+  const view = await reader.stream("s")
+  await stream.trim({ before: first.recordId })
+  // One frame only: a later one would say how far the stream was durable.
+  const expected = ["kept 0"]
+  expect(await texts(view, { level: "written" })).toEqual(expected)
+  await reader.close()
+  // Only what a sync covers survives.
+  disk.onOperation = undefined
+  disk.crash(() => false)
+  const again = await openMemory(small, disk)
+  const reopened = await again.stream("s")
+  expect(await texts(reopened)).toEqual(expected)
+  expect(reopened.info()).toMatchObject({ firstRecordNumber: 110, nextRecordNumber: 111 })
+  expect((await reopened.append("more")).recordNumber).toBe(111)
+  await again.close()
+  await manager.close().catch(() => {})
 })

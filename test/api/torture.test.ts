@@ -4,9 +4,9 @@
 
 import { describe, expect, test } from "bun:test"
 import type { Aof, AofManager } from "bop-aof"
+import { AofManager as RealManager } from "bop-aof"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { collect, makeRandom, makeRoot, openMemory, turns } from "../support/api.ts"
-import { AofManager as RealManager } from "bop-aof"
 
 const seeds = process.env["TORTURE_SEED"] === undefined ? [1, 2, 3, 4, 5, 6] : [Number(process.env["TORTURE_SEED"])]
 const options = { segmentBytes: 8192, stagingBytes: 4096, unflushedBytesMax: 16 * 1024 }
@@ -56,7 +56,11 @@ const note = (world: World, recordNumber: number, text: string): void => {
   world.acked.set(recordNumber, text)
 }
 
-const check = (world: World, record: { recordNumber: number; text: () => string }, expected: number | undefined): void => {
+const check = (
+  world: World,
+  record: { recordNumber: number; text: () => string },
+  expected: number | undefined,
+): void => {
   if (expected !== undefined) expect(record.recordNumber).toBe(expected)
   const text = record.text()
   const known = world.acked.get(record.recordNumber)
@@ -115,7 +119,9 @@ const keeper = async (world: World): Promise<void> => {
       const info = stream.info()
       if (kind < 3) await stream.seal()
       else if (kind < 5 && info.count > 100) {
-        const [record] = await collect(stream.read({ number: info.firstRecordNumber + random(info.count - 50), limit: 1 }))
+        const [record] = await collect(
+          stream.read({ number: info.firstRecordNumber + random(info.count - 50), limit: 1 }),
+        )
         if (record !== undefined) {
           await stream.trim({ before: record.recordId })
           world.trimmedTo = Math.max(world.trimmedTo, record.recordNumber)
@@ -159,7 +165,7 @@ const run = async (seed: number, open: () => Promise<AofManager>, steps: number)
   const info = stream.info()
   expect(info.count).toBe(records.length)
   expect(info.firstRecordNumber).toBeGreaterThanOrEqual(world.trimmedTo)
-  records.forEach((record, i) => check(world, record, info.firstRecordNumber + i))
+  for (const [i, record] of records.entries()) check(world, record, info.firstRecordNumber + i)
   const numbers = new Set(records.map((record) => record.recordNumber))
   for (const number of world.acked.keys()) if (number >= info.firstRecordNumber) expect(numbers.has(number)).toBe(true)
   const next = new Map<string, number>()

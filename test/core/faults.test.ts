@@ -48,7 +48,11 @@ const failing = (
   count = 1,
 ): ((operation: DiskOperation) => DiskFault) => {
   let left = count
-  return (operation) => (left > 0 && isHit(operation) ? (left--, code) : undefined)
+  return (operation) => {
+    if (left === 0 || !isHit(operation)) return undefined
+    left--
+    return code
+  }
 }
 
 describe("a failed sync", () => {
@@ -78,9 +82,13 @@ describe("a failed sync", () => {
       let isFirst = true
       let failures = 2
       disk.onOperation = ({ kind, path }) => {
-        if (isFirst && kind === "syncData") return (isFirst = false), "EIO"
-        const isReplacing = !isFirst && failures > 0 && (path.includes(".tmp") || kind === "syncDirectory")
-        return isReplacing && kind === broken ? (failures--, "EIO") : undefined
+        const isHit = isFirst
+          ? kind === "syncData"
+          : failures > 0 && kind === broken && (path.includes(".tmp") || kind === "syncDirectory")
+        if (!isHit) return undefined
+        if (!isFirst) failures--
+        isFirst = false
+        return "EIO"
       }
       expect(codeOf(await rejection(stream.append("b")))).toBe("EIO")
       await stream.ready().catch(() => {})

@@ -1,7 +1,8 @@
 // A process that appends, batches, seals and trims is killed at random moments, again and again on one store. After each kill:
 // everything that was acknowledged `written` or `durable` is there, in the order of the calls, exactly once, with its id and number;
 // batches are whole; nothing that was trimmed is back; and what one opening has found is there in the next.
-// BOP_AOF_KILL_SEED repeats a run (the moments of the kills are the machine's), BOP_AOF_KILLS sets how many there are.
+// BOP_AOF_KILL_SEED repeats a run (the moments of the kills are the machine's), BOP_AOF_KILLS sets how many there are,
+// BOP_AOF_KILL_KEEP leaves the store.
 
 import { expect, test } from "bun:test"
 import { mkdtempSync, rmSync } from "node:fs"
@@ -141,13 +142,13 @@ test(`after each of ${kills} kills, everything acknowledged is there, once and i
       try {
         model.check(await read(root, random(3) === 0))
       } catch (error) {
-        throw new Error(`seed ${seed}, kill ${round + 1}`, { cause: error })
+        throw new Error(`seed ${seed}, kill ${round + 1}, store ${root}`, { cause: error })
       }
     }
   } finally {
     next.kill("SIGKILL")
     await next.closed
-    rmSync(root, { recursive: true, force: true })
+    if (!process.env.BOP_AOF_KILL_KEEP) rmSync(root, { recursive: true, force: true })
   }
   console.log(`${kills} kills, ${model.acks} acknowledgements`)
   expect(model.acks).toBeGreaterThan(kills)

@@ -25,10 +25,11 @@ describe("a read-only store on a disk with a writer", () => {
       let durable = 0
       let trimmed = 0
       let failures = seed === 4 ? 3 : 0
-      disk.onOperation = ({ kind, path }) =>
-        kind === "syncData" && path.endsWith(".seg") && failures > 0 && random(20) === 0
-          ? (failures--, "EIO")
-          : undefined
+      disk.onOperation = ({ kind, path }) => {
+        if (failures === 0 || kind !== "syncData" || !path.endsWith(".seg") || random(20) > 0) return undefined
+        failures--
+        return "EIO"
+      }
       await stream.append("0 ")
       const reader = await openWith(disk.layer, { ...options, readOnly: true })
       const seen = await reader.stream("s")

@@ -1,0 +1,163 @@
+// What one process leaves to the next: numbers, ids, and what the application said of itself.
+
+import { describe, expect, test } from "bun:test"
+import * as Effect from "effect/Effect"
+import { openWith } from "../../src/api/manager.ts"
+import { Directory } from "../../src/port/directory.ts"
+import { MemoryDisk } from "../../src/testing/memory_disk.ts"
+import { withStore } from "../support/crash_model.ts"
+
+const options = { root: "/store", segmentBytes: 8192, preallocateBytesMax: 0, flushIntervalMs: 3_600_000 }
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+describe("the position of the application", () => {
+  test("is there again after a close, a seal, and a kill of an idle process", async () => {
+    const disk = new MemoryDisk()
+    const storedValue = (): Promise<bigint> =>
+      withStore(disk.layer, options, async (manager) => (await manager.stream("s")).coordinatorWatermark)
+    await withStore(disk.layer, options, async (manager) => {
+      const stream = await manager.stream("s")
+      await stream.append("a")
+      stream.setCoordinatorWatermark(7)
+    })
+    expect(await storedValue()).toBe(7n)
+    await withStore(disk.layer, options, async (manager) => (await manager.stream("s")).setCoordinatorWatermark(8))
+    expect(await storedValue()).toBe(8n)
+    await withStore(disk.layer, options, async (manager) => {
+      const stream = await manager.stream("s")
+      stream.setCoordinatorWatermark(9)
+      await stream.seal()
+    })
+    expect(await storedValue()).toBe(9n)
+    const manager = await openWith(disk.layer, options)
+    const stream = await manager.stream("s")
+    stream.setCoordinatorWatermark(10)
+    await stream.append("b")
+    await pause(30)
+    disk.kill()
+    expect(await storedValue()).toBe(10n)
+    await manager.close().catch(() => {})
+  })
+})
+
+describe("an id that was given and lost", () => {
+  test("does not come again when a resumed segment was killed before anything was written", async () => {
+    const disk = new MemoryDisk()
+    await withStore(disk.layer, options, async (manager) => (await manager.stream("s")).append("a"))
+    const manager = await openWith(disk.layer, options)
+    const lost = (await manager.stream("s")).tryAppend("lost")
+    expect(lost).toBeGreaterThan(0)
+    disk.kill()
+    await manager.close().catch(() => {})
+    await withStore(disk.layer, options, async (again) => {
+      const ack = await (await again.stream("s")).append("b")
+      expect(ack.recordNumber).toBe(1)
+      expect(ack.recordId).toBeGreaterThan(lost)
+      await expect((await again.stream("s")).get(lost)).rejects.toMatchObject({ _tag: "InvalidArgument" })
+    })
+  })
+
+  test("does not come again when an idle process was killed with records in memory", async () => {
+    const disk = new MemoryDisk()
+    const manager = await openWith(disk.layer, options)
+    const stream = await manager.stream("s")
+    await stream.append("a")
+    await pause(30)
+    const lost = stream.tryAppend("lost")
+    disk.kill()
+    await manager.close().catch(() => {})
+    const id = await withStore(disk.layer, options, async (again) => (await again.stream("s")).append("b"))
+    expect(id.recordId).toBeGreaterThan(lost)
+  })
+})
+
+describe("an id", () => {
+  test("is found again whatever was looked at before it was written", async () => {
+    const disk = new MemoryDisk({ mapsFiles: false })
+    await withStore(disk.layer, { ...options, segmentBytes: 1024 * 1024, stagingBytes: 4096 }, async (manager) => {
+      const stream = await manager.stream("s")
+      const ids: Array<number> = []
+      for (let number = 0; number < 200; number++) {
+        const text = `${number}`.padEnd(300, ".")
+        ids.push(stream.tryAppend(text))
+        // Reads ahead in the file, up to where bytes are still in memory.
+        const one = ids[Math.max(0, number - 16)]!
+        if (number % 3 === 0) expect((await stream.durable(one)).recordId).toBe(one)
+        if (number % 50 === 49) await stream.flush()
+      }
+      for (const [number, id] of ids.entries()) expect((await stream.durable(id)).recordNumber).toBe(number)
+      for (const [number, id] of ids.entries()) expect((await stream.get(id)).recordNumber).toBe(number)
+    })
+  })
+})
+
+describe("a trim that overtook a seal", () => {
+  test("leaves nothing that looks like damage", async () => {
+    const disk = new MemoryDisk()
+    const manager = await openWith(disk.layer, options)
+    const stream = await manager.stream("s")
+    await stream.append("first")
+    await stream.seal()
+    await stream.append("second")
+    disk.onOperation = ({ kind, path }) =>
+      kind === "truncate" && path.endsWith("0000000002.seg") ? new Promise<undefined>(() => {}) : undefined
+    void stream.seal().catch(() => {})
+    await pause(5)
+    const { recordId } = await stream.append("third")
+    await stream.trim({ before: recordId })
+    disk.kill()
+    disk.onOperation = undefined
+    await withStore(disk.layer, options, async (again) => {
+      expect(again.recovery.quarantined).toEqual([])
+      const found = await again.stream("s")
+      expect([found.info().count, found.info().firstRecordNumber, found.info().firstId]).toEqual([1, 2, recordId])
+      expect((await found.append("fourth")).recordNumber).toBe(3)
+    })
+  })
+})
+
+describe("an empty segment at the end", () => {
+  test("does not hide the last record", async () => {
+    const disk = new MemoryDisk()
+    const manager = await openWith(disk.layer, options)
+    const stream = await manager.stream("s")
+    const { recordId } = await stream.append("a".repeat(3000))
+    await stream.append("b".repeat(3000))
+    let isNext = false
+    disk.onOperation = ({ kind, path, from }) => {
+      if (path.endsWith("0000000002.seg")) isNext = true
+      // The header of the second segment is written, its first frame is not.
+      if (isNext && kind === "write" && from > 0) return "EIO"
+    }
+    stream.tryAppend("c".repeat(3000))
+    await pause(5)
+    disk.kill()
+    await manager.close().catch(() => {})
+    disk.onOperation = undefined
+    await withStore(disk.layer, options, async (again) => {
+      const found = await again.stream("s")
+      expect(found.info().count).toBe(2)
+      expect(found.info().lastId).toBeGreaterThan(recordId)
+      expect((await found.durable(found.info().lastId)).recordNumber).toBe(1)
+    })
+  })
+})
+
+describe("a stream that was being deleted", () => {
+  test("is gone for good when its record was durable and its directory was not moved yet", async () => {
+    const disk = new MemoryDisk()
+    const manager = await openWith(disk.layer, options)
+    await (await manager.stream("s")).append("a")
+    disk.onOperation = ({ kind, path }) => (kind === "rename" && path.endsWith("/s") ? "EIO" : undefined)
+    await manager.deleteStream("s").catch(() => {})
+    disk.onOperation = undefined
+    disk.crash(() => false)
+    await manager.close().catch(() => {})
+    await withStore(disk.layer, options, async (again) => {
+      expect([again.streams(), again.recovery.quarantined]).toEqual([[], []])
+      expect((await again.stream("s")).info().count).toBe(0)
+    })
+    const left = Effect.flatMap(Directory, (directory) => directory.kind("/store/quarantine"))
+    expect(await Effect.runPromise(Effect.provideContext(left, disk.services()))).toBe("missing")
+  })
+})
