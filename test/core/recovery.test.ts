@@ -127,7 +127,7 @@ describe("an empty segment at the end", () => {
     disk.onOperation = ({ kind, path, from }) => {
       if (path.endsWith("0000000002.seg")) isNext = true
       // The header of the second segment is written, its first frame is not.
-      if (isNext && kind === "write" && from > 0) return "EIO"
+      return isNext && kind === "write" && from > 0 ? "EIO" : undefined
     }
     stream.tryAppend("c".repeat(3000))
     await pause(5)
