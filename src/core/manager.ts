@@ -43,6 +43,8 @@ export interface StreamOptions {
 
 const streamOptionNames = ["create", "retention", "segmentBytes", "codec"]
 
+/** Streams recovered side by side: most of it is waiting for syncs. */
+const recoveriesAtOnce = 8
 /** Descriptors kept for reading sealed segments. */
 const openFilesMax = 128
 
@@ -126,12 +128,12 @@ const makeManager = Effect.fnUntraced(function* (services: StreamServices, scope
   const report = new RecoveryReport()
   const streams = new Map<string, StreamState>()
   if (!config.readOnly) yield* removeDeleted(services, report)
-  for (const known of manifest.state.streams.values()) {
-    if (known.name === "") continue
-    // No retention before the stream is asked for: its options may keep more than the manager's.
-    const stream = yield* recoverKnown(services, known, { retention: {} }, report)
-    streams.set(known.name, stream)
-  }
+  const named = [...manifest.state.streams.values()].filter((known) => known.name !== "")
+  // No retention before the stream is asked for: its options may keep more than the manager's.
+  const recovered = yield* Effect.forEach(named, (known) => recoverKnown(services, known, { retention: {} }, report), {
+    concurrency: recoveriesAtOnce,
+  })
+  for (const stream of recovered) streams.set(stream.name, stream)
   const damage = manifest.replay.damage.map((one) => `${one.file}, bytes ${one.from} to ${one.to}: ${one.why}`)
   const recovery = report.finish(clock.currentTimeMillisUnsafe() - startMs, damage)
   return new Manager({ services, scope, streams, recovery })

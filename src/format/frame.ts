@@ -53,7 +53,11 @@ export const frameHeader: Layout<FrameHeader> = layout(
     field("firstRecordNumber", "safe", "number of the first record; the others follow"),
     field("timestampMs", "safe", "Unix time in milliseconds to which the records' offsets are added"),
     field("watermark", "safe", "position up to which the stream was durable when the frame was closed"),
-    field("flags", "u16", "1: the batch goes on in the next frame; 2: a producer block follows this header; 4: no record has an extId, all have the frame's timestamp"),
+    field(
+      "flags",
+      "u16",
+      "1: the batch goes on in the next frame; 2: a producer block follows this header; 4: no record has an extId, all have the frame's timestamp",
+    ),
     field("headerBytes", "u16", "distance to the first record: 56, or 88 with a producer block"),
     field("lastRecordDistance", "u32", "distance to the last record"),
     field("batchOffset", "u32", "offset of the first frame of this frame's batch; its own when the batch began here"),

@@ -19,7 +19,11 @@ const stringify = (value: unknown): string | undefined => {
   try {
     return JSON.stringify(value)
   } catch (error) {
-    throw invalidArgument("json value", error instanceof Error ? error.message : typeof value, "a value that JSON can express")
+    throw invalidArgument(
+      "json value",
+      error instanceof Error ? error.message : typeof value,
+      "a value that JSON can express",
+    )
   }
 }
 

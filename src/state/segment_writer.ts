@@ -3,7 +3,14 @@
  * do by itself it answers with a negative code and the caller brings a buffer or a segment. Frames lie whole in one buffer.
  */
 import { crc32 } from "../format/checksum.ts"
-import { alignFrame, frameBytesMax, frameContinues, frameHeader, frameHeaderBytes, frameIsPlain } from "../format/frame.ts"
+import {
+  alignFrame,
+  frameBytesMax,
+  frameContinues,
+  frameHeader,
+  frameHeaderBytes,
+  frameIsPlain,
+} from "../format/frame.ts"
 import {
   frameDistanceMax,
   recordHasExtId,
