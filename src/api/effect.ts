@@ -34,38 +34,11 @@ import type { CodecStreamOptions, JsonStreamOptions, StreamOptions } from "./str
 
 export type { Ack, AckLevel, BatchAck, SegmentInfo, StreamInfo } from "../core/aof.ts"
 export { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "../core/append.ts"
-export {
-  type Admission,
-  type AofError,
-  Closed,
-  ClosedBase,
-  Corrupt,
-  CorruptBase,
-  type ErrorDetails,
-  Fenced,
-  FencedBase,
-  type Flush,
-  type Hydration,
-  InvalidArgument,
-  InvalidArgumentBase,
-  isAofError,
-  NotFound,
-  NotFoundBase,
-  type Rollover,
-  type RootHolder,
-  type TaggedErrorBase,
-  type Tail,
-  Unavailable,
-  UnavailableBase,
-  WouldBlock,
-  WouldBlockBase,
-  type WouldBlockNumbers,
-  type WouldBlockReason,
-} from "../model/errors.ts"
 export { Directory, type DirectoryEntry, type OpenMode } from "../port/directory.ts"
 export { EventLoop } from "../port/event_loop.ts"
 export { RootLock } from "../port/root_lock.ts"
 export type { SegmentFile } from "../port/segment_file.ts"
+export * from "./error_exports.ts"
 export type {
   AofManagerOptions,
   AofRecord,

@@ -33,14 +33,13 @@ export const drainStream: (stream: StreamState) => Effect.Effect<void, AofError>
     }
     const { active } = stream
     if (active === undefined || unflushedBytes(stream) > 0) return
-    const { file } = active
-    // Nothing has happened to a file that was opened and not used.
-    if (active.closedWith !== stream.coordinatorWatermark) {
-      yield* file.truncate(active.endOffset)
-      // Twice, because two equal slots say that the file was closed in order.
-      for (let slots = 0; slots < slotOffsets.length; slots++) repeatWatermark(stream, active)
-      yield* file.syncData
-    }
+    // Nothing has happened to a segment that was found closed and not used since.
+    if (active.closedWith === stream.coordinatorWatermark) return
+    const file = yield* attempt(() => active.file)
+    yield* file.truncate(active.endOffset)
+    // Twice, because two equal slots say that the file was closed in order.
+    for (let slots = 0; slots < slotOffsets.length; slots++) repeatWatermark(stream, active)
+    yield* file.syncData
     yield* attempt(() => file.closeUnsafe())
   },
 )

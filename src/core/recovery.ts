@@ -148,7 +148,7 @@ export const makeSegment = (
   state: "active" | "sealing" | "sealed",
   framesEnd: number,
 ): Segment => {
-  const { directory, openFiles } = stream.services
+  const { config, directory, openFiles } = stream.services
   return new Segment({
     path: segmentPath(stream.path, header.segmentIndex),
     header,
@@ -156,6 +156,7 @@ export const makeSegment = (
     framesEnd,
     directory,
     openFiles,
+    isReadOnly: config.readOnly,
   })
 }
 

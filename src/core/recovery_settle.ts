@@ -220,6 +220,8 @@ const keep = Effect.fnUntraced(function* (
       ...(isEmpty ? {} : { firstTimestampMs: firstTimestampMs(segment, end) }),
     })
     stream.active.closedWith = slot.coordinatorWatermark
+    // Opened again by the first append: a stream that does nothing keeps no descriptor.
+    segment.releaseFile()
     return
   }
   report.isClean = false

@@ -53,6 +53,7 @@ export const openNextSegment = (stream: StreamState): void => {
     framesEnd: segmentHeaderBytes,
     directory: services.directory,
     openFiles: services.openFiles,
+    isReadOnly: false,
   })
   segment.file = next.file
   stream.active = startWriting(stream, segment, { offset: segmentHeaderBytes, isEntrySynced: false, slotSequence: 0 })

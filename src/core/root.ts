@@ -3,8 +3,8 @@ import * as Effect from "effect/Effect"
 import { decodeRootFile, encodeRootFile, featuresKnown, formatVersion, type RootFile } from "../format/root_file.ts"
 import { type AofError, corrupt, invalidArgument, notFound, unavailable } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
-import { attempt } from "./attempt.ts"
 import { rootFilePath } from "./paths.ts"
+import { replaceSmallFile } from "./replace_small_file.ts"
 
 /** Reads the root file; undefined when there is none. Fails for a newer format, an unknown feature, and a root that is a file. */
 export const readRoot: (directory: Directory, root: string) => Effect.Effect<RootFile | undefined, AofError> =
@@ -37,19 +37,8 @@ export const createRoot: (
     const what = "a root without its ROOT file but with data"
     return yield* Effect.fail(corrupt(`root ${root}`, `${what}: ${foreign.map((entry) => entry.name).join(", ")}`))
   }
-  const path = rootFilePath(root)
   const bytes = encodeRootFile(content.rootId, content.createdMs)
-  yield* directory.remove(`${path}.tmp`)
-  const file = yield* attempt(() => directory.openUnsafe(`${path}.tmp`, "create"))
-  yield* Effect.ensuring(
-    Effect.andThen(
-      attempt(() => file.writeUnsafe(bytes, 0, bytes.length, 0)),
-      file.syncData,
-    ),
-    Effect.sync(() => file.closeUnsafe()),
-  )
-  yield* directory.rename(`${path}.tmp`, path)
-  yield* directory.sync(root)
+  yield* replaceSmallFile(directory, { folder: root, path: rootFilePath(root), bytes })
   return decodeRootFile(bytes)!
 })
 

@@ -20,6 +20,7 @@ import { IndexWalk } from "./index_walk.ts"
 import { nextTurn } from "./next_turn.ts"
 import { pointerPath } from "./paths.ts"
 import { replaceFile } from "./replace_file.ts"
+import { replaceSmallFile } from "./replace_small_file.ts"
 import { unfinishedSegmentsMax } from "./segment_limits.ts"
 import { failReady, type StreamState, wakeReady } from "./stream_state.ts"
 import { waitAbove } from "./waits.ts"
@@ -188,20 +189,10 @@ const makeFooter = (
   }
 }
 
-/** Replaces `current.sealed`: temporary file, sync, rename, directory sync. */
-const replacePointer = Effect.fnUntraced(function* (stream: StreamState, footer: SegmentFooter) {
-  const { directory } = stream.services
-  const path = pointerPath(stream.path)
-  const bytes = encodeSealedPointer(footer)
-  yield* directory.remove(`${path}.tmp`)
-  const file = yield* attempt(() => directory.openUnsafe(`${path}.tmp`, "create"))
-  yield* Effect.ensuring(
-    Effect.andThen(
-      attempt(() => file.writeUnsafe(bytes, 0, bytes.length, 0)),
-      file.syncData,
-    ),
-    Effect.sync(() => file.closeUnsafe()),
-  )
-  yield* directory.rename(`${path}.tmp`, path)
-  yield* directory.sync(stream.path)
-})
+/** Points `current.sealed` to this segment. */
+const replacePointer = (stream: StreamState, footer: SegmentFooter): Effect.Effect<void, AofError> =>
+  replaceSmallFile(stream.services.directory, {
+    folder: stream.path,
+    path: pointerPath(stream.path),
+    bytes: encodeSealedPointer(footer),
+  })

@@ -73,6 +73,7 @@ export class Segment {
   #cannotMap = false
   readonly #directory: Directory
   readonly #openFiles: OpenFiles
+  readonly #isReadOnly: boolean
 
   constructor(options: {
     readonly path: string
@@ -81,6 +82,7 @@ export class Segment {
     readonly framesEnd: number
     readonly directory: Directory
     readonly openFiles: OpenFiles
+    readonly isReadOnly: boolean
   }) {
     this.index = options.header.segmentIndex
     this.path = options.path
@@ -89,6 +91,7 @@ export class Segment {
     this.framesEnd = options.framesEnd
     this.#directory = options.directory
     this.#openFiles = options.openFiles
+    this.#isReadOnly = options.isReadOnly
   }
 
   /** The id position of an offset. */
@@ -96,14 +99,14 @@ export class Segment {
     return recordIdOf(this.index, offset)
   }
 
-  /** The file, opened for reading when it is not open. Throws `NotFound` when the segment was trimmed, or `Unavailable`. */
+  /** The file, opened when it is not open. Throws `NotFound` when the segment was trimmed, or `Unavailable`. */
   openUnsafe(): SegmentFile {
     if (this.file !== undefined) {
       this.#openFiles.touch(this)
       return this.file
     }
     const error = caught(() => {
-      this.file = this.#directory.openUnsafe(this.path, "read")
+      this.file = this.#directory.openUnsafe(this.path, this.#isReadOnly || this.state === "sealed" ? "read" : "write")
     })
     // Another process has trimmed it; readers go on with what is left.
     if (error?._tag === "Unavailable" && error.code === "ENOENT") this.isTrimmed = true
