@@ -53,6 +53,11 @@ export const benchAppend = async (parameters: AppendParameters): Promise<AppendR
   }
 }
 
+/** Records between two turns of the event loop: W1 appends in batches, as a program does that also reads its input. */
+const batchRecords = 10_000
+
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
 /** Fills a store under `directory` as a program would that does not wait for each record. */
 export const appendAll = async (
   directory: string,
@@ -71,6 +76,7 @@ export const appendAll = async (
   for (let i = 0; i < records; i++) {
     const payload = payloads[i & mask]!
     while (stream.tryAppend(payload) < 0) await stream.ready()
+    if (i % batchRecords === batchRecords - 1) await nextTurn()
   }
   const buffered = performance.now()
   await stream.flush()

@@ -330,12 +330,15 @@ describe("a root", () => {
     expect(fs.readFileSync(join(root, "file"), "utf8")).toBe("text")
   })
 
-  test.skipIf(process.getuid?.() === 0)("without permission is Unavailable with EACCES", async () => {
-    const root = makeRoot()
-    fs.chmodSync(root, 0o500)
-    const error = await rejection(() => AofManager.open({ root: join(root, "store") }))
-    expect(error).toMatchObject({ _tag: "Unavailable", code: "EACCES", retryable: false })
-  })
+  test.skipIf(process.getuid?.() === 0)(
+    "[needs a user that is not root] without permission is Unavailable with EACCES",
+    async () => {
+      const root = makeRoot()
+      fs.chmodSync(root, 0o500)
+      const error = await rejection(() => AofManager.open({ root: join(root, "store") }))
+      expect(error).toMatchObject({ _tag: "Unavailable", code: "EACCES", retryable: false })
+    },
+  )
 
   test("of a newer format is InvalidArgument with both versions, and nothing is changed", async () => {
     const root = makeRoot()

@@ -37,14 +37,17 @@ test("files and directories are private", async () => {
   fs.rmSync(root, { recursive: true })
 })
 
-test.skipIf(process.getuid?.() === 0)("a directory without permission is EACCES and not retryable", async () => {
-  const directory = await load()
-  const root = makeRoot()
-  fs.chmodSync(root, 0o500)
-  expect(await codeOf(() => directory.openUnsafe(`${root}/a`, "create"))).toBe("EACCES")
-  expect(await codeOf(directory.makeDirectory(`${root}/b`))).toBe("EACCES")
-  fs.rmSync(root, { recursive: true })
-})
+test.skipIf(process.getuid?.() === 0)(
+  "[needs a user that is not root] a directory without permission is EACCES and not retryable",
+  async () => {
+    const directory = await load()
+    const root = makeRoot()
+    fs.chmodSync(root, 0o500)
+    expect(await codeOf(() => directory.openUnsafe(`${root}/a`, "create"))).toBe("EACCES")
+    expect(await codeOf(directory.makeDirectory(`${root}/b`))).toBe("EACCES")
+    fs.rmSync(root, { recursive: true })
+  },
+)
 
 test("a store into a mapping never reaches the file", async () => {
   const directory = await load()
