@@ -33,7 +33,7 @@ import { type BatchInput, encodeBatch, encodePayload } from "./payload.ts"
 import type { CodecStreamOptions, JsonStreamOptions, StreamOptions } from "./stream_options.ts"
 
 export type { Ack, AckLevel, BatchAck, SegmentInfo, StreamInfo } from "../core/aof.ts"
-export { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "../core/append.ts"
+export { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "../core/append_codes.ts"
 export { Directory, type DirectoryEntry, type OpenMode } from "../port/directory.ts"
 export { EventLoop } from "../port/event_loop.ts"
 export { RootLock } from "../port/root_lock.ts"

@@ -1,7 +1,7 @@
 /** What every entry point of the promise dress has in common: all but the manager. */
 
 export type { Ack, AckLevel, AppendOptions, BatchAck, SegmentInfo, StreamInfo } from "../core/aof.ts"
-export { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "../core/append.ts"
+export { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "../core/append_codes.ts"
 export type { ReadLevel } from "../core/reader.ts"
 export { AofRecord } from "../core/record.ts"
 export type { RecordView } from "../core/record_view.ts"

@@ -11,19 +11,13 @@ import {
   NEEDS_SEGMENT,
   recordOverheadMax,
 } from "../state/segment_writer.ts"
+import { APPEND_FLUSH, APPEND_ROLLOVER } from "./append_codes.ts"
 import { planTurn, requestFlush, startFlushing } from "./flusher.ts"
 import { openNextSegment } from "./rollover.ts"
 import { framesBytesMax, unfinishedSegmentsMax } from "./segment_limits.ts"
 import { checkOpen, type StreamState, unflushedBytes } from "./stream_state.ts"
 import { markOpen } from "./watermark_slot.ts"
 import { writeOut } from "./write_out.ts"
-
-/** Tier 0 is full; nothing was taken. */
-export const APPEND_ADMISSION: -1 = -1
-/** Two sealed segments are not yet durable; nothing was taken. */
-export const APPEND_ROLLOVER: -2 = -2
-/** Too many bytes wait for a sync, or syncing fails; nothing was taken. */
-export const APPEND_FLUSH: -3 = -3
 
 /** One record of a batch. */
 export interface BatchItem {

@@ -6,6 +6,7 @@
 import * as Effect from "effect/Effect"
 import { type AofError, closed } from "../model/errors.ts"
 import type { Mark } from "../state/watermark.ts"
+import { APPEND_FLUSH } from "./append_codes.ts"
 import { caught } from "./attempt.ts"
 import { nextTurn } from "./next_turn.ts"
 import { preallocate } from "./preallocator.ts"
@@ -175,7 +176,7 @@ export const repeatWatermark = (stream: StreamState, writing: WritingSegment): v
 
 const clearFailure = (stream: StreamState): void => {
   // A stream that is closing stays closed to appends.
-  if (stream.blocked !== blockedByFlush) return
+  if (stream.blocked !== APPEND_FLUSH) return
   stream.blocked = 0
   wakeReady(stream)
 }
@@ -183,14 +184,11 @@ const clearFailure = (stream: StreamState): void => {
 /** Tells all who wait that the disk does not take their bytes now; the loop goes on trying. */
 const failWaiters = (stream: StreamState, error: AofError): void => {
   stream.failure = error
-  if (stream.blocked === 0) stream.blocked = blockedByFlush
+  if (stream.blocked === 0) stream.blocked = APPEND_FLUSH
   stream.durableWaiters.failAll(error)
   stream.writtenWaiters.failAll(error)
   failReady(stream, error)
 }
-
-/** `APPEND_FLUSH`, named here to keep imports going down. */
-const blockedByFlush = -3
 
 /** After a quiet moment the watermark goes into the header, for readers in other processes and for recovery. */
 const planIdle = (stream: StreamState): void => {

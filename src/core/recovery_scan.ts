@@ -7,7 +7,7 @@ import { decodeSlots, segmentHeaderBytes, type WatermarkSlot } from "../format/s
 import { assert } from "../model/assert.ts"
 import { segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
 import { RecordScanner } from "../state/record_scanner.ts"
-import type { Mark } from "../state/watermark.ts"
+import { type Mark, startMark } from "../state/watermark.ts"
 import { blockBytes, checkFrame, FRAME_OK, findNextBatch } from "./frame_reader.ts"
 import { type Segment, Window } from "./segment.ts"
 
@@ -51,7 +51,7 @@ export const scanSegment = (segment: Segment): SegmentScan => {
   const { slot, isClosed } = readSlots(segment)
   const isOwn = slot !== undefined && segmentIndexOf(slot.watermark) === segment.index
   const startOffset = isOwn ? Math.min(segmentOffsetOf(slot.watermark), fileBytes) : segmentHeaderBytes
-  const start: Mark = isOwn ? { ...slot, position: slot.watermark } : headMark(segment, emptyMark)
+  const start: Mark = isOwn ? { ...slot, position: slot.watermark } : headMark(segment, startMark)
   const scanner = new FrameScan(segment, fileBytes, start, startOffset)
   scanner.run()
   return {
@@ -85,17 +85,8 @@ export const headMark = (segment: Segment, before: Mark): Mark => ({
 
 /** The timestamp of a segment's first record; 0 when it cannot be read. */
 export const firstTimestampMs = (segment: Segment, limit: number): number => {
-  const scan = new FrameScan(segment, limit, headMark(segment, emptyMark), segmentHeaderBytes)
+  const scan = new FrameScan(segment, limit, headMark(segment, startMark), segmentHeaderBytes)
   return scan.first()
-}
-
-const emptyMark: Mark = {
-  position: 0,
-  nextRecordNumber: 0,
-  lastRecordId: 0,
-  lastTimestampMs: 0,
-  timestampMsMax: 0,
-  extIdMax: 0,
 }
 
 class FrameScan extends RecordScanner {

@@ -115,6 +115,11 @@ function addSuite(name: string, body: () => void, isSkipped: boolean): void {
   try {
     const result: unknown = body()
     if (result instanceof Promise) throw new Error(`suite "${name}" is asynchronous: its tests would be lost`)
+  } catch (error) {
+    // Deno reports nothing when a module throws while its tests are being registered: a test says it instead.
+    nodeTest.test(`${current.name} > could not be set up`, () => {
+      throw error
+    })
   } finally {
     current = outer
   }
