@@ -1,6 +1,6 @@
 /**
- * W1 and W7: appends without waiting, one flush at the end which counts; and what lies on disk after the close. The plain loop runs
- * before each round, so that the ratio holds whatever else the machine does.
+ * W1 and W7: appends in batches without waiting, one flush at the end which counts; and what lies on disk after the close. The plain
+ * loop runs before each round, so that the ratio holds whatever else the machine does.
  */
 import * as fs from "node:fs"
 import { join } from "node:path"
@@ -29,7 +29,7 @@ export interface AppendResult {
   readonly hash: string
 }
 
-/** Appends all in one go: the median round. */
+/** The median round. */
 export const benchAppend = async (parameters: AppendParameters): Promise<AppendResult> => {
   const { root, payloadBytes, records, rounds } = parameters
   const payloads = makePayloads(payloadBytes)

@@ -10,7 +10,10 @@ import { replaceSmallFile } from "./replace_small_file.ts"
 export const readRoot: (directory: Directory, root: string) => Effect.Effect<RootFile | undefined, AofError> =
   Effect.fnUntraced(function* (directory, root) {
     const kind = yield* directory.kind(root)
-    if (kind === "file") return yield* Effect.fail(unavailable("opening the root", "ENOTDIR", root))
+    if (kind === "file")
+      return yield* Effect.fail(
+        unavailable("opening the root, which is a file and has to be a directory,", "ENOTDIR", root),
+      )
     const bytes = kind === "missing" ? undefined : yield* directory.readFile(rootFilePath(root))
     if (bytes === undefined) return undefined
     const file = decodeRootFile(bytes)
