@@ -1,23 +1,30 @@
 /**
  * Group commit of the manifest: one fiber writes what was staged and wakes all that wait in one pass; what is appended while a
  * sync runs goes with the next. Between two commits it takes a snapshot when the log has grown, which is written beside the commits.
+ *
+ * Whoever uses the writer holds the gate. Time is looked at with each commit; only when somebody wants chunks sealed in time does one
+ * fiber sleep until the open chunk is too old, and none when there is no such chunk.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import type { ManifestEvent, ManifestRecord } from "../format/manifest_record.ts"
 import { type AofError, closed, isAofError } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
 import { applyManifestRecord, type ManifestState, snapshotRecords } from "../state/manifest_state.ts"
 import { type Waiter, WaitQueue } from "../state/wait_queue.ts"
+import { type ManifestHooks, tell } from "./manifest_hooks.ts"
 import type { LoadedManifest } from "./manifest_load.ts"
 import { removeManifestFiles, writeManifestSnapshot } from "./manifest_snapshot.ts"
 import type { ManifestWriter } from "./manifest_writer.ts"
 
 /** More chunks than these are replaced by a snapshot whatever their size: every unclean end leaves one. */
 const chunkCountMax = 64
+/** Hints are staged until a commit takes them along, but no more bytes of them than these. */
+const hintBytesMax = 65536
 
 /** What a committer is made of. */
 export interface ManifestCommitterOptions {
@@ -26,6 +33,9 @@ export interface ManifestCommitterOptions {
   readonly rootId: Uint8Array
   readonly chunkBytes: number
   readonly nowMs: () => number
+  readonly hooks: ManifestHooks
+  /** True when a chunk is to be sealed in time also when nothing is committed any more. */
+  readonly sealsIdle: boolean
   readonly loaded: LoadedManifest
 }
 
@@ -37,7 +47,10 @@ export class ManifestCommitter {
   readonly #waiting: WaitQueue = new WaitQueue()
   #lastSequence: number
   #snapshotBytes: number
+  readonly #gate: Semaphore.Semaphore = Semaphore.makeUnsafe(1)
   #isSnapshotting = false
+  #isWatchingAge = false
+  #isHintDue = false
   #isClosed = false
   /** Set while the fiber waits for work. */
   #wake: (() => void) | undefined
@@ -56,22 +69,37 @@ export class ManifestCommitter {
       Effect.ignore(this.#join),
       Effect.suspend(() => {
         this.#isClosed = true
-        return this.#writer.close
+        return this.#gate.withPermit(this.#writer.close)
       }),
     )
-    return Effect.andThen(Effect.forkIn(Effect.forever(this.#round(scope)), scope), Scope.addFinalizer(scope, close))
+    return Effect.forkIn(Effect.forever(this.#round(scope)), scope).pipe(
+      Effect.andThen(this.#watchAge(scope)),
+      Effect.andThen(Scope.addFinalizer(scope, close)),
+    )
   })
 
   /** Stages a record and applies it to the state; returns its sequence. Throws `Closed` after close. */
   readonly append = (event: ManifestEvent): number => {
     if (this.#isClosed) throw closed("the manifest")
-    const sequence = ++this.#lastSequence
+    const sequence = this.#lastSequence + 1
     const timestampMs = this.#options.nowMs()
     const record = { reasonCode: 0, ...event, sequence, timestampMs, rest: undefined } as ManifestRecord
     this.#writer.stage(record)
+    this.#lastSequence = sequence
     applyManifestRecord(this.#state, record)
+    if (this.#writer.stagedBytes > hintBytesMax) {
+      this.#isHintDue = true
+      this.#wake?.()
+    }
     return sequence
   }
+
+  /** Commits what was staged and seals the open chunk. */
+  readonly sealChunk: Effect.Effect<void, AofError> = Effect.suspend(() =>
+    this.#isClosed
+      ? Effect.fail(closed("the manifest"))
+      : Effect.andThen(this.#join, this.#gate.withPermit(this.#writer.seal)),
+  )
 
   /** Returns when all that was staged before is durable. */
   readonly commit: Effect.Effect<void, AofError> = Effect.suspend(() =>
@@ -95,7 +123,7 @@ export class ManifestCommitter {
   })
 
   readonly #park: Effect.Effect<void> = Effect.callback((resume) => {
-    if (!this.#waiting.isEmpty) return resume(Effect.void)
+    if (!this.#waiting.isEmpty || this.#isHintDue) return resume(Effect.void)
     this.#wake = () => {
       this.#wake = undefined
       resume(Effect.void)
@@ -107,30 +135,68 @@ export class ManifestCommitter {
     Effect.gen({ self: this }, function* () {
       yield* this.#park
       yield* Effect.yieldNow
+      // A flush of hints that fails is not tried again before there is something new.
+      this.#isHintDue = false
       const end = this.#lastSequence + 1
-      const flushed = yield* Effect.exit(this.#writer.flush)
+      const flushed = yield* Effect.exit(this.#gate.withPermit(this.#writer.flush))
       if (Exit.isFailure(flushed)) return this.#waiting.failAll(Cause.squash(flushed.cause), end)
       this.#waiting.wake(end)
+      yield* this.#watchAge(scope)
       if (this.#isSnapshotting || !this.#isLong()) return
       this.#isSnapshotting = true
-      const marker = { coversSequence: this.#lastSequence, timestampMs: this.#options.nowMs() }
-      const records = snapshotRecords(this.#state, marker)
-      yield* Effect.forkIn(this.#snapshot(records, this.#writer.rotate()), scope)
+      const taken = this.#gate.withPermit(Effect.andThen(this.#writer.seal, Effect.sync(this.#take)))
+      yield* Effect.forkIn(Effect.flatMap(taken, this.#snapshot), scope)
     })
+
+  /** The state as records, and the newest chunk that they cover. */
+  readonly #take = (): { readonly records: ReadonlyArray<ManifestRecord>; readonly chunkSequence: number } => {
+    const marker = { coversSequence: this.#lastSequence, timestampMs: this.#options.nowMs() }
+    return { records: snapshotRecords(this.#state, marker), chunkSequence: this.#writer.chunkSequence }
+  }
+
+  /** Starts the fiber that seals the open chunk in time, unless it runs, or there is nothing to seal. */
+  readonly #watchAge = (scope: Scope.Scope): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      if (!this.#options.sealsIdle || this.#isWatchingAge || this.#writer.remainingMs === undefined) return Effect.void
+      this.#isWatchingAge = true
+      return Effect.asVoid(Effect.forkIn(this.#sealInTime, scope))
+    })
+
+  /** Goes on for as long as there is a chunk with records: one that was sealed by size has a younger one behind it. */
+  readonly #sealInTime: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
+    while (true) {
+      const remainingMs = this.#writer.remainingMs
+      if (remainingMs === undefined) break
+      yield* remainingMs > 0 ? Effect.sleep(remainingMs) : this.#gate.withPermit(this.#sealOld)
+    }
+    this.#isWatchingAge = false
+  })
+
+  /** Looks again behind the gate: a commit may have put a younger chunk in its place. */
+  readonly #sealOld: Effect.Effect<void> = Effect.suspend(() =>
+    this.#writer.remainingMs === 0 ? this.#writer.seal : Effect.void,
+  )
 
   #isLong(): boolean {
     const limitBytes = Math.max(4 * this.#options.chunkBytes, 2 * this.#snapshotBytes)
     return this.#writer.logBytes > limitBytes || this.#writer.chunkCount > chunkCountMax
   }
 
-  /** Writes a snapshot and removes the chunks up to `chunkSequence`. When it fails, a later commit tries again. */
-  readonly #snapshot = (records: ReadonlyArray<ManifestRecord>, chunkSequence: number): Effect.Effect<void> =>
+  /** Writes a snapshot and removes what it replaces. When it fails, a later commit tries again. */
+  readonly #snapshot = (taken: {
+    readonly records: ReadonlyArray<ManifestRecord>
+    readonly chunkSequence: number
+  }): Effect.Effect<void> =>
     Effect.gen({ self: this }, function* () {
-      const { directory, path, rootId } = this.#options
-      const written = yield* Effect.result(writeManifestSnapshot(directory, { path, rootId, records, chunkSequence }))
+      const { directory, path, rootId, hooks } = this.#options
+      const result = yield* Effect.result(writeManifestSnapshot(directory, { path, rootId, ...taken }))
       this.#isSnapshotting = false
-      if (Result.isFailure(written)) return
-      this.#snapshotBytes = written.success
-      yield* Effect.ignore(removeManifestFiles(directory, path, this.#writer.takeCovered(chunkSequence)))
+      if (Result.isFailure(result)) return
+      const { written, older } = result.success
+      this.#snapshotBytes = written.bytes
+      yield* tell(hooks.onSnapshot, written)
+      const names = older.concat(this.#writer.takeCovered(taken.chunkSequence))
+      const removed = yield* Effect.result(removeManifestFiles(directory, path, names))
+      if (Result.isSuccess(removed) && names.length > 0) yield* tell(hooks.onPruned, names)
     })
 }

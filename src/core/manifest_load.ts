@@ -5,7 +5,11 @@
  * it, and the directory is read again.
  */
 import * as Effect from "effect/Effect"
+import { crc64 } from "../format/checksum.ts"
 import {
+  type CommitSlot,
+  chunkBytesMax,
+  decodeCommitSlots,
   decodeManifestHeader,
   manifestHeaderBytes,
   manifestKindLog,
@@ -32,6 +36,19 @@ export interface ManifestChunkInfo {
   readonly chunkSequence: number
   /** Length of the file. */
   readonly fileBytes: number
+  /** Sequence of its first record; 0 when its header is damaged. */
+  readonly firstRecordSequence: number
+  /** Records that count in it. */
+  readonly recordCount: number
+  /** True when it was sealed for good. */
+  readonly isSealed: boolean
+}
+
+/** A chunk that ended without order: what makes it a sealed one. */
+export interface UnsettledChunk {
+  readonly chunkSequence: number
+  /** The slot that seals it, and the length up to which it counts. */
+  readonly slot: CommitSlot
 }
 
 /** Where to read on: a state and what it contains. */
@@ -45,8 +62,14 @@ export interface ManifestPosition {
 
 export interface LoadedManifest extends ManifestPosition {
   /** Number and length of the snapshot that was used; zeros for none. */
-  readonly snapshot: { readonly chunkSequence: number; readonly fileBytes: number }
+  readonly snapshot: { readonly chunkSequence: number; readonly fileBytes: number; readonly coversSequence: number }
+  /** False when only parts of it checked. */
+  readonly isSnapshotComplete: boolean
   readonly chunks: ReadonlyArray<ManifestChunkInfo>
+  /** Chunks without damage that are not sealed, but for `open`. */
+  readonly unsettled: ReadonlyArray<UnsettledChunk>
+  /** Records of chunks, in order, when `isTelling` was asked for. */
+  readonly told: ReadonlyArray<ManifestRecord>
   /** Records that count but are not known to have reached the disk: a writer writes them again. */
   readonly unconfirmed: ReadonlyArray<ManifestRecord>
   /** The newest chunk with its bytes, when a writer may go on in it. */
@@ -70,12 +93,21 @@ export interface LoadOptions {
   readonly path: string
   readonly rootId: Uint8Array
   readonly from?: ManifestPosition | undefined
+  /** True to keep the records of chunks for `told`. */
+  readonly isTelling?: boolean | undefined
 }
 
-interface FoundFile {
+/** A file of the manifest as it was read. */
+export interface FoundFile {
   readonly name: string
   readonly chunkSequence: number
   readonly bytes: Uint8Array
+}
+
+/** The names in the manifest's directory, and those files of it that were wanted. */
+export interface FoundFiles {
+  readonly names: ReadonlyArray<string>
+  readonly files: ReadonlyArray<FoundFile>
 }
 
 interface SnapshotScan {
@@ -87,26 +119,38 @@ interface SnapshotScan {
 }
 
 const attemptsMax = 16
+/** Bytes that are looked at of a snapshot both of whose slots are damaged. */
+const snapshotBytesMax = 67_108_864
 
 /** Loads everything, or what came after `from` into its state. Fails `Unavailable` when the disk does; never because of damage. */
-export const loadManifest: (directory: Directory, options: LoadOptions) => Effect.Effect<LoadedManifest, Unavailable> =
-  Effect.fnUntraced(function* (
-    directory: Directory,
-    options: LoadOptions,
-  ): Effect.fn.Return<LoadedManifest, Unavailable> {
-    for (let attempt = 1; ; attempt++) {
-      const entries = yield* directory.list(options.path)
-      const names = entries.filter((entry) => !entry.isDirectory).map((entry) => entry.name)
-      const found = yield* readFiles(directory, options.path, wantedNames(names, options.from))
-      if (found === undefined) {
-        if (attempt < attemptsMax) continue
-        return yield* unavailable("reading a manifest that changes", "EAGAIN", options.path)
-      }
-      const load = new Load(options.rootId, names, options.from)
-      load.files(found)
-      return load.result()
-    }
-  })
+export const loadManifest = (directory: Directory, options: LoadOptions): Effect.Effect<LoadedManifest, Unavailable> =>
+  Effect.map(readManifest(directory, options.path, options.from), (found) => replayManifest(found, options))
+
+/** What the files add up to. */
+export const replayManifest = (found: FoundFiles, options: Omit<LoadOptions, "path">): LoadedManifest => {
+  const load = new Load(options, found.names)
+  load.files(found.files)
+  return load.result()
+}
+
+/** Reads all files of the manifest, or only the chunks from where to read on. Fails `Unavailable` when the disk does. */
+export const readManifest: (
+  directory: Directory,
+  path: string,
+  from?: ManifestPosition,
+) => Effect.Effect<FoundFiles, Unavailable> = Effect.fnUntraced(function* (
+  directory: Directory,
+  path: string,
+  from?: ManifestPosition,
+): Effect.fn.Return<FoundFiles, Unavailable> {
+  for (let attempt = 1; ; attempt++) {
+    const entries = yield* directory.list(path)
+    const names = entries.filter((entry) => !entry.isDirectory).map((entry) => entry.name)
+    const files = yield* readFiles(directory, path, wantedNames(names, from))
+    if (files !== undefined) return { names, files }
+    if (attempt === attemptsMax) return yield* unavailable("reading a manifest that changes", "EAGAIN", path)
+  }
+})
 
 /** The file's bytes up to `bytesMax`, its header block read first; undefined when it is not there (any more). */
 export const readManifestFile = (
@@ -127,12 +171,20 @@ export const readManifestFile = (
 const readWhole = (file: SegmentFile, bytesMax: number): Uint8Array => {
   const head = new Uint8Array(manifestHeaderBytes)
   const headBytes = file.readUnsafe(head, 0, manifestHeaderBytes, 0)
-  const sizeBytes = Math.min(file.sizeUnsafe(), bytesMax)
+  const sizeBytes = Math.min(file.sizeUnsafe(), bytesMax, bytesMaxOf(head))
   if (headBytes < manifestHeaderBytes || sizeBytes <= manifestHeaderBytes) return head.subarray(0, headBytes)
   const bytes = new Uint8Array(sizeBytes)
   bytes.set(head)
   const read = file.readUnsafe(bytes, manifestHeaderBytes, sizeBytes, manifestHeaderBytes)
   return bytes.subarray(0, manifestHeaderBytes + read)
+}
+
+/** No file counts beyond what its slots or its kind allow: a file of a hostile size does not fill the memory. */
+const bytesMaxOf = (head: Uint8Array): number => {
+  const claimed = decodeCommitSlots(head).map((slot) => manifestHeaderBytes + slot.committedBytes)
+  return decodeManifestHeader(head)?.kind === manifestKindSnapshot
+    ? Math.max(0, ...claimed) || snapshotBytesMax
+    : Math.max(chunkBytesMax, ...claimed)
 }
 
 /** Snapshots and chunks, or only the chunks from where to read on. */
@@ -166,9 +218,13 @@ class Load {
   readonly #damage: Array<ManifestDamage> = []
   readonly #chunks: Array<ManifestChunkInfo> = []
   readonly #stale: Array<string> = []
+  readonly #unsettled: Array<UnsettledChunk> = []
+  readonly #told: Array<ManifestRecord> = []
+  readonly #isTelling: boolean
   #unconfirmed: Array<ManifestRecord> = []
   #open: LoadedManifest["open"]
-  #snapshot = { chunkSequence: 0, fileBytes: 0 }
+  #snapshot = { chunkSequence: 0, fileBytes: 0, coversSequence: 0 }
+  #isSnapshotComplete = false
   #lastSequence: number
   #chunkSequence: number
   #recordCount = 0
@@ -176,9 +232,10 @@ class Load {
   #newestTimestampMs = 0
   #isConnected = true
 
-  constructor(rootId: Uint8Array, names: ReadonlyArray<string>, from: ManifestPosition | undefined) {
+  constructor({ rootId, from, isTelling }: Omit<LoadOptions, "path">, names: ReadonlyArray<string>) {
     this.#rootId = rootId
     this.#names = names
+    this.#isTelling = isTelling === true
     this.#from = from
     this.#state = from?.state ?? emptyManifestState()
     this.#lastSequence = from?.lastSequence ?? 0
@@ -223,7 +280,10 @@ class Load {
     const { file, scanned, marker } = best
     this.#applyAll(scanned.records)
     this.#lastSequence = marker?.coversSequence ?? Math.max(0, (scanned.header?.firstRecordSequence ?? 0) - 1)
-    if (this.#lastSequence > 0) this.#snapshot = { chunkSequence: file.chunkSequence, fileBytes: file.bytes.length }
+    const coversSequence = this.#lastSequence
+    const { chunkSequence, bytes } = file
+    this.#isSnapshotComplete = best.isComplete
+    if (coversSequence > 0) this.#snapshot = { chunkSequence, fileBytes: bytes.length, coversSequence }
     if (marker === undefined) this.#skipStreamIds()
   }
 
@@ -255,9 +315,22 @@ class Load {
     this.#lastSequence = Math.max(this.#lastSequence, scanned.records.at(-1)?.sequence ?? 0, (start ?? 0) - 1)
     this.#trimmedBytes += scanned.trimmedBytes
     this.#report(file.name, scanned.damage)
-    this.#chunks.push({ chunkSequence: file.chunkSequence, fileBytes: file.bytes.length })
+    this.#keep(file, scanned)
     this.#open = scanned.isClean ? { scanned, bytes: file.bytes, chunkSequence: file.chunkSequence } : undefined
     if (scanned.header !== undefined) this.#chunkSequence = file.chunkSequence
+  }
+
+  /** What a writer has to know of a chunk. */
+  #keep(file: FoundFile, scanned: ScannedManifestFile): void {
+    const { chunkSequence, bytes } = file
+    const { header, committedBytes, committedCount: recordCount, isSealed, sealingSequence: sequence } = scanned
+    const firstRecordSequence = header?.firstRecordSequence ?? 0
+    this.#chunks.push({ chunkSequence, fileBytes: bytes.length, firstRecordSequence, recordCount, isSealed })
+    if (this.#isTelling) for (const record of scanned.records) this.#told.push(record)
+    const isSettled = isSealed || bytes.length <= manifestHeaderBytes
+    if (isSettled || header === undefined || sequence === 0 || scanned.damage.length > 0) return
+    const checksum64 = crc64(bytes.subarray(manifestHeaderBytes, manifestHeaderBytes + committedBytes))
+    this.#unsettled.push({ chunkSequence, slot: { sequence, committedBytes, recordCount, checksum64 } })
   }
 
   /** Sequences between the last record and the start of this chunk are in no file. */
@@ -301,7 +374,10 @@ class Load {
       lastSequence: this.#lastSequence,
       chunkSequence: this.#chunkSequence,
       snapshot: this.#snapshot,
+      isSnapshotComplete: this.#isSnapshotComplete,
       chunks: this.#chunks,
+      unsettled: this.#unsettled.filter((chunk) => chunk.chunkSequence !== this.#open?.chunkSequence),
+      told: this.#told,
       unconfirmed: this.#unconfirmed,
       open: this.#open,
       fileSequenceMax: Math.max(0, ...numbers),

@@ -14,6 +14,7 @@ import { encodeManifestRecord, type ManifestRecord } from "../format/manifest_re
 import { assert } from "../model/assert.ts"
 import type { Unavailable } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
+import type { WrittenSnapshot } from "./manifest_hooks.ts"
 
 /** Records encoded between two turns of the event loop. */
 const sliceRecords = 512
@@ -27,17 +28,24 @@ export interface SnapshotOptions {
   readonly chunkSequence: number
 }
 
+/** A snapshot that was written. */
+export interface SnapshotResult {
+  readonly written: WrittenSnapshot
+  /** Names of older snapshots, which it replaces. */
+  readonly older: ReadonlyArray<string>
+}
+
 /**
- * Writes a snapshot, removes older ones and returns its length in bytes. After interruption or failure a temporary file may be
+ * Writes a snapshot and returns what it is and which older ones it replaces; removing these is the caller's. After interruption or failure a temporary file may be
  * left, which the next open removes.
  */
 export const writeManifestSnapshot: (
   directory: Directory,
   options: SnapshotOptions,
-) => Effect.Effect<number, Unavailable> = Effect.fnUntraced(function* (
+) => Effect.Effect<SnapshotResult, Unavailable> = Effect.fnUntraced(function* (
   directory: Directory,
   options: SnapshotOptions,
-): Effect.fn.Return<number, Unavailable> {
+): Effect.fn.Return<SnapshotResult, Unavailable> {
   const bytes = yield* encodeSnapshot(options)
   const name = manifestFileName(manifestKindSnapshot, options.chunkSequence)
   const target = `${options.path}/${name}`
@@ -60,8 +68,10 @@ export const writeManifestSnapshot: (
   yield* directory.sync(options.path)
   const entries = yield* directory.list(options.path)
   const older = entries.map((entry) => entry.name).filter((other) => isOlder(other, options.chunkSequence))
-  yield* Effect.ignore(removeManifestFiles(directory, options.path, older))
-  return bytes.length
+  const marker = options.records.at(-1)
+  const coversSequence = marker?.type === "SnapshotMarker" ? marker.coversSequence : 0
+  const { chunkSequence } = options
+  return { written: { name, path: target, chunkSequence, bytes: bytes.length, coversSequence }, older }
 })
 
 const isOlder = (name: string, chunkSequence: number): boolean => {

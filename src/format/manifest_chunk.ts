@@ -120,6 +120,15 @@ export const decodeManifestHeader = (source: Uint8Array): ManifestHeader | undef
 /** Where the slot with this sequence lies. */
 export const commitSlotOffset = (sequence: number): number => commitSlotOffsets[(sequence + 1) % 2]!
 
+/**
+ * The sequence of the slot that seals a file: above `newest`, in the other place than `counting`, the slot that counts, so that this
+ * one stays whatever happens, and not next to it, which tells a sealed file from one that was closed and may be gone on with.
+ */
+export const sealingSequence = (counting: number, newest: number): number => {
+  const least = Math.max(newest + 1, counting + 2)
+  return (least - counting) % 2 === 1 ? least : least + 1
+}
+
 /** Writes a slot at `start` of `target`. */
 export const encodeCommitSlot = (target: Uint8Array, start: number, value: CommitSlot): void => {
   commitSlot.encode(target, start, { ...value, checksum: 0 })

@@ -6,6 +6,17 @@
 import { assert } from "../model/assert.ts"
 import { crc64 } from "./checksum.ts"
 import { field, getSafe, type Layout, layout } from "./field_table.ts"
+import { align8, decodePayload, encodePayload } from "./manifest_codec.ts"
+import type {
+  CustomEvent,
+  Epoch,
+  SealSegment,
+  SegmentOpened,
+  SnapshotMarker,
+  StreamCreated,
+  Trim,
+} from "./manifest_payload.ts"
+import type * as Tiers from "./manifest_tier_payload.ts"
 
 /** The largest record, header included, in bytes. */
 export const manifestRecordBytesMax = 8192
@@ -71,143 +82,46 @@ export const manifestRecordHeader: Layout<ManifestRecordHeader> = layout(
   ],
 )
 
-/** A segment file was created and is about to take records. */
-export interface SegmentOpened {
-  /** Index of the segment in its stream. */
-  readonly segmentIndex: number
-  /** 0 for the first file of the index, raised by each replacement file. */
-  readonly fileGeneration: number
-  /** Number of the first record that it can hold. */
-  readonly firstRecordNumber: number
-  /** Bytes of frames in all segments before it. */
-  readonly baseOffset: number
-}
-
-const segmentOpened: Layout<SegmentOpened> = layout("SegmentOpened", "payload of type 0", [
-  field("segmentIndex", "u32", "as in the segment's header"),
-  field("fileGeneration", "u32", "as in the segment's header"),
-  field("firstRecordNumber", "safe", "as in the segment's header"),
-  field("baseOffset", "safe", "as in the segment's header"),
-])
-
-/** A segment has its durable footer; what the footer says, so that no sealed segment is touched when a root opens. */
-export interface SealSegment extends SegmentOpened {
-  /** Records in the segment. */
-  readonly recordCount: number
-  /** Offset at which its frames end. */
-  readonly durableBytes: number
-  /** Length of the sealed file. */
-  readonly fileBytes: number
-  /** Flags of the footer, such as `footerFlushFailed`. */
-  readonly flags: number
-  /** Start value of the CRC-32s in that file. */
-  readonly checksumSeed: number
-  /** Its last record; 0 when it has none. */
-  readonly lastRecordId: number
-  /** Unix time of its first record in milliseconds. */
-  readonly firstTimestampMs: number
-  /** Unix time of its last record in milliseconds. */
-  readonly lastTimestampMs: number
-  /** Largest timestamp of the stream up to the end of this segment. */
-  readonly timestampMsMax: number
-  /** Largest extId of the stream up to the end of this segment. */
-  readonly extIdMax: bigint
-  /** As last set by the application. */
-  readonly coordinatorWatermark: bigint
-  /** Unix time of the seal in milliseconds. */
-  readonly sealedMs: number
-  /** CRC-64/NVME of the file, as its footer holds it. */
-  readonly checksum64: bigint
-}
-
-const sealSegment: Layout<SealSegment> = layout("SealSegment", "payload of type 1", [
-  field("segmentIndex", "u32", "as in the segment's footer"),
-  field("fileGeneration", "u32", "as in the segment's footer"),
-  field("firstRecordNumber", "safe", "as in the segment's footer"),
-  field("recordCount", "safe", "as in the segment's footer"),
-  field("baseOffset", "safe", "as in the segment's header"),
-  field("durableBytes", "u32", "as in the segment's footer"),
-  field("fileBytes", "u32", "length of the sealed file"),
-  field("flags", "u16", "as in the segment's footer"),
-  field("spare", "reserved", "zero", 2),
-  field("checksumSeed", "u32", "as in the segment's header"),
-  field("lastRecordId", "safe", "as in the segment's footer"),
-  field("firstTimestampMs", "safe", "as in the segment's footer"),
-  field("lastTimestampMs", "safe", "as in the segment's footer"),
-  field("timestampMsMax", "safe", "as in the segment's footer"),
-  field("extIdMax", "u64", "as in the segment's footer"),
-  field("coordinatorWatermark", "u64", "as in the segment's footer"),
-  field("sealedMs", "safe", "as in the segment's footer"),
-  field("checksum64", "u64", "as in the segment's footer"),
-])
-
-/** Everything before `firstRecordId` is gone. */
-export interface Trim {
-  /** The first record id that is left, or the position at which it will be. */
-  readonly firstRecordId: number
-  /** Its record number. */
-  readonly firstRecordNumber: number
-}
-
-const trim: Layout<Trim> = layout("Trim", "payload of type 16", [
-  field("firstRecordId", "safe", "the first record id that is left, or the position at which it will be"),
-  field("firstRecordNumber", "safe", "its record number"),
-])
-
-/** The last record of a snapshot. */
-export interface SnapshotMarker {
-  /** Log records up to this sequence are contained in the snapshot. */
-  readonly coversSequence: number
-  /** Id of the next stream that is created; ids are never reused. */
-  readonly nextStreamId: number
-  /** Streams in the snapshot. */
-  readonly streamCount: number
-  /** Records in the snapshot before this one. */
-  readonly recordCount: number
-}
-
-const snapshotMarker: Layout<SnapshotMarker> = layout(
-  "SnapshotMarker",
-  "payload of type 14, the last record of a snapshot",
-  [
-    field("coversSequence", "safe", "log records up to this sequence are contained in the snapshot"),
-    field("nextStreamId", "safe", "id of the next stream that is created; ids are never reused"),
-    field("streamCount", "safe", "streams in the snapshot"),
-    field("recordCount", "safe", "records in the snapshot before this one"),
-  ],
-)
-
-interface StreamCreatedBytes {
-  readonly nameBytes: number
-}
-
-const streamCreated: Layout<StreamCreatedBytes> = layout(
-  "StreamCreated",
-  "payload of type 18, before the name in UTF-8, padded to 8",
-  [field("nameBytes", "u32", "bytes of the name that follows"), field("spare", "reserved", "zero", 4)],
-)
-
-/** The payload tables that this version knows, for printing. `StreamDeleted` (19) has no payload. */
-export const manifestPayloads: ReadonlyArray<Layout<any>> = [
-  segmentOpened,
-  sealSegment,
-  snapshotMarker,
-  trim,
-  streamCreated,
-]
-
 /** What each record type carries. `Raw` stands for every other number. */
 export interface ManifestBodies {
   /** A segment file was created. */
   readonly SegmentOpened: SegmentOpened
   /** A segment has its durable footer. */
   readonly SealSegment: SealSegment
+  /** A warm file is about to be made. */
+  readonly CompressionStarted: Tiers.CompressionStarted
+  /** A warm file is there. */
+  readonly CompressionDone: Tiers.CompressionDone
+  /** A warm file could not be made. */
+  readonly CompressionFailed: Tiers.CompressionFailed
+  /** An object is about to be put. */
+  readonly UploadStarted: Tiers.UploadStarted
+  /** A segment is in Tier 2. */
+  readonly UploadDone: Tiers.UploadDone
+  /** An upload was given up for now. */
+  readonly UploadFailed: Tiers.UploadFailed
+  /** An object is no longer used. */
+  readonly Tier2DeleteQueued: Tiers.Tier2DeleteQueued
+  /** An object is gone. */
+  readonly Tier2Deleted: Tiers.Tier2Deleted
+  /** A segment is about to be brought into a warmer tier. */
+  readonly HydrationStarted: Tiers.HydrationStarted
+  /** A segment is in the warmer tier. */
+  readonly HydrationDone: Tiers.HydrationDone
+  /** A segment could not be brought. */
+  readonly HydrationFailed: Tiers.HydrationFailed
+  /** A local file of a segment was removed. */
+  readonly LocalEvicted: Tiers.LocalEvicted
   /** A snapshot ends. */
   readonly SnapshotMarker: SnapshotMarker
+  /** Something of the application's own. */
+  readonly CustomEvent: CustomEvent
   /** Everything before a record is gone. */
   readonly Trim: Trim
+  /** A writer has taken the root over. */
+  readonly Epoch: Epoch
   /** A stream has come to be under this name. */
-  readonly StreamCreated: { readonly name: string }
+  readonly StreamCreated: StreamCreated
   /** A stream is gone; nothing is carried. */
   readonly StreamDeleted: unknown
   /** A record of another type, with its payload byte for byte. */
@@ -235,41 +149,25 @@ export type ManifestRecordOf<K extends ManifestType> = {
 /** Any record. */
 export type ManifestRecord = { [K in ManifestType]: ManifestRecordOf<K> }[ManifestType]
 
-const fixed: { readonly [name: string]: Layout<unknown> } = {
-  SegmentOpened: segmentOpened as Layout<unknown>,
-  SealSegment: sealSegment as Layout<unknown>,
-  SnapshotMarker: snapshotMarker as Layout<unknown>,
-  Trim: trim as Layout<unknown>,
-}
 const headerBytes = manifestRecordHeader.sizeBytes
 const checksumAt = manifestRecordHeader.at.checksum64
-const utf8 = new TextEncoder()
-const fromUtf8 = new TextDecoder()
-const align8 = (bytes: number): number => (bytes + 7) & ~7
 
 /** The number of a record's type. */
 export const manifestTypeNumber = (record: ManifestEvent | ManifestRecord): number =>
   record.type === "Raw" ? record.typeNumber : manifestTypes.indexOf(record.type)
 
-/** The bytes of a record. Needs `loadCrc64`. */
+/** The bytes of a record. Needs `loadCrc64`. A record that is too large, or a text in it, is a mistake of the program. */
 export const encodeManifestRecord = (record: ManifestRecord): Uint8Array => {
-  const rest = record.rest ?? new Uint8Array(0)
-  const name = record.type === "StreamCreated" ? utf8.encode(record.name) : undefined
-  const table = fixed[record.type]
-  const restAt =
-    headerBytes + (table?.sizeBytes ?? (name === undefined ? 0 : streamCreated.sizeBytes + align8(name.length)))
-  const payload = record.type === "Raw" ? record.payload : rest
-  const bytes = new Uint8Array(align8(restAt + payload.length))
+  const payload = record.type === "Raw" ? record.payload : encodePayload(record.type, record)
+  const rest = record.type === "Raw" ? undefined : record.rest
+  const restAt = headerBytes + payload.length
+  const bytes = new Uint8Array(align8(restAt + (rest?.length ?? 0)))
   assert(
     bytes.length <= manifestRecordBytesMax,
     `a manifest record has at most ${manifestRecordBytesMax} bytes, not ${bytes.length}`,
   )
-  table?.encode(bytes, headerBytes, record)
-  if (name !== undefined) {
-    streamCreated.encode(bytes, headerBytes, { nameBytes: name.length })
-    bytes.set(name, headerBytes + streamCreated.sizeBytes)
-  }
-  bytes.set(payload, restAt)
+  bytes.set(payload, headerBytes)
+  if (rest !== undefined) bytes.set(rest, restAt)
   const { reasonCode, sequence, timestampMs, streamId } = record
   const header = {
     lengthBytes: bytes.length,
@@ -322,30 +220,9 @@ export const decodeManifestRecordUnsafe = (
   if (header === undefined) return undefined
   const { reasonCode, sequence, timestampMs, streamId } = header
   const head = { streamId, reasonCode, sequence, timestampMs }
-  const known = decodePayload(header.type, bytes)
+  const known = decodePayload(manifestTypes[header.type], bytes, headerBytes)
   if (known === undefined)
     return { ...head, type: "Raw", typeNumber: header.type, payload: bytes.slice(headerBytes), rest: undefined }
   const rest = known.end < bytes.length ? bytes.slice(known.end) : undefined
   return { ...head, rest, ...known.value } as ManifestRecord
-}
-
-/** A known payload and where it ends. */
-const decodePayload = (
-  typeNumber: number,
-  bytes: Uint8Array,
-): { readonly value: object; readonly end: number } | undefined => {
-  const type = manifestTypes[typeNumber]
-  if (type === "StreamDeleted") return { value: { type }, end: headerBytes }
-  if (type === "StreamCreated") {
-    const nameAt = headerBytes + streamCreated.sizeBytes
-    const nameBytes = streamCreated.decode(bytes, headerBytes)?.nameBytes
-    if (nameBytes === undefined || nameBytes === 0 || nameAt + nameBytes > bytes.length) return undefined
-    const name = fromUtf8.decode(bytes.subarray(nameAt, nameAt + nameBytes))
-    return { value: { type, name }, end: nameAt + align8(nameBytes) }
-  }
-  const table = type === undefined ? undefined : fixed[type]
-  const value = table?.decode(bytes, headerBytes)
-  return table === undefined || value === undefined
-    ? undefined
-    : { value: { type, ...(value as object) }, end: headerBytes + table.sizeBytes }
 }

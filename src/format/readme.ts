@@ -5,11 +5,14 @@
 import type { Layout } from "./field_table.ts"
 import { frameHeader, frameProducer } from "./frame.ts"
 import { commitSlot, manifestHeader } from "./manifest_chunk.ts"
-import { manifestPayloads, manifestRecordHeader, manifestTypes } from "./manifest_record.ts"
+import { manifestPayloads } from "./manifest_codec.ts"
+import { manifestReasons, manifestReasonTexts } from "./manifest_reason.ts"
+import { manifestRecordHeader, manifestTypes } from "./manifest_record.ts"
 import { rules } from "./readme_rules.ts"
 import { recordHeader } from "./record.ts"
 import { rootFile } from "./root_file.ts"
 import { sealedPointer } from "./sealed_pointer.ts"
+import { seekTableEntry, seekTableFooter, seekTableHeader } from "./seekable_zstd.ts"
 import { indexEntry, producerEntry, segmentFooter } from "./segment_footer.ts"
 import { segmentHeader, watermarkSlot } from "./segment_header.ts"
 
@@ -36,12 +39,17 @@ export const formatReadme = (): string =>
     rules.unsealed,
     rules.pointer,
     table(sealedPointer),
+    rules.warm,
+    table(seekTableHeader),
+    table(seekTableEntry),
+    table(seekTableFooter),
     rules.manifest,
     table(manifestHeader),
     table(commitSlot),
     rules.manifestRecords,
     table(manifestRecordHeader),
     typesTable(),
+    reasonsTable(),
     ...manifestPayloads.map((payload) => table(payload)),
     rules.replay,
     rules.store,
@@ -61,6 +69,13 @@ const table = (layout: Pick<Layout<unknown>, "name" | "about" | "sizeBytes" | "f
 
 const typesTable = (): string =>
   ["| type | name |", "|---|---|", ...manifestTypes.map((name, number) => `| ${number} | ${name} |`)].join("\n")
+
+const reasonsTable = (): string =>
+  [
+    "| reason | name | |",
+    "|---|---|---|",
+    ...manifestReasons.map((name, number) => `| ${number} | ${name} | ${manifestReasonTexts[number]} |`),
+  ].join("\n")
 
 const typeNames = {
   u8: "u8",

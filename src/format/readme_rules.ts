@@ -20,6 +20,7 @@ milliseconds. A number on disk is never given another meaning; a format that cha
 <root>/streams/<stream name>/segments/0000000001.seg
 <root>/streams/<stream name>/segments/current.sealed   pointer to the last sealed segment
 <root>/streams/<stream name>/segments/spare.seg        preallocated, no data
+<root>/streams/<stream name>/warm/0000000001.seg.zst   the same segment, compressed
 <root>/streams/.deleted-<stream id>/            a deleted stream on its way out
 <root>/quarantine/                              what recovery could not use
 \`\`\`
@@ -130,6 +131,21 @@ lost record never comes back. Record numbers go on from the cut.`,
 \`current.sealed\`, exactly 64 bytes, is replaced by rename after each seal. It is a hint that saves a look at other files, and the
 newest \`coordinatorWatermark\`. It counts only when the segment that it names is sealed and agrees.`,
 
+  warm: `## Warm file
+
+A sealed segment, compressed: \`zstd frame · zstd frame · … · seek table\`. The frames are those of RFC 8878, one after the other, each with its content
+size, a content checksum and no dictionary, and together they hold the segment file byte for byte. The seek table is that of the
+"zstd seekable format", without checksums, in a skippable frame; so \`zstd -d\` gives the segment back. The warm file of
+\`0000000001.seg\` is \`warm/0000000001.seg.zst\` beside \`segments\`.
+
+The table is \`header · entry · entry · … · footer\`, read from the end of the file: \`frameCount\` gives its length, \`8 + 8 * frameCount + 9\`
+bytes. It counts only when \`compressedBytes\` of all entries add up to the bytes before the table and \`contentBytes\` of all to the
+length of the segment, which is at most 2^28. No frame is longer than its content and a 64th of it and 512 bytes.
+
+To read a byte of the segment, find the entry that holds it, decode that one frame, and compare the length. Frames end where frames of the log
+end, about every 64 KiB; a longer frame of the log may be cut into several. One ends at \`durableBytes\` of the segment, so that index and
+footer can be decoded alone. Which frames a compressor makes is its own affair: a reader goes by the table.`,
+
   manifest: `## Manifest
 
 A log of what happened to streams and segments, in chunks, and at most a few snapshots of what it adds up to. Both kinds of file have
@@ -137,13 +153,21 @@ one layout: \`header block (1536 bytes) · record · record · …\`. The header
 another at 1024; the bytes between are zero. \`rootId\` must be that of the root and \`chunkSequence\` the number in the file name.
 
 A commit writes records, then the older of the two slots, then syncs once. So the newest slot may be there without its records: it
-counts only when the CRC-64 of the bytes that it commits is right; else the other slot counts, whose commit was durable before.`,
+counts only when the CRC-64 of the bytes that it commits is right; else the other slot counts, whose commit was durable before.
+
+Two slots that commit the same bytes say that the file was closed in order. When their sequences follow each other a writer may go on in it;
+when there is a gap between them the file is sealed, and never changes again. A writer seals a chunk that is full, or old, or that
+a snapshot covers, and what is left of one whose writer died.`,
 
   manifestRecords: `## Manifest records
 
 Each starts at a multiple of 8 behind the one before, and is padded with zeros to a multiple of 8. Offsets
-in the payload tables count from the end of the record's header. A payload may be longer than its table here: what follows is for later versions. Types without a table are listed for their numbers; a reader passes over what it does
-not know.`,
+in the payload tables count from the end of the record's header. A payload may be longer than its table here: what follows is for later versions. Type 19 carries nothing. A reader passes over types that it does
+not know.
+
+Texts and bytes follow their table in the order of their lengths in it, each padded with zeros to a multiple of 8. Texts are UTF-8
+without a mark at the start. A record checks, but its payload counts as unknown, when it is shorter than its table and texts, a \`zero\` or padding byte
+is not 0, a length is out of its bounds (a key has 1 to 1024 bytes, an etag at most 256, the bytes of a CustomEvent at most 4096), or a text is no UTF-8.`,
 
   replay: `## Replay of the manifest
 
@@ -164,7 +188,14 @@ not know.`,
 Streams: StreamCreated makes one, its \`timestampMs\` is the time of creation; StreamDeleted ends it, and records for it that come
 later count for nothing. SealSegment adds a sealed segment, or replaces the one of the same index with a lower \`fileGeneration\`; SegmentOpened
 says that a file exists which is not sealed. Trim drops every sealed segment all of whose records are before \`firstRecordId\`; it never goes back.
-The last SealSegment of a stream is kept in snapshots even when it was trimmed: numbers, maxima and the coordinator watermark go on from it.`,
+The last SealSegment of a stream is kept in snapshots even when it was trimmed: numbers, maxima and the coordinator watermark go on from it.
+
+Copies of a sealed segment that no trim has dropped: CompressionDone names its warm file, UploadDone its object, UploadStarted an object that
+may be there. They count for nothing when their \`fileGeneration\` is below that of the SealSegment, and a SealSegment with a higher one ends them. LocalEvicted
+says that the local file of a tier was removed, HydrationDone that it is there again, CompressionDone that the warm file is: hints, which may be missing.
+Tier2DeleteQueued ends an object as a copy for good, even when an UploadDone for its key follows; the key stays queued, over trims and the
+deletion of its stream, until Tier2Deleted. Of Epoch records the one with the highest \`epoch\` holds, of several the last. The other types leave nothing behind:
+they are not in snapshots.`,
 
   store: `## Reading a store
 

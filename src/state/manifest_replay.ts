@@ -5,6 +5,8 @@
  *   check, the commit of that slot was torn: what it would have added was never acknowledged.
  * - All records before the first sequence of the next file were durable when that file was made (`durableBefore`). When the slots
  *   give fewer, the rest is looked for record by record, and what is not found is damage.
+ * - Two slots that commit the same bytes say that the file was closed in order. When their sequences follow each other, a writer may go
+ *   on in it; when there is a gap between them, it was sealed for good.
  * - When no slot checks, a durable commit was spoiled: damage. Every record that checks by itself still counts.
  * - Records that were seen before (by sequence) are passed over: a commit that failed is written again into the next chunk.
  */
@@ -15,6 +17,7 @@ import {
   decodeManifestHeader,
   type ManifestHeader,
   manifestHeaderBytes,
+  sealingSequence,
 } from "../format/manifest_chunk.ts"
 import {
   decodeManifestRecord,
@@ -48,6 +51,10 @@ export interface ScannedManifestFile {
   readonly trimmedBytes: number
   /** True when the writer had closed the file in order, so that another commit may follow in it. */
   readonly isClean: boolean
+  /** True when the file was sealed: complete, and nothing is ever written into it again. */
+  readonly isSealed: boolean
+  /** The sequence of a slot that seals the file, written beside the one that counts now; 0 when none counts. */
+  readonly sealingSequence: number
   readonly damage: ReadonlyArray<FileDamage>
 }
 
@@ -92,6 +99,8 @@ export const scanManifestFile = (bytes: Uint8Array, options: ScanOptions): Scann
   }
   const isClosed =
     best !== undefined && best === slots[0] && slots[1]?.committedBytes === best.committedBytes && best.sequence > 1
+  const isWhole = isClosed && header !== undefined && body.length === committedBytes && scan.damage.length === 0
+  const isGap = isClosed && best.sequence - (slots[1]?.sequence ?? 0) > 1
   return {
     header,
     records: scan.records,
@@ -100,7 +109,9 @@ export const scanManifestFile = (bytes: Uint8Array, options: ScanOptions): Scann
     committedCount: scan.count,
     slotSequence: slots[0]?.sequence ?? 0,
     trimmedBytes: body.length - committedBytes,
-    isClean: isClosed && header !== undefined && body.length === committedBytes && scan.damage.length === 0,
+    isClean: isWhole && !isGap,
+    isSealed: isWhole && isGap,
+    sealingSequence: best === undefined ? 0 : sealingSequence(best.sequence, slots[0]?.sequence ?? 0),
     damage: scan.damage,
   }
 }

@@ -1,12 +1,25 @@
 /**
- * What the records of the manifest add up to: the catalog of streams and their sealed segments. Applying a record twice changes
+ * What the records of the manifest add up to: the catalog of streams, their sealed segments and the copies of these (`manifest_tiers.ts`). Applying a record twice changes
  * nothing more than applying it once, and `snapshotRecords` of a state, applied to an empty one, give an equal state.
  *
  * Stream ids are never reused. A record for a stream whose `StreamCreated` was lost to damage makes a stream without a name, so
  * that what is on disk can still be told from what was deleted; records that arrive late for a deleted stream are dropped.
+ *
+ * Objects that are queued for deletion belong to the root: they outlive the trim or the deletion that queued them. Types that are
+ * only told, such as `CustomEvent` and the failures, leave no trace, so that the state does not grow with them.
  */
 import type { ManifestRecord, ManifestRecordOf } from "../format/manifest_record.ts"
 import { segmentIndexOf } from "../model/record_id.ts"
+import {
+  applyTierRecord,
+  dropObject,
+  dropOlderTiers,
+  isTierRecord,
+  type QueuedDeletes,
+  type SegmentTiers,
+  type TierRecord,
+  tierRecords,
+} from "./manifest_tiers.ts"
 
 export type OpenedSegment = ManifestRecordOf<"SegmentOpened">
 export type SealedSegment = ManifestRecordOf<"SealSegment">
@@ -29,6 +42,8 @@ export interface ManifestStream {
   /** The sealed segment with the highest index, also when it was trimmed: where numbers and maxima go on. */
   readonly lastSealed: SealedSegment | undefined
   readonly trim: TrimPoint | undefined
+  /** The copies of sealed segments, by index, for those of which something is known; in no order. */
+  readonly tiers: ReadonlyMap<number, SegmentTiers>
 }
 
 /** The whole manifest. Only `applyManifestRecord` and `replaceManifestState` change it. */
@@ -39,6 +54,10 @@ export interface ManifestState {
   readonly nextStreamId: number
   /** Records of types that this code does not know, in order. */
   readonly others: ReadonlyArray<ManifestRecordOf<"Raw">>
+  /** Objects that are queued for deletion and not yet deleted, by key. */
+  readonly deletes: QueuedDeletes
+  /** The record with the highest epoch; of several with one epoch the last. Undefined when no writer ever had one. */
+  readonly epoch: ManifestRecordOf<"Epoch"> | undefined
 }
 
 interface MutableStream {
@@ -51,6 +70,7 @@ interface MutableStream {
   segmentIndexMax: number
   lastSealed: SealedSegment | undefined
   trim: TrimPoint | undefined
+  tiers: Map<number, SegmentTiers>
 }
 
 interface MutableState {
@@ -59,6 +79,8 @@ interface MutableState {
   deleted: Set<number>
   nextStreamId: number
   others: Array<ManifestRecordOf<"Raw">>
+  deletes: Map<string, ManifestRecordOf<"Tier2DeleteQueued">>
+  epoch: ManifestRecordOf<"Epoch"> | undefined
 }
 
 /** A manifest without records. The first stream id is 1. */
@@ -69,6 +91,8 @@ export const emptyManifestState = (): ManifestState => {
     deleted: new Set(),
     nextStreamId: 1,
     others: [],
+    deletes: new Map(),
+    epoch: undefined,
   }
   return state
 }
@@ -94,14 +118,49 @@ export const applyManifestRecord = (target: ManifestState, record: ManifestRecor
     case "StreamDeleted":
       applyDeleted(state, record.streamId)
       return
-    default: {
-      const stream = streamOf(state, record.streamId)
-      if (stream === undefined) return
-      if (record.type === "SegmentOpened") applyOpened(stream, record)
-      else if (record.type === "SealSegment") applySealed(stream, record)
-      else applyTrim(stream, record)
-    }
+    case "Epoch":
+      if (record.epoch >= (state.epoch?.epoch ?? 0)) state.epoch = record
+      return
+    case "Tier2DeleteQueued":
+    case "Tier2Deleted":
+      applyDelete(state, record)
+      return
+    case "SegmentOpened":
+    case "SealSegment":
+    case "Trim":
+      applySegment(state, record)
+      return
+    default:
+      if (isTierRecord(record)) applyTiers(state, record)
   }
+}
+
+const applySegment = (state: MutableState, record: OpenedSegment | SealedSegment | TrimPoint): void => {
+  const stream = streamOf(state, record.streamId)
+  if (stream === undefined) return
+  if (record.type === "SegmentOpened") applyOpened(stream, record)
+  else if (record.type === "SealSegment") applySealed(stream, record)
+  else applyTrim(stream, record)
+}
+
+/** Makes no stream: in a snapshot these records outlive theirs. */
+const applyDelete = (
+  state: MutableState,
+  record: ManifestRecordOf<"Tier2DeleteQueued"> | ManifestRecordOf<"Tier2Deleted">,
+): void => {
+  const { streamId, segmentIndex, key } = record
+  state.nextStreamId = Math.max(state.nextStreamId, streamId + 1)
+  if (record.type === "Tier2DeleteQueued") state.deletes.set(key, record)
+  else state.deletes.delete(key)
+  const stream = state.streams.get(streamId)
+  if (stream !== undefined) dropObject(stream.tiers, segmentIndex, key)
+}
+
+const applyTiers = (state: MutableState, record: TierRecord): void => {
+  const stream = state.streams.get(record.streamId)
+  const sealed = stream?.sealed.get(record.segmentIndex)
+  if (stream === undefined || sealed === undefined) return
+  applyTierRecord(stream.tiers, record, { sealedGeneration: sealed.fileGeneration, deletes: state.deletes })
 }
 
 const applyCreated = (state: MutableState, record: ManifestRecordOf<"StreamCreated">): void => {
@@ -135,6 +194,7 @@ const streamOf = (state: MutableState, streamId: number): MutableStream | undefi
     segmentIndexMax: -1,
     lastSealed: undefined,
     trim: undefined,
+    tiers: new Map(),
   }
   state.streams.set(streamId, stream)
   state.nextStreamId = Math.max(state.nextStreamId, streamId + 1)
@@ -157,7 +217,15 @@ const applySealed = (stream: MutableStream, record: SealedSegment): void => {
   stream.segmentIndexMax = Math.max(stream.segmentIndexMax, segmentIndex)
   if ((stream.lastSealed?.segmentIndex ?? -1) <= segmentIndex) stream.lastSealed = record
   stream.opened.delete(segmentIndex)
-  if (!isBelowTrim(stream, record)) setInOrder(stream, "sealed", record)
+  if ((before?.fileGeneration ?? fileGeneration) < fileGeneration) dropOlderTiers(stream.tiers, record)
+  if (isBelowTrim(stream, record)) dropSealed(stream, segmentIndex)
+  else setInOrder(stream, "sealed", record)
+  dropTrimmed(stream)
+}
+
+const dropSealed = (stream: MutableStream, segmentIndex: number): void => {
+  stream.sealed.delete(segmentIndex)
+  stream.tiers.delete(segmentIndex)
 }
 
 const applyTrim = (stream: MutableStream, record: TrimPoint): void => {
@@ -171,7 +239,7 @@ const dropTrimmed = (stream: MutableStream): void => {
   const firstIndex = segmentIndexOf(stream.trim.firstRecordId)
   for (const segment of stream.sealed.values()) {
     if (!isBelowTrim(stream, segment)) break
-    stream.sealed.delete(segment.segmentIndex)
+    dropSealed(stream, segment.segmentIndex)
   }
   for (const index of stream.opened.keys()) {
     if (index < firstIndex && index < stream.segmentIndexMax) stream.opened.delete(index)
@@ -214,8 +282,12 @@ export const snapshotRecords = (
     for (const segment of stream.sealed.values()) push(segment)
     if (stream.lastSealed !== undefined && !stream.sealed.has(stream.lastSealed.segmentIndex)) push(stream.lastSealed)
     for (const segment of stream.opened.values()) push(segment)
+    for (const record of tierRecords(stream.tiers, { streamId: stream.streamId, timestampMs: marker.timestampMs }))
+      push(record)
     if (stream.trim !== undefined) push(stream.trim)
   }
+  for (const record of state.deletes.values()) push(record)
+  if (state.epoch !== undefined) push(state.epoch)
   for (const record of state.others) push(record)
   push({
     type: "SnapshotMarker",

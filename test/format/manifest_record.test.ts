@@ -13,6 +13,7 @@ import {
   manifestTypes,
 } from "../../src/format/manifest_record.ts"
 import { expectCutsRejected, expectFlipsRejected } from "../support/codec.ts"
+import { sampleRecords } from "../support/manifest_samples.ts"
 
 beforeAll(loadCrc64)
 
@@ -50,6 +51,7 @@ const records: ReadonlyArray<ManifestRecord> = [
   { ...head, type: "Raw", typeNumber: 6, payload: new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]) },
   { ...head, type: "Raw", typeNumber: 60_000, payload: new Uint8Array(0) },
 ]
+const seeds = [1, 2, 3, 4, 5, 6, 7, 8]
 const decode = (bytes: Uint8Array): ManifestRecord | undefined => decodeManifestRecord(bytes, 0, bytes.length)
 const accepts = (bytes: Uint8Array): boolean => decode(bytes) !== undefined
 
@@ -79,6 +81,44 @@ describe("decodeManifestRecord()", () => {
     expect(decode(encodeManifestRecord(short))).toEqual(short)
   })
 
+  test("gives what was encoded, for each type with values from a seed", () => {
+    for (const seed of seeds) {
+      for (const record of sampleRecords(seed)) expect(decode(encodeManifestRecord(record))).toEqual(record)
+    }
+  })
+
+  test("rejects each flipped byte and each cut of each type", () => {
+    for (const record of sampleRecords(1)) {
+      const bytes = encodeManifestRecord(record)
+      if (bytes.length > 1000) continue
+      expectFlipsRejected(bytes, accepts)
+      expectCutsRejected(bytes, accepts)
+    }
+  })
+
+  test("carries as it is what does not fit its table, and writes the same bytes again", () => {
+    const key = { ...head, type: "Tier2Deleted", segmentIndex: 1, key: "key" } as const
+    const payloadOf = (record: ManifestRecord): Uint8Array => encodeManifestRecord(record).slice(40)
+    const edits: ReadonlyArray<readonly [ManifestRecord, (payload: Uint8Array) => void]> = [
+      [key, (payload) => (payload[4] = 0)], // a key without bytes
+      [key, (payload) => (payload[4] = 9)], // longer than the record
+      [key, (payload) => (payload[5] = 0xff)], // longer than any key
+      [key, (payload) => (payload[6] = 1)], // a byte that has to be zero
+      [key, (payload) => (payload[8] = 0xff)], // no UTF-8
+      [key, (payload) => (payload[15] = 1)], // padding that is not zero
+      [{ ...head, type: "CustomEvent", kind: 1, payload: new Uint8Array(4096) }, (payload) => (payload[4] = 1)],
+      [{ ...head, type: "LocalEvicted", segmentIndex: 1, tier: 0, bytes: 7 }, (payload) => (payload[15] = 0x20)],
+    ]
+    for (const [record, edit] of edits) {
+      const payload = payloadOf(record)
+      edit(payload)
+      const raw: ManifestRecord = { ...head, type: "Raw", typeNumber: manifestTypeNumber(record), payload }
+      const bytes = encodeManifestRecord(raw)
+      expect(decode(bytes)).toEqual(raw)
+      expect(encodeManifestRecord(decode(bytes)!)).toEqual(bytes)
+    }
+  })
+
   test("reads at an offset and not behind the end that it is given", () => {
     const bytes = encodeManifestRecord(seal)
     const target = new Uint8Array(bytes.length + 16).fill(0xff)
@@ -101,6 +141,14 @@ describe("the types", () => {
     }
     for (const [type, number] of Object.entries(numbers)) expect(manifestTypes[number]).toBe(type)
     expect(manifestTypes.length).toBe(20)
+  })
+
+  test("texts and payloads out of bounds are mistakes of the program", () => {
+    const delete1 = { ...head, type: "Tier2Deleted", segmentIndex: 1 } as const
+    expect(() => encodeManifestRecord({ ...delete1, key: "" })).toThrow("1 to 1024 bytes, not 0")
+    expect(() => encodeManifestRecord({ ...delete1, key: "ä".repeat(513) })).toThrow("not 1026")
+    const event = { ...head, type: "CustomEvent", kind: 1, payload: new Uint8Array(4097) } as const
+    expect(() => encodeManifestRecord(event)).toThrow("0 to 4096 bytes, not 4097")
   })
 
   test("a record that is too large is a mistake of the program", () => {

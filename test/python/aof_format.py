@@ -94,6 +94,53 @@ TRIM = Layout("firstRecordId:safe firstRecordNumber:safe")
 MARKER = Layout("coversSequence:safe nextStreamId:safe streamCount:safe recordCount:safe")
 CREATED = Layout("nameBytes:u32 spare:z4")
 
+FILE = "segmentIndex:u32 fileGeneration:u32 "
+HYDRATION = "segmentIndex:u32 fromTier:u8 toTier:u8 spare:z2 "
+
+# Number: name of the type, its table (None: no payload).
+PAYLOADS = {
+    0: ("SegmentOpened", OPENED),
+    1: ("SealSegment", SEAL),
+    2: ("CompressionStarted", Layout(FILE + "level:u32 spare:z4")),
+    3: (
+        "CompressionDone",
+        Layout(
+            FILE + "level:u32 frameBytes:u32 frameCount:u32 tailOffset:u32 fileBytes:u32 spare:z4 checksum64:u64"
+        ),
+    ),
+    4: ("CompressionFailed", Layout(FILE + "attempts:u32 spare:z4")),
+    5: ("UploadStarted", Layout(FILE + "writerEpoch:safe keyBytes:u16 spare:z6")),
+    6: (
+        "UploadDone",
+        Layout(FILE + "writerEpoch:safe offset:safe lengthBytes:safe checksum64:u64 keyBytes:u16 etagBytes:u16 spare:z4"),
+    ),
+    7: ("UploadFailed", Layout(FILE + "attempts:u32 keyBytes:u16 spare:z2")),
+    8: ("Tier2DeleteQueued", Layout("segmentIndex:u32 keyBytes:u16 spare:z2 notBeforeMs:safe")),
+    9: ("Tier2Deleted", Layout("segmentIndex:u32 keyBytes:u16 spare:z2")),
+    10: ("HydrationStarted", Layout(HYDRATION)),
+    11: ("HydrationDone", Layout(HYDRATION + "bytes:safe durationMs:safe")),
+    12: ("HydrationFailed", Layout(HYDRATION + "attempts:u32 spare:z4")),
+    13: ("LocalEvicted", Layout("segmentIndex:u32 tier:u8 spare:z3 bytes:safe")),
+    14: ("SnapshotMarker", MARKER),
+    15: ("CustomEvent", Layout("kind:u32 payloadBytes:u32")),
+    16: ("Trim", TRIM),
+    17: ("Epoch", Layout("epoch:safe nonce:16")),
+    18: ("StreamCreated", CREATED),
+    19: ("StreamDeleted", None),
+}
+
+# Length in a table: name of what follows, fewest and most bytes.
+PARTS = {
+    "keyBytes": ("key", 1, 1024),
+    "etagBytes": ("etag", 0, 256),
+    "nameBytes": ("name", 1, 8192),
+    "payloadBytes": ("payload", 0, 4096),
+}
+
+REASONS = (
+    "None Budget Retention Trim StreamDeleted Requested Missing Corrupt Unavailable Interrupted Idle"
+).split()
+
 # ---- checksums --------------------------------------------------------------------------------------------------------
 
 _tables = []

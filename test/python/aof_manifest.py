@@ -10,8 +10,12 @@ from aof_format import (
     MANIFEST_HEADER,
     MANIFEST_RECORD,
     MARKER,
+    PARTS,
+    PAYLOADS,
+    REASONS,
     SEAL,
     SLOT_OFFSETS,
+    SPAN,
     TRIM,
     check_gaps,
     crc64,
@@ -35,6 +39,80 @@ def read_record(data, at, end):
         return None
     head["payload"] = payload
     return head
+
+
+def decode_payload(number, payload):
+    """The fields of a payload and the bytes behind it; None when the type is not known or the payload does not fit."""
+    _, table = PAYLOADS.get(number, (None, None))
+    if number == 19:
+        return {}, payload
+    value = table.read(payload, 0) if table else None
+    if value is None:
+        return None
+    at = table.size
+    for length_name in [name for name, _, _, _ in table.fields if name in PARTS]:
+        name, least, most = PARTS[length_name]
+        length = value.pop(length_name)
+        end = at + (length + 7 & ~7)
+        if not least <= length <= most or end > len(payload):
+            return None
+        part = payload[at : at + length]
+        if name == "name":
+            value[name] = part.decode("utf-8", "replace")
+        elif not is_zero(payload[at + length : end]):
+            return None
+        elif name == "payload":
+            value[name] = part
+        else:
+            try:
+                value[name] = part.decode("utf-8")
+            except UnicodeDecodeError:
+                return None
+        at = end
+    return value, payload[at:]
+
+
+def to_json(name, value, is_big):
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value) if is_big(name) else value
+
+
+def describe_record(record, offset, committed_end):
+    """A record as the inspector of the library prints it."""
+    number, payload = record["type"], record["payload"]
+    known, table = PAYLOADS.get(number, ("Unknown", None))
+    decoded = decode_payload(number, payload)
+    value, rest = ({"payload": payload}, b"") if decoded is None else decoded
+    big = {name for name, kind, _, _ in table.fields if kind == "u64"} if table else set()
+    reason = record["reasonCode"]
+    return {
+        "offset": offset,
+        "lengthBytes": record["lengthBytes"],
+        "type": known,
+        "typeNumber": number,
+        "isDecoded": decoded is not None,
+        "reasonCode": reason,
+        "reason": REASONS[reason] if reason < len(REASONS) else str(reason),
+        "sequence": record["sequence"],
+        "timestampMs": record["timestampMs"],
+        "streamId": record["streamId"],
+        "checksum64": str(record["checksum64"]),
+        "isCommitted": offset + record["lengthBytes"] <= committed_end,
+        "value": {name: to_json(name, one, big.__contains__) for name, one in value.items()},
+        "rest": rest.hex() if rest else None,
+    }
+
+
+def describe_file(data, committed_end):
+    """Every record that checks, at each multiple of 8."""
+    at, rows = BLOCK_BYTES, []
+    while at < len(data):
+        record = read_record(data, at, len(data))
+        if record is not None:
+            rows.append(describe_record(record, at, committed_end))
+        at += record["lengthBytes"] if record else 8
+    return rows
 
 
 class ManifestFile:
@@ -108,13 +186,77 @@ class ManifestFile:
 class Stream:
     def __init__(self, stream_id):
         self.id, self.name, self.sealed, self.trim = stream_id, None, {}, None
+        # Those sealed segments that no trim has dropped, and what is known of their copies.
+        self.last, self.live, self.copies = None, {}, {}
+
+    def apply(self, kind, value):
+        if kind == 18 and self.name is None:
+            self.name = value["name"]
+        elif kind == 1:
+            self.apply_seal(value)
+        elif kind == 16 and (self.trim is None or value["firstRecordId"] > self.trim["firstRecordId"]):
+            self.trim = value
+        for index in [index for index, seal in self.live.items() if self.is_trimmed(seal)]:
+            del self.live[index]
+            self.copies.pop(index, None)
+
+    def apply_seal(self, seal):
+        index, generation = seal["segmentIndex"], seal["fileGeneration"]
+        is_last = self.last is not None and self.last["segmentIndex"] == index
+        known = self.last if is_last else self.live.get(index)
+        if known is not None and known["fileGeneration"] > generation:
+            return
+        if known is not None and known["fileGeneration"] < generation and index in self.copies:
+            copy = self.copies[index]
+            names = ("compressed", "uploading", "uploaded")
+            self.copies[index] = {name: copy[name] for name in names if copy.get(name, (0, -1))[1] >= generation}
+        self.sealed[index] = self.live[index] = seal
+        if self.last is None or self.last["segmentIndex"] <= index:
+            self.last = seal
+
+    def is_trimmed(self, seal):
+        if self.trim is None:
+            return False
+        first = self.trim["firstRecordId"]
+        return seal["segmentIndex"] < first // SPAN or (seal["recordCount"] > 0 and seal["lastRecordId"] < first)
+
+    def apply_copy(self, kind, value, deletes):
+        """Each copy is its key or level, and the file generation from which it was made."""
+        index = value["segmentIndex"]
+        if index not in self.live:
+            return
+        copy = self.copies.setdefault(index, {})
+        if kind in (11, 13):
+            tier = value["toTier"] if kind == 11 else value["tier"]
+            if tier in (0, 1):
+                copy[("hotEvicted", "warmEvicted")[tier]] = kind == 13
+            return
+        name = {3: "compressed", 5: "uploading", 6: "uploaded"}[kind]
+        generation = value["fileGeneration"]
+        if generation < self.live[index]["fileGeneration"] or (copy.get(name) or (0, -1))[1] > generation:
+            return
+        if kind == 3:
+            copy["warmEvicted"] = False
+        elif value["key"] in deletes:
+            return
+        elif kind == 6 and (copy.get("uploading") or (None,))[0] == value["key"]:
+            del copy["uploading"]
+        copy[name] = (value["level"] if kind == 3 else value["key"], generation)
+
+    def drop_object(self, index, key):
+        copy = self.copies.get(index, {})
+        for name in ("uploading", "uploaded"):
+            if name in copy and copy[name][0] == key:
+                del copy[name]
 
 
 class Manifest:
     def __init__(self, root, root_id, report):
         self.path, self.root_id, self.report = os.path.join(root, "manifest"), root_id, report
         self.streams, self.deleted, self.last, self.count = {}, set(), 0, 0
+        self.deletes, self.epoch = {}, None
         files = {"chunk": {}, "snapshot": {}}
+        self.files = {}
         for name in names_in(self.path):
             match = re.fullmatch(r"(\d{10})\.(chunk|snapshot)", name)
             if match:
@@ -134,6 +276,7 @@ class Manifest:
     def use_snapshot(self, paths):
         for number in sorted(paths, reverse=True):
             file = ManifestFile(self.report, paths[number], read_file(paths[number]) or b"", 0, 0)
+            self.files[os.path.basename(paths[number])] = file
             if not self.is_ours(file, number, 1):
                 continue
             last = file.records[-1] if file.records else None
@@ -161,6 +304,7 @@ class Manifest:
                 self.last = start - 1
             later = [starts[other] for other in order[place + 1 :] if starts[other] is not None]
             file = ManifestFile(self.report, paths[number], data[number], self.last, later[0] if later else 0)
+            self.files[os.path.basename(paths[number])] = file
             if self.is_ours(file, number, 0):
                 self.apply_all(file.records)
                 self.last = max(self.last, file.last)
@@ -171,22 +315,36 @@ class Manifest:
             self.apply(record)
 
     def apply(self, record):
-        stream_id, kind, payload = record["streamId"], record["type"], record["payload"]
+        stream_id, kind = record["streamId"], record["type"]
+        decoded = decode_payload(kind, record["payload"])
+        if decoded is None:
+            return
+        value = decoded[0]
         if kind == 19:
             self.deleted.add(stream_id)
             self.streams.pop(stream_id, None)
-        if kind not in (0, 1, 16, 18) or stream_id in self.deleted:
-            return
-        stream = self.streams.setdefault(stream_id, Stream(stream_id))
-        if kind == 18 and stream.name is None:
-            size = CREATED.read(payload, 0)["nameBytes"]
-            stream.name = payload[CREATED.size : CREATED.size + size].decode()
-        elif kind == 1:
-            seal = SEAL.read(payload, 0)
-            known = stream.sealed.get(seal["segmentIndex"])
-            if known is None or known["fileGeneration"] <= seal["fileGeneration"]:
-                stream.sealed[seal["segmentIndex"]] = seal
-        elif kind == 16:
-            trim = TRIM.read(payload, 0)
-            if stream.trim is None or trim["firstRecordId"] > stream.trim["firstRecordId"]:
-                stream.trim = trim
+        elif kind == 17 and value["epoch"] >= (self.epoch or value)["epoch"]:
+            self.epoch = value
+        elif kind in (8, 9):
+            self.apply_delete(stream_id, kind, value)
+        elif kind in (3, 5, 6, 11, 13) and stream_id in self.streams:
+            self.streams[stream_id].apply_copy(kind, value, self.deletes)
+        if kind in (0, 1, 16, 18) and stream_id not in self.deleted:
+            self.streams.setdefault(stream_id, Stream(stream_id)).apply(kind, value)
+
+    def apply_delete(self, stream_id, kind, value):
+        if kind == 8:
+            self.deletes[value["key"]] = stream_id
+        else:
+            self.deletes.pop(value["key"], None)
+        if stream_id in self.streams:
+            self.streams[stream_id].drop_object(value["segmentIndex"], value["key"])
+
+    def describe(self):
+        """Files with their records, and the copies of segments."""
+        streams = {}
+        for stream in self.streams.values():
+            copies = {str(index): copy for index, copy in sorted(stream.copies.items()) if any(copy.values())}
+            streams[str(stream.id)] = {"name": stream.name or "", "segments": sorted(stream.live), "copies": copies}
+        epoch = self.epoch["epoch"] if self.epoch else None
+        return {"files": {name: describe_file(file.data, file.committed) for name, file in self.files.items()}, "streams": streams, "deletes": sorted(self.deletes), "epoch": epoch}

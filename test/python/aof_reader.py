@@ -4,6 +4,7 @@
     aof_reader.py list ROOT
     aof_reader.py verify ROOT             exit 0: clean; 1: damage, with file, range and reason
     aof_reader.py dump ROOT STREAM [--json]
+    aof_reader.py manifest ROOT           every record of the manifest and what they add up to, as JSON
 
 Exit 2: wrong usage, or not a store that this program can read.
 """
@@ -96,15 +97,27 @@ def command_dump(store, name, as_json):
     return 0
 
 
+def command_manifest(root):
+    """Needs no more than the files of the manifest: the root file tells only whose they are."""
+    data = read_file(os.path.join(root, "ROOT"))
+    value = ROOT_FILE.read(data, 0) if data else None
+    if value is None:
+        raise Refused(f"{root} holds no store: there is no file ROOT")
+    print(json.dumps(Manifest(root, value["rootId"], Report(root)).describe()))
+    return 0
+
+
 def main(arguments):
     flags = [argument for argument in arguments if argument.startswith("--")]
     words = [argument for argument in arguments if not argument.startswith("--")]
-    wanted = {"list": 2, "verify": 2, "dump": 3}
+    wanted = {"list": 2, "verify": 2, "dump": 3, "manifest": 2}
     is_right = bool(words) and wanted.get(words[0]) == len(words)
     if not is_right or any(flag != "--json" or words[0] != "dump" for flag in flags):
         print(__doc__.strip(), file=sys.stderr)
         return 2
     try:
+        if words[0] == "manifest":
+            return command_manifest(words[1])
         store = Store(words[1])
         if words[0] == "list":
             return command_list(store)

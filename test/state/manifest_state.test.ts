@@ -10,6 +10,7 @@ import {
   replaceManifestState,
   snapshotRecords,
 } from "../../src/state/manifest_state.ts"
+import { makeDraw, sampleHistory } from "../support/manifest_samples.ts"
 
 let sequence = 0
 const recordOf = (event: ManifestEvent): ManifestRecord =>
@@ -60,13 +61,24 @@ const plain = (state: ManifestState): unknown => {
     record && { ...record, sequence: 0 }
   return {
     nextStreamId: state.nextStreamId,
-    names: [...state.streamsByName].map(([name, stream]) => [name, stream.streamId]),
+    names: [...state.streamsByName].map(([name, stream]) => `${name} ${stream.streamId}`).sort(),
     others: state.others.map(strip),
+    deletes: [...state.deletes.values()].map(strip),
+    epoch: strip(state.epoch),
     streams: [...state.streams.values()].map((stream) => ({
       ...stream,
       created: strip(stream.created),
       lastSealed: strip(stream.lastSealed),
       trim: strip(stream.trim),
+      tiers: [...stream.tiers]
+        .sort(([one], [other]) => one - other)
+        .map(([index, one]) => ({
+          ...one,
+          index,
+          compressed: strip(one.compressed),
+          uploading: strip(one.uploading),
+          uploaded: strip(one.uploaded),
+        })),
       sealed: [...stream.sealed.values()].map(strip),
       opened: [...stream.opened.values()].map(strip),
     })),
@@ -208,6 +220,136 @@ describe("snapshotRecords()", () => {
     for (const record of known) if (record.streamId !== 3 && record.streamId !== 10) applyManifestRecord(state, record)
     expect(plain(state)).toEqual(before)
   })
+})
+
+describe("copies of segments", () => {
+  const name = { segmentIndex: 0, fileGeneration: 1 }
+  const started = (key: string, fileGeneration = 1): ManifestRecord =>
+    recordOf({ type: "UploadStarted", streamId: 1, ...name, fileGeneration, writerEpoch: 1, key })
+  const uploaded = (key: string, fileGeneration = 1): ManifestRecord => {
+    const object = { writerEpoch: 1, offset: 0, lengthBytes: 9, checksum64: 1n, etag: "e" }
+    return recordOf({ type: "UploadDone", streamId: 1, ...name, fileGeneration, ...object, key })
+  }
+  const compressed = (fileGeneration = 1): ManifestRecord => {
+    const warm = { level: 8, frameBytes: 65536, frameCount: 1, tailOffset: 9, fileBytes: 20, checksum64: 2n }
+    return recordOf({ type: "CompressionDone", streamId: 1, ...name, fileGeneration, ...warm })
+  }
+  const queued = (key: string): ManifestRecord =>
+    recordOf({ type: "Tier2DeleteQueued", streamId: 1, segmentIndex: 0, notBeforeMs: 5, key })
+  const deleted = (key: string): ManifestRecord => recordOf({ type: "Tier2Deleted", streamId: 1, segmentIndex: 0, key })
+  const evicted = (tier: number): ManifestRecord =>
+    recordOf({ type: "LocalEvicted", streamId: 1, segmentIndex: 0, tier, bytes: 1 })
+  const hydrated = (toTier: number): ManifestRecord =>
+    recordOf({ type: "HydrationDone", streamId: 1, segmentIndex: 0, fromTier: 2, toTier, bytes: 1, durationMs: 1 })
+  const seal = sealed(1, 0, 1)
+  const tiersOf = (...records: ReadonlyArray<ManifestRecord>) =>
+    stateOf(created(1, "a"), seal, ...records)
+      .streams.get(1)!
+      .tiers.get(0)
+
+  test("are known from compression and upload; a finished upload is no longer under way", () => {
+    expect(tiersOf(compressed(), started("k"), uploaded("k"))).toMatchObject({
+      compressed: { level: 8 },
+      uploading: undefined,
+      uploaded: { key: "k" },
+      isHotEvicted: false,
+      isWarmEvicted: false,
+    })
+    expect(tiersOf(started("k"), started("other"), uploaded("k"))?.uploading?.key).toBe("other")
+  })
+
+  test("evictions are set and cleared for each tier, and a new warm file is there", () => {
+    expect(tiersOf(evicted(0), evicted(1))).toMatchObject({ isHotEvicted: true, isWarmEvicted: true })
+    expect(tiersOf(evicted(0), evicted(1), hydrated(0))).toMatchObject({ isHotEvicted: false, isWarmEvicted: true })
+    expect(tiersOf(evicted(1), compressed())).toMatchObject({ isWarmEvicted: false })
+    expect(tiersOf(evicted(0), hydrated(0))).toBeUndefined()
+  })
+
+  test("of an older file generation count for nothing, before and after the seal of a newer one", () => {
+    expect(tiersOf(compressed(0), started("k", 0), uploaded("k", 0))).toBeUndefined()
+    expect(tiersOf(compressed(), uploaded("k"), evicted(0), sealed(1, 0, 2))).toBeUndefined()
+    expect(tiersOf(compressed(), sealed(1, 0, 2), compressed(2))?.compressed?.fileGeneration).toBe(2)
+  })
+
+  test("go with a trim and with the stream; what is queued for deletion stays until it is deleted", () => {
+    const trim = trimmed(1, recordIdOf(1, 1536))
+    const state = stateOf(created(1, "a"), seal, uploaded("k"), trim, queued("k"), uploaded("late"))
+    expect(state.streams.get(1)?.tiers.size).toBe(0)
+    applyManifestRecord(state, recordOf({ type: "StreamDeleted", streamId: 1 }))
+    applyManifestRecord(state, queued("other"))
+    expect([...state.deletes.keys()]).toEqual(["k", "other"])
+    const again = stateOf(...snapshotRecords(state, { coversSequence: 1, timestampMs: 1 }))
+    expect([...again.deletes.keys()]).toEqual(["k", "other"])
+    expect(again.streams.size).toBe(0)
+    expect(again.nextStreamId).toBe(2)
+    applyManifestRecord(again, deleted("k"))
+    expect([...again.deletes.keys()]).toEqual(["other"])
+  })
+
+  test("an object that is queued for deletion is none of them, and does not become one again", () => {
+    expect(tiersOf(uploaded("k"), queued("k"))).toBeUndefined()
+    expect(tiersOf(queued("k"), started("k"), uploaded("k"))).toBeUndefined()
+    expect(tiersOf(uploaded("k"), uploaded("new"), queued("k"))?.uploaded?.key).toBe("new")
+  })
+
+  test("the highest epoch holds, and of one epoch the last nonce; custom events leave no trace", () => {
+    const epoch = (value: number, byte: number): ManifestRecord =>
+      recordOf({ type: "Epoch", streamId: 0, epoch: value, nonce: new Uint8Array(16).fill(byte) })
+    const custom = recordOf({ type: "CustomEvent", streamId: 0, kind: 1, payload: new Uint8Array(8) })
+    const state = stateOf(epoch(3, 1), epoch(2, 2), epoch(3, 3), custom)
+    expect(state.epoch).toMatchObject({ epoch: 3, nonce: new Uint8Array(16).fill(3) })
+    expect(state.others).toEqual([])
+    expect(snapshotRecords(state, { coversSequence: 4, timestampMs: 1 }).map(({ type }) => type)).toEqual([
+      "Epoch",
+      "SnapshotMarker",
+    ])
+  })
+})
+
+describe("the state of random histories", () => {
+  const compact = (state: ManifestState) => snapshotRecords(state, { coversSequence: 5, timestampMs: 5 })
+  const seen = new Set<string>()
+  const check = (seed: number): void => {
+    const state = emptyManifestState()
+    for (const record of sampleHistory(makeDraw(seed), 160)) {
+      applyManifestRecord(state, record)
+      const snapshot = compact(state)
+      expect(plain(stateOf(...snapshot))).toEqual(plain(state))
+      const known = snapshot.filter(({ type }) => type !== "Raw")
+      expect(plain(stateOf(...known, ...known))).toEqual(plain(stateOf(...known)))
+    }
+    for (const stream of state.streams.values()) {
+      for (const tiers of stream.tiers.values()) {
+        for (const [name, value] of Object.entries(tiers)) if (value) seen.add(name)
+      }
+    }
+    if (state.deletes.size > 0) seen.add("deletes")
+  }
+
+  test("is that of its snapshot at every moment, also when that is applied twice", () => {
+    for (let seed = 1; seed <= 40; seed++) {
+      try {
+        check(seed)
+      } catch (error) {
+        throw new Error(`history of seed ${seed}`, { cause: error })
+      }
+    }
+    const all = ["compressed", "deletes", "isHotEvicted", "isWarmEvicted", "uploaded", "uploading"]
+    expect([...seen].sort()).toEqual(all)
+  }, 60_000)
+
+  test("is not changed by a record that comes twice in a row", () => {
+    for (let seed = 1; seed <= 40; seed++) {
+      const state = emptyManifestState()
+      for (const record of sampleHistory(makeDraw(seed), 160)) {
+        applyManifestRecord(state, record)
+        if (record.type === "Raw") continue
+        const before = plain(state)
+        applyManifestRecord(state, record)
+        expect(plain(state)).toEqual(before)
+      }
+    }
+  }, 60_000)
 })
 
 describe("replaceManifestState()", () => {
