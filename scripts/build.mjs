@@ -15,7 +15,10 @@ export async function build() {
     cwd: rootDirectory,
   })
   if (code !== 0) console.error(output)
-  else rewriteDeclarations()
+  else {
+    rewriteDeclarations()
+    rewriteWorkers()
+  }
   return code
 }
 
@@ -26,5 +29,16 @@ function rewriteDeclarations() {
     const path = join(directory, name)
     const text = readFileSync(path, "utf8")
     writeFileSync(path, text.replace(/((?:from|import) ?\(?")(\.{1,2}\/[^"]+)\.ts"/g, '$1$2.js"'))
+  }
+}
+
+/** Nor does it rewrite the file of a worker, which is no import: `new URL("./x.ts", import.meta.url)`. */
+function rewriteWorkers() {
+  for (const name of readdirSync(directory, { recursive: true })) {
+    if (!name.endsWith(".js")) continue
+    const path = join(directory, name)
+    const text = readFileSync(path, "utf8")
+    const rewritten = text.replace(/(new URL\("\.{1,2}\/[^"]+)\.ts"(?=, import\.meta\.url\))/g, '$1.js"')
+    if (rewritten !== text) writeFileSync(path, rewritten)
   }
 }

@@ -11,7 +11,7 @@ interface Loaded {
   readonly wasm: number
 }
 
-const heavy = /@aws-sdk|@smithy|hash-wasm|zstd|\.wasm$|\/src\/(?:cli|server|client|testing)\//
+const heavy = /@aws-sdk|@smithy|hash-wasm|zstd-wasm|\.wasm$|\/src\/(?:cli|server|client|testing)\//
 
 test("importing the package loads no AWS SDK, no wasm and no command line", async () => {
   const { modules, wasm } = await load(pathToFileURL(join(rootDirectory, "mod.ts")).href)

@@ -2,9 +2,9 @@
 // specifier, and with types. Takes the time of a build, so `npm run check` runs it, once, and `npm test` leaves it out.
 
 import { afterAll, beforeAll, expect, test } from "bun:test"
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { rootDirectory, runtimePath } from "../scripts/runtimes.mjs"
 import { runProcess, runSuccessfully } from "./support/run_process.ts"
 
@@ -74,6 +74,14 @@ test.each([
   expect(JSON.parse(output)).toEqual({ level: "durable", recordNumber: 0, texts: ["hello"] })
 })
 
+test("the installed package names the file of its worker", () => {
+  const folder = join(project, "node_modules", "bop-aof", "dist", "src", "compressor")
+  const [, name] = /new URL\("\.\/([^"]+)", import\.meta\.url\)/.exec(
+    readFileSync(join(folder, "worker_runner.js"), "utf8"),
+  )!
+  expect(readdirSync(folder)).toContain(name)
+})
+
 test("the installed package has types for TypeScript", async () => {
   await runSuccessfully([runtimePath("node"), tsc, "--project", "."], project)
 })
@@ -91,9 +99,10 @@ async function installArchive(archive: string): Promise<void> {
   const target = join(modules, "bop-aof")
   mkdirSync(target, { recursive: true })
   await runSuccessfully(["tar", "-xzf", archive, "-C", target, "--strip-components=1"], project)
-  for (const name of ["effect", "hash-wasm"]) {
+  for (const name of ["effect", "hash-wasm", "@bokuweb/zstd-wasm"]) {
     const link = join(modules, name)
     rmSync(link, { recursive: true, force: true })
+    mkdirSync(dirname(link), { recursive: true })
     symlinkSync(join(rootDirectory, "node_modules", name), link, "dir")
   }
   write(

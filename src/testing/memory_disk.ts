@@ -7,6 +7,8 @@
  */
 import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
+import { addInlineCompressor } from "../compressor/compressor.ts"
+import type { Compressor } from "../port/compressor.ts"
 import { Directory } from "../port/directory.ts"
 import { EventLoop } from "../port/event_loop.ts"
 import { RootLock } from "../port/root_lock.ts"
@@ -29,7 +31,7 @@ export class MemoryDisk {
    * The ports as a process sees them, for as long as it lives: each time the layer is built a new process starts, and after
    * `crash` or `kill` everything of the earlier ones fails with `EIO`.
    */
-  readonly layer: Layer.Layer<Directory | RootLock | EventLoop>
+  readonly layer: Layer.Layer<Directory | RootLock | EventLoop | Compressor>
   readonly #state: DiskState
 
   /** Makes an empty disk. */
@@ -39,11 +41,12 @@ export class MemoryDisk {
   }
 
   /** The same as `layer`, as a value. */
-  services(): Context.Context<Directory | RootLock | EventLoop> {
+  services(): Context.Context<Directory | RootLock | EventLoop | Compressor> {
     const process = new MemoryProcess(this.#state)
     return Context.make(Directory, process.directory).pipe(
       Context.add(RootLock, process.lock),
       Context.add(EventLoop, { nextTurn: this.#state.nextTurn }),
+      addInlineCompressor,
     )
   }
 
@@ -106,6 +109,6 @@ export class MemoryDisk {
 }
 
 /** A new memory disk for each time the layer is built, without an account of syncs: what `./memory` runs on. */
-export const layerMemory: Layer.Layer<Directory | RootLock | EventLoop> = Layer.syncContext(() =>
+export const layerMemory: Layer.Layer<Directory | RootLock | EventLoop | Compressor> = Layer.syncContext(() =>
   new MemoryDisk({ modelsCrashes: false }).services(),
 )

@@ -1,15 +1,15 @@
-// The adapter of the runtime that runs the test.
+// The adapter of the runtime that runs the test, with the compressor.
 
-import type * as Layer from "effect/Layer"
+import type { RuntimeLayer } from "../../src/api/manager.ts"
+import { withCompressor } from "../../src/compressor/compressor.ts"
 import { detectRuntime } from "../../src/runtime/detect.ts"
-import type { RuntimeServices } from "../../src/runtime/layer.ts"
 
 /** Loads the adapter of the current runtime, and no other. */
-export async function loadRuntimeLayer(): Promise<Layer.Layer<RuntimeServices>> {
+export async function loadRuntimeLayer(): Promise<RuntimeLayer> {
   const modules = {
     bun: () => import("../../src/runtime/bun.ts"),
     deno: () => import("../../src/runtime/deno.ts"),
     node: () => import("../../src/runtime/node.ts"),
   }
-  return (await modules[detectRuntime()]()).layer
+  return withCompressor((await modules[detectRuntime()]()).layer)
 }

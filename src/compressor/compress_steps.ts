@@ -1,0 +1,154 @@
+/**
+ * From a segment to a warm file. Each zstd frame is decoded right after it was made, and compared: a codec with an error must not
+ * cost data. The source is read once, so the bytes whose checksum is checked are those that were compressed.
+ */
+import { Buffer } from "node:buffer"
+import { crc64Start } from "../format/checksum.ts"
+import { encodeSeekTable, zstdContentBytesMax } from "../format/seekable_zstd.ts"
+import { assert } from "../model/assert.ts"
+import { corrupt, unavailable } from "../model/errors.ts"
+import type { Compressed, CompressJob } from "../port/compressor.ts"
+import type { FrameCodec } from "./checked_codec.ts"
+import { cutWindowBytes, FrameCutter } from "./frame_cutter.ts"
+import {
+  checkFileBytes,
+  checkSegmentBytes,
+  type JobFile,
+  pieceBytes,
+  readAll,
+  SegmentChecksum,
+  type Steps,
+  syncBytes,
+} from "./job.ts"
+
+/** Smallest size of zstd frames that may be asked for. */
+const frameBytesMin = 1024
+
+/** Makes the warm file. `target` is empty. */
+export function* compressSteps(
+  source: JobFile,
+  target: JobFile,
+  codec: FrameCodec,
+  job: CompressJob,
+): Steps<Compressed> {
+  checkJob(job)
+  checkFileBytes(job.source, source, job.sourceBytes)
+  const window = new SourceWindow(source, job)
+  const cutter = new FrameCutter(job)
+  const checksum = new SegmentChecksum(job.sourceBytes)
+  const writer = new WarmWriter(target)
+  let tailOffset: number | undefined
+  for (let start = 0; start < job.sourceBytes; ) {
+    if (start === job.framesEnd) tailOffset = writer.fileBytes
+    window.fill(start)
+    const end = cutter.cut(window.bytes, window.offset, start)
+    const content = window.bytes.subarray(start - window.offset, end - window.offset)
+    checksum.update(content)
+    writer.addFrame(makeFrame(codec, content, job), content.length)
+    start = end
+    yield writer.needsSync() ? "sync" : "turn"
+  }
+  checksum.check(job.source, job.checksum64)
+  const result = writer.finish(tailOffset)
+  yield "sync"
+  return result
+}
+
+const checkJob = ({ source, target, sourceBytes, framesEnd, level, frameBytes }: CompressJob): void => {
+  assert(source !== target, "a warm file is another file than its segment")
+  assert(Number.isInteger(level) && level >= 1 && level <= 19, "the level is 1 to 19")
+  const isSize = Number.isInteger(frameBytes) && frameBytes >= frameBytesMin && frameBytes <= zstdContentBytesMax / 2
+  assert(isSize, `frames have ${frameBytesMin} to ${zstdContentBytesMax / 2} bytes`)
+  checkSegmentBytes(source, sourceBytes)
+  if (Number.isInteger(framesEnd) && framesEnd >= 0 && framesEnd <= sourceBytes) return
+  throw corrupt(source, `has frames up to ${framesEnd} and ${sourceBytes} bytes`)
+}
+
+/** One zstd frame, which is known to give its content back. */
+const makeFrame = (codec: FrameCodec, content: Uint8Array, job: CompressJob): Uint8Array => {
+  const frame = codec.compress(content, job.level)
+  let decoded: Uint8Array | undefined
+  try {
+    decoded = codec.decompress(frame, content.length)
+  } catch {
+    // Not damage of the segment, so it must not be reported as such.
+  }
+  if (decoded !== undefined && isEqual(decoded, content)) return frame
+  throw unavailable(`comparing what the zstd of ${codec.name} made with its source`, "EIO", job.source)
+}
+
+const isEqual = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
+
+/** The part of the source that is in memory: what the next frame needs, and a piece ahead of it. */
+class SourceWindow {
+  bytes: Uint8Array = new Uint8Array(0)
+  offset = 0
+  readonly #source: JobFile
+  readonly #job: CompressJob
+  readonly #buffer: Uint8Array
+  readonly #needBytes: number
+
+  constructor(source: JobFile, job: CompressJob) {
+    this.#source = source
+    this.#job = job
+    this.#needBytes = cutWindowBytes(job.frameBytes)
+    this.#buffer = new Uint8Array(Math.min(job.sourceBytes, this.#needBytes + pieceBytes))
+  }
+
+  /** Brings in what is needed from `start` on, which never goes back. */
+  fill(start: number): void {
+    const { source, sourceBytes } = this.#job
+    const end = this.offset + this.bytes.length
+    if (end === sourceBytes || end - start >= this.#needBytes) return
+    const kept = end - start
+    this.#buffer.copyWithin(0, start - this.offset, end - this.offset)
+    const length = Math.min(this.#buffer.length - kept, sourceBytes - end)
+    readAll(source, this.#source, this.#buffer.subarray(kept), length, end)
+    this.bytes = this.#buffer.subarray(0, kept + length)
+    this.offset = start
+  }
+}
+
+/** Appends frames and then the table, and keeps the lengths and the checksum. */
+class WarmWriter {
+  fileBytes = 0
+  readonly #target: JobFile
+  readonly #crc = crc64Start()
+  readonly #compressedBytes: Array<number> = []
+  readonly #contentBytes: Array<number> = []
+  #syncedBytes = 0
+
+  constructor(target: JobFile) {
+    this.#target = target
+  }
+
+  addFrame(frame: Uint8Array, contentBytes: number): void {
+    this.#append(frame)
+    this.#compressedBytes.push(frame.length)
+    this.#contentBytes.push(contentBytes)
+  }
+
+  /** True once for each `syncBytes` that were written. */
+  needsSync(): boolean {
+    if (this.fileBytes - this.#syncedBytes < syncBytes) return false
+    this.#syncedBytes = this.fileBytes
+    return true
+  }
+
+  finish(tailOffset: number | undefined): Compressed {
+    const tableOffset = this.fileBytes
+    this.#append(encodeSeekTable(this.#compressedBytes, this.#contentBytes))
+    return {
+      fileBytes: this.fileBytes,
+      frameCount: this.#compressedBytes.length,
+      tailOffset: tailOffset ?? tableOffset,
+      checksum64: this.#crc.digest(),
+    }
+  }
+
+  #append(bytes: Uint8Array): void {
+    this.#target.writeUnsafe(bytes, 0, bytes.length, this.fileBytes)
+    this.#crc.update(bytes)
+    this.fileBytes += bytes.length
+  }
+}

@@ -1,0 +1,55 @@
+/** The worker: blocks its own thread with one job after the other, and looks after each zstd frame whether to give up. */
+import * as fs from "node:fs"
+import { parentPort, workerData } from "node:worker_threads"
+import { loadCrc64 } from "../format/checksum.ts"
+import { loadCodec } from "./frame_codec.ts"
+import { type JobRequest, sourceOf, targetOf } from "./job.ts"
+import { describeError, type WorkerData, type WorkerMessage } from "./messages.ts"
+import { startJob } from "./run_job.ts"
+import { openSyncFile, type SyncFile } from "./sync_file.ts"
+
+const cancelFlag = new Int32Array((workerData as WorkerData).cancelFlag)
+
+const answer = async (request: JobRequest): Promise<WorkerMessage> => {
+  try {
+    await loadCrc64()
+    const codec = await loadCodec()
+    const source = openSyncFile(sourceOf(request), "read")
+    try {
+      return withTarget(targetOf(request), (target) => {
+        const steps = startJob(request, { source, target }, codec)
+        for (;;) {
+          const step = steps.next()
+          if (step.done) return { type: "done", result: step.value }
+          if (step.value === "sync") target?.syncUnsafe()
+          if (Atomics.load(cancelFlag, 0) !== 0) return { type: "canceled" }
+        }
+      })
+    } finally {
+      source.closeUnsafe()
+    }
+  } catch (error) {
+    return describeError(error)
+  }
+}
+
+/** Makes the target in place of what is there, and leaves it only when the job is done. */
+const withTarget = (path: string | undefined, use: (target: SyncFile | undefined) => WorkerMessage): WorkerMessage => {
+  if (path === undefined) return use(undefined)
+  fs.rmSync(path, { force: true })
+  const target = openSyncFile(path, "create")
+  let isDone = false
+  try {
+    const message = use(target)
+    isDone = message.type === "done"
+    return message
+  } finally {
+    target.closeUnsafe()
+    if (!isDone) fs.rmSync(path, { force: true })
+  }
+}
+
+parentPort?.on("message", (request: JobRequest) => {
+  void answer(request).then((message) => parentPort?.postMessage(message))
+})
+parentPort?.postMessage({ type: "ready" } satisfies WorkerMessage)

@@ -1,0 +1,46 @@
+/**
+ * Files as the worker has them: it may block, so everything is synchronous. It has no ports, and loads no Effect, which would
+ * double the time that it takes to start.
+ */
+import * as fs from "node:fs"
+import type { JobFile } from "./job.ts"
+
+/** An open file; what fails throws the error of `node:fs`. */
+export interface SyncFile extends JobFile {
+  /** Makes what was written durable. */
+  readonly syncUnsafe: () => void
+  readonly closeUnsafe: () => void
+}
+
+/** Opens a file to read, or makes a private one to write, which must not be there. */
+export const openSyncFile = (path: string, mode: "read" | "create"): SyncFile => {
+  const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL } = fs.constants
+  const descriptor = fs.openSync(path, mode === "read" ? O_RDONLY : O_RDWR | O_CREAT | O_EXCL, 0o600)
+  return {
+    readUnsafe: (buffer, start, end, position) => {
+      let at = start
+      while (at < end) {
+        const count = fs.readSync(descriptor, buffer, at, end - at, position + at - start)
+        if (count === 0) break
+        at += count
+      }
+      return at - start
+    },
+    writeUnsafe: (buffer, start, end, position) => {
+      for (let at = start; at < end; ) {
+        const count = fs.writeSync(descriptor, buffer, at, end - at, position + at - start)
+        if (count === 0) throw new Error(`nothing was written at ${position + at - start} of ${path}`)
+        at += count
+      }
+    },
+    sizeUnsafe: () => fs.fstatSync(descriptor).size,
+    syncUnsafe: () => fs.fdatasyncSync(descriptor),
+    closeUnsafe: () => {
+      try {
+        fs.closeSync(descriptor)
+      } catch {
+        // What was written is synced by then, or nobody will use it.
+      }
+    },
+  }
+}
