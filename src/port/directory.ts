@@ -26,6 +26,13 @@ export interface Directory {
   readonly renameUnsafe: (from: string, to: string) => void
   /** Renames over an existing file. Durable after `sync` of the directory. */
   readonly rename: (from: string, to: string) => Effect.Effect<void, Unavailable>
+  /**
+   * Gives a file a second name; `EEXIST` when there is anything of that name, `EPERM` for a directory. Of several that link to
+   * one name at once, in any process, one wins. Durable after `sync` of the directory of `to`.
+   */
+  readonly link: (from: string, to: string) => Effect.Effect<void, Unavailable>
+  /** Length of a file; undefined when it does not exist or is no plain file. */
+  readonly sizeOf: (path: string) => Effect.Effect<number | undefined, Unavailable>
   /** Entries of a directory in name order; empty when it does not exist. */
   readonly list: (path: string) => Effect.Effect<ReadonlyArray<DirectoryEntry>, Unavailable>
   /** The whole file, or undefined when it does not exist. */

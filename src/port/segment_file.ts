@@ -20,6 +20,15 @@ export interface SegmentFile {
    * again. The memory stays valid for as long as any view of it is held, also after close and unlink.
    */
   readonly mapUnsafe: (length: number) => Uint8Array | undefined
+  /** `readUnsafe` off the main thread. The buffer is the file's until the effect has ended, which an interruption waits for. */
+  readonly read: (
+    buffer: Uint8Array,
+    start: number,
+    end: number,
+    position: number,
+  ) => Effect.Effect<number, Unavailable>
+  /** `writeUnsafe` off the main thread. The buffer is the file's until the effect has ended, which an interruption waits for. */
+  readonly write: (buffer: Uint8Array, start: number, end: number, position: number) => Effect.Effect<void, Unavailable>
   /** Makes everything written before the call durable (fdatasync). */
   readonly syncData: Effect.Effect<void, Unavailable>
   /** Writes zeros to `[from, to)` and syncs them. */

@@ -19,6 +19,8 @@ export const makePosixDirectory = (map: MapFile): Directory => ({
   openUnsafe: (path, mode) => openPosixFile(path, mode, map),
   renameUnsafe: (from, to) => callUnsafe(`renaming to ${JSON.stringify(to)}`, from, () => fs.renameSync(from, to)),
   rename: (from, to) => callAsync(`renaming to ${JSON.stringify(to)}`, from, (done) => fs.rename(from, to, done)),
+  link: (from, to) => callAsync(`linking to ${JSON.stringify(to)}`, from, (done) => fs.link(from, to, done)),
+  sizeOf,
   list,
   readFile,
   makeDirectory: (path) =>
@@ -69,6 +71,14 @@ const kind = (path: string): Effect.Effect<"file" | "directory" | "missing", Una
     fs.stat(path, (error, stat) => {
       if (error) return codeOf(error) === "ENOENT" ? done(null, "missing") : done(error)
       done(null, stat.isDirectory() ? "directory" : "file")
+    }),
+  )
+
+const sizeOf = (path: string): Effect.Effect<number | undefined, Unavailable> =>
+  callAsync<number | undefined>("measuring", path, (done) =>
+    fs.stat(path, (error, stat) => {
+      if (error) return codeOf(error) === "ENOENT" ? done(null, undefined) : done(error)
+      done(null, stat.isFile() ? stat.size : undefined)
     }),
   )
 

@@ -95,6 +95,40 @@ class PosixFile implements SegmentFile {
     return callUnsafe("mapping", this.path, () => this.#map(this.#descriptor, this.path, length))
   }
 
+  read(buffer: Uint8Array, start: number, end: number, position: number): Effect.Effect<number, Unavailable> {
+    return this.#async<number>("reading", (done) => {
+      let at = start
+      const step = (): void => {
+        if (at >= end) done(null, at - start)
+        else fs.read(this.#descriptor, buffer, at, end - at, position + at - start, next)
+      }
+      const next = (error: unknown, count: number): void => {
+        if (error) return done(error)
+        at += count
+        if (count === 0) done(null, at - start)
+        else step()
+      }
+      step()
+    })
+  }
+
+  write(buffer: Uint8Array, start: number, end: number, position: number): Effect.Effect<void, Unavailable> {
+    return this.#async("writing", (done) => {
+      let at = start
+      const step = (): void => {
+        if (at >= end) done(null)
+        else fs.write(this.#descriptor, buffer, at, end - at, position + at - start, next)
+      }
+      const next = (error: unknown, count: number): void => {
+        at += count
+        if (error) done(error)
+        else if (count === 0) done(unavailable("writing", "EIO", this.path))
+        else step()
+      }
+      step()
+    })
+  }
+
   zeroFill(from: number, to: number): Effect.Effect<void, Unavailable> {
     return Effect.flatMap(
       this.#async("filling with zeros", (done) => {
@@ -128,14 +162,17 @@ class PosixFile implements SegmentFile {
     if (this.#running === 0) this.#release()
   }
 
-  #async(operation: string, start: (done: (error: unknown) => void) => void): Effect.Effect<void, Unavailable> {
-    return callAsync(operation, this.path, (done) => {
+  #async<A = void>(
+    operation: string,
+    start: (done: (error: unknown, value?: A) => void) => void,
+  ): Effect.Effect<A, Unavailable> {
+    return callAsync<A>(operation, this.path, (done) => {
       if (this.#closed) return done(this.#closedError(operation))
       this.#running++
-      start((error) => {
+      start((error, value) => {
         this.#running--
         if (this.#closed && this.#running === 0) this.#release()
-        done(error)
+        done(error, value)
       })
     })
   }

@@ -45,6 +45,8 @@ export class MemoryProcess {
         this.#rename(from, to)
       },
       rename: (from, to) => plain({ kind: "rename", path: from, target: to }, () => this.#rename(from, to)),
+      link: (from, to) => plain({ kind: "link", path: from, target: to }, () => this.#link(from, to)),
+      sizeOf: (path) => plain({ kind: "sizeOf", path }, () => this.#sizeOf(path)),
       list: (path) => plain({ kind: "list", path }, () => this.#list(path)),
       readFile: (path) => plain({ kind: "readFile", path }, () => this.#readFile(path)),
       makeDirectory: (path) => this.#makeDirectory(path),
@@ -117,22 +119,9 @@ export class MemoryProcess {
     file.holders++
     const check = (operation: string): void => {
       this.#check(operation, path)
-      if (isClosed || (mode === "read" && operation !== "read")) throw unavailable(operation, "EBADF", path)
+      const isRefused = mode === "read" && operation !== "read" && operation !== "syncData"
+      if (isClosed || isRefused) throw unavailable(operation, "EBADF", path)
     }
-    const sync = this.#run<void>({ kind: "syncData", path }, () => {
-      if (isClosed) throw unavailable("syncData", "EBADF", path)
-      const covered = file.unsynced()
-      return (fault) => file.settle(covered, fault === undefined ? "durable" : "lost")
-    })
-    const change = (request: Request, size: number, apply: () => void): Effect.Effect<void, Unavailable> =>
-      this.#run(request, () => {
-        check(request.kind)
-        return (fault) => {
-          if (fault !== undefined) return
-          state.reserve(file, size, path)
-          apply()
-        }
-      })
     return {
       path,
       writeUnsafe: (buffer, start, end, position) => {
@@ -156,19 +145,70 @@ export class MemoryProcess {
         const isMapped = state.options.mapsFiles !== false && length > 0 && length <= file.size
         return isMapped ? file.bytes.subarray(0, length) : undefined
       },
-      syncData: sync,
-      zeroFill: (from, to) => {
-        const fill = Effect.suspend(() =>
-          change({ kind: "zeroFill", path, from, to }, Math.max(file.size, to), () => file.zeroFill(from, to)),
-        )
-        return Effect.flatMap(to > from ? fill : Effect.void, () => sync)
-      },
-      truncate: (length) =>
-        change({ kind: "truncate", path, from: length, to: length }, length, () => file.truncate(length)),
+      ...this.#asyncCalls(path, file, check),
       closeUnsafe: () => {
         if (!isClosed && this.#generation === state.generation) state.release(file)
         isClosed = true
       },
+    }
+  }
+
+  /** What a handle does off the main thread; `check` throws when it may not do it. */
+  #asyncCalls(
+    path: string,
+    file: MemoryInode,
+    check: (operation: string) => void,
+  ): Pick<SegmentFile, "read" | "write" | "syncData" | "zeroFill" | "truncate"> {
+    const state = this.#state
+    const sync = this.#run<void>({ kind: "syncData", path }, () => {
+      check("syncData")
+      const covered = file.unsynced()
+      return (fault) => file.settle(covered, fault === undefined ? "durable" : "lost")
+    })
+    const change = (request: Request, size: () => number, apply: () => void): Effect.Effect<void, Unavailable> =>
+      this.#run(request, () => {
+        check(request.kind)
+        return (fault) => {
+          if (fault !== undefined) return
+          state.reserve(file, size(), path)
+          apply()
+        }
+      })
+    return {
+      read: (buffer, start, end, position) =>
+        Effect.suspend(() =>
+          this.#run({ kind: "read", path, from: position, to: position + end - start }, () => {
+            check("read")
+            return (fault) => (fault === undefined ? file.read(buffer, start, end, position) : 0)
+          }),
+        ),
+      write: (buffer, start, end, position) =>
+        Effect.suspend(() => {
+          const to = position + end - start
+          if (end <= start) return Effect.try({ try: () => check("write"), catch: asUnavailable })
+          return change(
+            { kind: "write", path, from: position, to },
+            () => Math.max(file.size, to),
+            () => file.write(buffer, start, end, position),
+          )
+        }),
+      syncData: sync,
+      zeroFill: (from, to) => {
+        const fill = Effect.suspend(() =>
+          change(
+            { kind: "zeroFill", path, from, to },
+            () => Math.max(file.size, to),
+            () => file.zeroFill(from, to),
+          ),
+        )
+        return Effect.flatMap(to > from ? fill : Effect.void, () => sync)
+      },
+      truncate: (length) =>
+        change(
+          { kind: "truncate", path, from: length, to: length },
+          () => length,
+          () => file.truncate(length),
+        ),
     }
   }
 
@@ -188,6 +228,22 @@ export class MemoryProcess {
     tree.rename(source.folder, source.name, target.folder, target.name)
     this.#settleUnmodelled(source.folder)
     this.#settleUnmodelled(target.folder)
+  }
+
+  #link(from: string, to: string): void {
+    const node = this.#state.find("link", from)
+    if (node === undefined) throw unavailable("link", "ENOENT", from)
+    if (node.kind === "directory") throw unavailable("link", "EPERM", from)
+    const { folder, name } = this.#state.parentOf("link", to)
+    if (folder.entries.has(name)) throw unavailable("link", "EEXIST", to)
+    node.holders++
+    this.#state.tree.link("link", folder, name, node)
+    this.#settleUnmodelled(folder)
+  }
+
+  #sizeOf(path: string): number | undefined {
+    const node = this.#state.find("sizeOf", path)
+    return node?.kind === "file" ? node.size : undefined
   }
 
   #list(

@@ -14,6 +14,8 @@ export type DiskOperationKind =
   | "zeroFill"
   | "truncate"
   | "rename"
+  | "link"
+  | "sizeOf"
   | "list"
   | "readFile"
   | "makeDirectory"
@@ -29,7 +31,7 @@ export interface DiskOperation {
   readonly kind: DiskOperationKind
   /** The file or directory that it concerns. */
   readonly path: string
-  /** Where it goes, for a rename. */
+  /** Where it goes, for a rename or a link. */
   readonly target: string | undefined
   /** First byte, or the new length of a truncation. */
   readonly from: number

@@ -9,7 +9,7 @@ import type { MemoryInode } from "./memory_inode.ts"
 /** An unsynced change of directory entries; `name` is the entry that appears or goes, `file` its inode. */
 export interface EntryCandidate {
   /** What would make or unmake the entry. */
-  readonly kind: "create" | "makeDirectory" | "rename" | "remove"
+  readonly kind: "create" | "makeDirectory" | "rename" | "link" | "remove"
   /** Number of the file or directory on this disk. */
   readonly file: number
   /** Name of the entry in its directory. */
@@ -58,7 +58,7 @@ export class MemoryTree {
   }
 
   /** Makes an entry, which replaces one of the same name. */
-  link(kind: "create" | "makeDirectory", folder: MemoryFolder, name: string, node: MemoryNode): void {
+  link(kind: "create" | "makeDirectory" | "link", folder: MemoryFolder, name: string, node: MemoryNode): void {
     this.#change({ kind, unlink: undefined, link: { folder, name, node }, waits: new Set([folder]) })
   }
 

@@ -5,4 +5,5 @@
  */
 
 export { openWith } from "../api/manager.ts"
+export * from "./faulty_object_store.ts"
 export * from "./memory_disk.ts"

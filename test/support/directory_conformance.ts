@@ -81,6 +81,40 @@ export function describeDirectory(name: string, makeSubject: () => Subject | Pro
         file.closeUnsafe()
       })
 
+      test("reads and writes off the main thread as it does on it", async () => {
+        const file = directory.openUnsafe(`${await fresh()}/a`, "create")
+        await run(file.write(bytesOf("..hello.."), 2, 7, 3))
+        await run(file.write(bytesOf("x"), 0, 0, 100))
+        expect(file.sizeUnsafe()).toBe(8)
+        const buffer = bytesOf("----------")
+        expect(await run(file.read(buffer, 1, 9, 2))).toBe(6)
+        expect(textOf(buffer)).toBe("-\0hello---")
+        expect(await run(file.read(buffer, 0, 10, 8))).toBe(0)
+        expect(await run(file.read(buffer, 0, 0, 0))).toBe(0)
+        expect(await run(file.read(buffer, 0, 10, 5_000_000_000))).toBe(0)
+        file.closeUnsafe()
+        expect(await codeOf(file.read(buffer, 0, 1, 0))).toBe("EBADF")
+        expect(await codeOf(file.write(buffer, 0, 1, 0))).toBe("EBADF")
+        const reading = directory.openUnsafe(file.path, "read")
+        expect(await codeOf(reading.write(buffer, 0, 1, 0))).toBe("EBADF")
+        expect(await run(reading.read(buffer, 0, 10, 0))).toBe(8)
+        reading.closeUnsafe()
+      })
+
+      test("reads and writes at many positions at once without mixing them up", async () => {
+        const file = directory.openUnsafe(`${await fresh()}/a`, "create")
+        const pieces = Array.from({ length: 40 }, (_, index) => new Uint8Array(3000).fill(index + 1))
+        await Promise.all(pieces.map((piece, index) => run(file.write(piece, 0, piece.length, index * 3000))))
+        const found = pieces.map(() => new Uint8Array(3000))
+        await Promise.all([
+          ...found.map((buffer, index) => run(file.read(buffer, 0, 3000, index * 3000))),
+          run(file.write(pieces[0]!, 0, 3000, 120_000)),
+        ])
+        expect(found.every((buffer, index) => buffer.every((byte) => byte === index + 1))).toBe(true)
+        expect(file.sizeUnsafe()).toBe(123_000)
+        file.closeUnsafe()
+      })
+
       test("is filled with zeros in pieces, cut and extended", async () => {
         const file = directory.openUnsafe(`${await fresh()}/a`, "create")
         file.writeUnsafe(new Uint8Array(100).fill(7), 0, 100, 0)
@@ -228,6 +262,43 @@ export function describeDirectory(name: string, makeSubject: () => Subject | Pro
         directory.renameUnsafe(`${root}/d`, `${root}/e`)
         expect(await codeOf(() => directory.renameUnsafe(`${root}/c`, `${root}/e`))).toBe("EISDIR")
         expect(await run(directory.kind(`${root}/e`))).toBe("directory")
+      })
+
+      test("gives a file a second name, but none that is taken", async () => {
+        const root = await fresh()
+        put(`${root}/a`, "one")
+        put(`${root}/b`, "two")
+        await run(directory.makeDirectory(`${root}/d`))
+        await run(directory.link(`${root}/a`, `${root}/d/c`))
+        expect(await codeOf(directory.link(`${root}/b`, `${root}/d/c`))).toBe("EEXIST")
+        expect(await codeOf(directory.link(`${root}/a`, `${root}/a`))).toBe("EEXIST")
+        expect(await codeOf(directory.link(`${root}/b`, `${root}/d`))).toBe("EEXIST")
+        expect(await codeOf(directory.link(`${root}/none`, `${root}/e`))).toBe("ENOENT")
+        expect(await codeOf(directory.link(`${root}/b`, `${root}/none/e`))).toBe("ENOENT")
+        expect(await codeOf(directory.link(`${root}/b`, `${root}/a/e`))).toBe("ENOTDIR")
+        await run(directory.remove(`${root}/a`))
+        expect(textOf(await run(directory.readFile(`${root}/d/c`)))).toBe("one")
+        await run(directory.rename(`${root}/b`, `${root}/d/c`))
+        expect(textOf(await run(directory.readFile(`${root}/d/c`)))).toBe("two")
+      })
+
+      test("of many that link to one name lets one win", async () => {
+        const root = await fresh()
+        const names = Array.from({ length: 16 }, (_, index) => `${root}/${index}`)
+        for (const name of names) put(name, name)
+        const codes = await Promise.all(names.map((name) => codeOf(directory.link(name, `${root}/one`))))
+        expect(codes.filter((code) => code === "none").length).toBe(1)
+        expect(codes.filter((code) => code === "EEXIST").length).toBe(15)
+        expect(textOf(await run(directory.readFile(`${root}/one`)))).toBe(names[codes.indexOf("none")]!)
+      })
+
+      test("measures files", async () => {
+        const root = await fresh()
+        put(`${root}/a`, "hello")
+        expect(await run(directory.sizeOf(`${root}/a`))).toBe(5)
+        expect(await run(directory.sizeOf(`${root}/none`))).toBe(undefined)
+        expect(await run(directory.sizeOf(root))).toBe(undefined)
+        expect(await codeOf(directory.sizeOf(`${root}/a/b`))).toBe("ENOTDIR")
       })
 
       test("removes files and whole directories, and what is missing without complaint", async () => {

@@ -28,6 +28,7 @@ const record = (inner: Directory, ledger: SyncLedger): Directory => ({
     ledger.renamed(from, to)
   },
   rename: (from, to) => Effect.tap(inner.rename(from, to), () => Effect.sync(() => ledger.renamed(from, to))),
+  link: (from, to) => Effect.tap(inner.link(from, to), () => Effect.sync(() => ledger.linked(from, to))),
   sync: (path) =>
     Effect.suspend(() => {
       const end = ledger.directorySyncBegins(path)
@@ -49,6 +50,11 @@ const recordFile = (file: SegmentFile, entry: LedgerFile, ledger: SyncLedger): S
     readUnsafe: (buffer, start, end, position) => file.readUnsafe(buffer, start, end, position),
     sizeUnsafe: () => file.sizeUnsafe(),
     mapUnsafe: (length) => file.mapUnsafe(length),
+    read: (buffer, start, end, position) => file.read(buffer, start, end, position),
+    write: (buffer, start, end, position) =>
+      Effect.tap(file.write(buffer, start, end, position), () =>
+        Effect.sync(() => ledger.written(entry, position, position + end - start)),
+      ),
     syncData,
     zeroFill: (from, to) => file.zeroFill(from, to),
     truncate: (length) => file.truncate(length),

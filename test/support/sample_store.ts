@@ -2,12 +2,8 @@
 
 import { crc32, crc64, crc64Start } from "../../src/format/checksum.ts"
 import { commitSlotOffset, encodeCommitSlot, encodeManifestHeader } from "../../src/format/manifest_chunk.ts"
-import {
-  encodeManifestRecord,
-  type ManifestEvent,
-  type ManifestRecord,
-  type SealSegment,
-} from "../../src/format/manifest_record.ts"
+import type { SealSegment } from "../../src/format/manifest_payload.ts"
+import { encodeManifestRecord, type ManifestEvent, type ManifestRecord } from "../../src/format/manifest_record.ts"
 import { encodeRootFile } from "../../src/format/root_file.ts"
 import { encodeSealedPointer } from "../../src/format/sealed_pointer.ts"
 import { encodeSegmentFooter, type SegmentFooter, segmentFooter } from "../../src/format/segment_footer.ts"

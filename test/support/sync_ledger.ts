@@ -27,6 +27,11 @@ export class SyncLedger {
     file.isEntryDurable = false
   }
 
+  /** The file has a second name, and each name its own entry. */
+  linked(from: string, to: string): void {
+    this.#files.set(to, { writes: this.file(from).writes, isEntryDurable: false })
+  }
+
   written(file: LedgerFile, from: number, to: number): void {
     file.writes.push({ from, to, isDurable: false })
   }

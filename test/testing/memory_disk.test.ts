@@ -305,3 +305,34 @@ test("without modelled crashes a crash loses nothing and nothing gathers", async
   disk.crash(nothing)
   expect((await contentOf(disk))?.length).toBe(10)
 })
+
+test("a crash drops a second name that was not synced, and the content stays under the first", async () => {
+  for (const [isSynced, names] of [
+    [false, ["a"]],
+    [true, ["a", "b"]],
+  ] as const) {
+    const disk = new MemoryDisk()
+    const { directory, file } = await makeFile(disk)
+    write(file, 0, 100, 1)
+    await run(file.syncData)
+    await run(directory.link("/d/a", "/d/b"))
+    expect(disk.candidates().map((each) => each.kind)).toEqual(["link"])
+    if (isSynced) await run(directory.sync("/d"))
+    disk.crash(nothing)
+    expect(await namesOf(disk)).toEqual([...names])
+    expect((await contentOf(disk))?.length).toBe(100)
+    expect(disk.usedBytes).toBe(100)
+  }
+})
+
+test("a file with two names takes room until both are gone", async () => {
+  const disk = new MemoryDisk()
+  const { directory, file } = await makeFile(disk)
+  write(file, 0, 100, 1)
+  file.closeUnsafe()
+  await run(directory.link("/d/a", "/d/b"))
+  await run(directory.remove("/d/a"))
+  expect(disk.usedBytes).toBe(100)
+  await run(directory.remove("/d/b"))
+  expect(disk.usedBytes).toBe(0)
+})
