@@ -11,6 +11,7 @@ import { benchPoint } from "./point.bench.ts"
 import { appendUntilKilled, benchReopen } from "./recovery.bench.ts"
 import { appendPlainly } from "./reference.ts"
 import { benchScan } from "./scan.bench.ts"
+import { benchTiers } from "./tiers.bench.ts"
 
 interface FillParameters {
   readonly root: string
@@ -49,6 +50,7 @@ const workloads: Record<string, (parameters: any) => Promise<object | undefined>
   point: benchPoint,
   reopen: benchReopen,
   heap: benchHeap,
+  tiers: benchTiers,
   killed: async (parameters) => {
     await appendUntilKilled(parameters, say)
     return undefined

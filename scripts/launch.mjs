@@ -23,6 +23,12 @@ const commands = {
     return runOnEach(names.slice(0, 1), join(rootDirectory, "bench", "main.ts"), [`--runtime=${names}`, ...rest])
   },
 
+  async "bench:tiers"(args) {
+    const { names, rest } = takeRuntimes(args, runtimeNames)
+    install(names)
+    return runOnEach(names.slice(0, 1), join(rootDirectory, "bench", "tiers.ts"), [`--runtime=${names}`, ...rest])
+  },
+
   async test(args) {
     const { names, rest } = takeRuntimes(args, runtimeNames)
     install()

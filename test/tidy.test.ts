@@ -37,8 +37,9 @@ const importTable: Record<
   port: { layers: ["model"], packages: ["effect"] },
   core: { layers: pure, packages: ["effect"] },
   runtime: { layers: ["model", "port"], packages: ["effect"] },
-  object_store: { layers: ["model", "port"], packages: ["*"] },
-  compressor: { layers: ["model", "port"], packages: ["*"] },
+  // Both make checksums of what they write; a worker opens files by itself, as the port of the main thread is not there.
+  object_store: { layers: ["model", "format", "port"], packages: ["*"] },
+  compressor: { layers: ["model", "format", "port", "runtime"], packages: ["*"] },
   api: { layers: [...inner, ...adapters, "testing"], packages: ["effect"] },
   server: { layers: ["api", "core", "port", "model"], packages: ["effect"] },
   client: { layers: ["api", "core", "port", "model"], packages: ["effect"] },

@@ -4,6 +4,7 @@ import type { AppendOptions, BatchAck, SegmentInfo, StreamInfo } from "../core/a
 import * as Core from "../core/aof.ts"
 import { tryAppend } from "../core/append.ts"
 import { attempt } from "../core/attempt.ts"
+import { whenAtHand } from "../core/cold_need.ts"
 import { openCursor, openSegmentCursor } from "../core/cursor.ts"
 import type { CoreManager } from "../core/manager.ts"
 import { get, openSource, tryGet } from "../core/read.ts"
@@ -11,15 +12,17 @@ import { refreshStream } from "../core/read_only.ts"
 import type { ReadLevel } from "../core/reader.ts"
 import type { AofRecord } from "../core/record.ts"
 import { planRead, type ReadOptions } from "../core/start.ts"
+import { type EvictOptions, evict, type PrefetchOptions, prefetch } from "../core/stream_residency.ts"
 import type { StreamState } from "../core/stream_state.ts"
 import { trimBefore } from "../core/trim.ts"
 import type { Codec } from "../model/codec.ts"
-import { checkNames } from "../model/config.ts"
+import { checkNames } from "../model/config_check.ts"
 import { AckWaiter } from "./ack_waiter.ts"
 import { type Cursor, dressCursor } from "./cursor.ts"
 import { type BatchInput, encodeBatch, encodePayload } from "./payload.ts"
 import { closeWith, runPromise, runWith } from "./promise.ts"
 import { RecordIterator } from "./record_iterator.ts"
+import { makeSealedSegments, type SealedSegmentStream, type SealedSegmentsOptions } from "./sealed_segments.ts"
 
 /** Waits that can be ended. */
 export interface WaitOptions {
@@ -155,18 +158,23 @@ export class Aof<T = Uint8Array | string, V = T> {
     return tryGet(this.#state, recordId, options.level ?? "durable", this.#codec)
   }
 
-  /** A cursor over one segment. Throws `NotFound` when there is no such segment. */
+  /**
+   * A cursor over one segment, which stays in Tier 0 until the cursor is closed or at its end. Throws `NotFound` when there is no such
+   * segment and `WouldBlock` (`Hydration`) when it is not in Tier 0; it is being brought from then on.
+   */
   tryOpenReader(segmentIndex: number, options: { readonly level?: ReadLevel | undefined } = {}): Cursor {
     checkNames("option", options, levelAndSignal)
     return dressCursor(openSegmentCursor(this.#state, segmentIndex, options.level))
   }
 
-  /** Like `tryOpenReader`, but waits where that would block. */
+  /** Like `tryOpenReader`, but waits until the segment is in Tier 0. Rejects also with `Unavailable` and `Corrupt`. */
   openReader(
     segmentIndex: number,
     options: { readonly level?: ReadLevel | undefined; readonly signal?: AbortSignal | undefined } = {},
   ): Promise<Cursor> {
-    return runWith(() => attempt(() => this.tryOpenReader(segmentIndex, options)), options, levelAndSignal)
+    const { hydrator } = this.#state.services.tiers.coordinator
+    const open = (): Cursor => dressCursor(openSegmentCursor(this.#state, segmentIndex, options.level))
+    return runWith(() => whenAtHand(hydrator, open), options, levelAndSignal)
   }
 
   /** Seals the active segment; resolves when its footer is durable. */
@@ -177,6 +185,32 @@ export class Aof<T = Uint8Array | string, V = T> {
   /** Makes `before` the first record of the stream, durably; whole segments before it are removed. */
   trim(options: { readonly before: number; readonly signal?: AbortSignal | undefined }): Promise<void> {
     return runWith(() => trimBefore(this.#state, options?.before), options ?? {}, ["before", "signal"])
+  }
+
+  /**
+   * Brings sealed segments up before they are read, and resolves when they are there. Aborting ends the wait, not the work. Rejects with
+   * `Unavailable`, `Corrupt`, `NotFound`.
+   */
+  prefetch(options: PrefetchOptions & WaitOptions = {}): Promise<void> {
+    const { signal: _, ...rest } = options
+    return runWith(() => prefetch(this.#state, rest), options, ["from", "count", "to", "signal"])
+  }
+
+  /**
+   * Moves all sealed segments down, to warm files or off the local disk, and resolves when they have left. Rejects with what stands in the
+   * way.
+   */
+  evict(options: EvictOptions & WaitOptions = {}): Promise<void> {
+    const { signal: _, ...rest } = options
+    return runWith(() => evict(this.#state, rest), options, ["to", "signal"])
+  }
+
+  /**
+   * The sealed segments one by one, oldest first, each with a cursor over its records. A segment is in Tier 0 while it is read, and the
+   * next one is brought meanwhile. Throws `InvalidArgument`.
+   */
+  sealedSegments(options: SealedSegmentsOptions = {}): SealedSegmentStream {
+    return makeSealedSegments(this.#state, options)
   }
 
   /** What the stream holds now. Throws `Closed`. */

@@ -1,11 +1,14 @@
 /** The store with the adapter of Deno fixed, for bundlers and for those who want to say which one. */
+import { withCompressor } from "../compressor/compressor.ts"
 import type { AofManagerOptions } from "../model/config.ts"
-import { layer } from "../runtime/deno.ts"
-import { type AofManager as AnyManager, openWith } from "./manager.ts"
+import { layer as runtimeLayer } from "../runtime/deno.ts"
+import { type AofManager as AnyManager, openWith, type RuntimeLayer } from "./manager.ts"
 
-export type { RuntimeServices } from "../runtime/layer.ts"
 export * from "./exports.ts"
-export { layer }
+export type { RuntimeLayer, RuntimeServices } from "./manager.ts"
+
+/** Files, lock, event loop and compressor of Deno. */
+export const layer: RuntimeLayer = withCompressor(runtimeLayer)
 
 /** The manager of the main module. */
 export type AofManager = AnyManager

@@ -12,8 +12,10 @@ import type { Ack, BatchAck, AppendOptions as CoreAppendOptions, StreamInfo } fr
 import * as Core from "../core/aof.ts"
 import { tryAppend } from "../core/append.ts"
 import { attempt } from "../core/attempt.ts"
+import { whenAtHand } from "../core/cold_need.ts"
 import { type CoreCursor, cursorReady, openCursor, openSegmentCursor } from "../core/cursor.ts"
-import * as CoreManager from "../core/manager.ts"
+import type * as CoreManager from "../core/manager.ts"
+import { openManager } from "../core/open_manager.ts"
 import { get, openSource, type RecordSource, tryGet } from "../core/read.ts"
 import { refreshStream } from "../core/read_only.ts"
 import type { ReadLevel } from "../core/reader.ts"
@@ -21,19 +23,37 @@ import type { AofRecord } from "../core/record.ts"
 import type { RecordView } from "../core/record_view.ts"
 import type { Recovery } from "../core/recovery_report.ts"
 import { type ReadOptions as CoreReadOptions, planRead } from "../core/start.ts"
+import { type EvictOptions, evict, type PrefetchOptions, prefetch } from "../core/stream_residency.ts"
 import type { StreamState } from "../core/stream_state.ts"
 import { trimBefore } from "../core/trim.ts"
 import { type Codec, checkCodec } from "../model/codec.ts"
 import { type AofManagerOptions, makeConfig } from "../model/config.ts"
 import type { AofError } from "../model/errors.ts"
+import type { Compressor } from "../port/compressor.ts"
 import type { Directory } from "../port/directory.ts"
 import type { EventLoop } from "../port/event_loop.ts"
 import type { RootLock } from "../port/root_lock.ts"
+import { openStore } from "./object_store.ts"
 import { type BatchInput, encodeBatch, encodePayload } from "./payload.ts"
+import { quietEvents } from "./quiet_events.ts"
 import type { CodecStreamOptions, JsonStreamOptions, StreamOptions } from "./stream_options.ts"
 
 export type { Ack, AckLevel, BatchAck, SegmentInfo, StreamInfo } from "../core/aof.ts"
 export { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "../core/append_codes.ts"
+export type { InspectedFile, InspectedRecord, InspectedSlot } from "../core/manifest_inspection.ts"
+export {
+  type InspectedSegment,
+  type InspectedStream,
+  inspectManifest,
+  type ManifestInspection,
+} from "../core/manifest_inspector.ts"
+export {
+  type ChecksumJob,
+  type Compressed,
+  type CompressJob,
+  Compressor,
+  type DecompressJob,
+} from "../port/compressor.ts"
 export { Directory, type DirectoryEntry, type OpenMode } from "../port/directory.ts"
 export { EventLoop } from "../port/event_loop.ts"
 export { RootLock } from "../port/root_lock.ts"
@@ -150,14 +170,15 @@ export class Aof<T = Uint8Array | string, V = T> {
     return dressCursor(openCursor(this.#state, planRead(options)))
   }
 
-  /** A cursor over one segment. Throws `NotFound`. */
+  /** A cursor over one segment. Throws `NotFound`, and `WouldBlock` (`Hydration`) when it is not in Tier 0. */
   tryOpenReader(segmentIndex: number, options: { readonly level?: ReadLevel } = {}): Cursor {
     return dressCursor(openSegmentCursor(this.#state, segmentIndex, options.level))
   }
 
-  /** Like `tryOpenReader`, but waits where that would block. */
+  /** Like `tryOpenReader`, but waits until the segment is in Tier 0. */
   openReader(segmentIndex: number, options: { readonly level?: ReadLevel } = {}): Effect.Effect<Cursor, AofError> {
-    return attempt(() => this.tryOpenReader(segmentIndex, options))
+    const { hydrator } = this.#state.services.tiers.coordinator
+    return whenAtHand(hydrator, () => this.tryOpenReader(segmentIndex, options))
   }
 
   /** The record with this id; waits for the watermark when it is above. */
@@ -178,6 +199,16 @@ export class Aof<T = Uint8Array | string, V = T> {
   /** Makes `before` the first record of the stream, durably. */
   trim(options: { readonly before: number }): Effect.Effect<void, AofError> {
     return trimBefore(this.#state, options.before)
+  }
+
+  /** Brings sealed segments up before they are read. */
+  prefetch(options: PrefetchOptions = {}): Effect.Effect<void, AofError> {
+    return prefetch(this.#state, options)
+  }
+
+  /** Moves all sealed segments down, to warm files or off the local disk. */
+  evict(options: EvictOptions = {}): Effect.Effect<void, AofError> {
+    return evict(this.#state, options)
   }
 
   /** What the stream holds now. Throws `Closed`. */
@@ -257,10 +288,14 @@ export class AofManager {
   /** Opens a root with the services of the context; the end of the scope closes it. Fails like the main module's. */
   static open(
     options: AofManagerOptions,
-  ): Effect.Effect<AofManager, AofError, Directory | RootLock | EventLoop | Scope.Scope> {
+  ): Effect.Effect<AofManager, AofError, Directory | RootLock | EventLoop | Compressor | Scope.Scope> {
     return Effect.flatMap(
-      attempt(() => makeConfig(options)),
-      (config) => Effect.map(CoreManager.open(config), (core) => new AofManager(core)),
+      attempt(() => quietEvents(makeConfig(options))),
+      (config) =>
+        Effect.map(
+          Effect.flatMap(openStore(config), (store) => openManager(config, store)),
+          (core) => new AofManager(core),
+        ),
     )
   }
 

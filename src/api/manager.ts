@@ -3,18 +3,26 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import { withCompressor } from "../compressor/compressor.ts"
 import { attempt } from "../core/attempt.ts"
-import * as CoreManager from "../core/manager.ts"
+import type * as CoreManager from "../core/manager.ts"
+import { observe } from "../core/observability.ts"
+import { openManager } from "../core/open_manager.ts"
 import type { Recovery } from "../core/recovery_report.ts"
 import type { StreamState } from "../core/stream_state.ts"
 import { type Codec, checkCodec } from "../model/codec.ts"
-import { type AofManagerOptions, checkNames, makeConfig } from "../model/config.ts"
+import { type AofManagerOptions, makeConfig } from "../model/config.ts"
+import { checkNames } from "../model/config_check.ts"
 import { invalidArgument } from "../model/errors.ts"
+import type { TieredObservabilitySnapshot } from "../model/observability.ts"
+import type { Compressor } from "../port/compressor.ts"
 import type { Directory } from "../port/directory.ts"
 import type { EventLoop } from "../port/event_loop.ts"
 import type { RootLock } from "../port/root_lock.ts"
 import { type Aof, makeAof, type WaitOptions } from "./aof.ts"
-import { closeWith, runPromise } from "./promise.ts"
+import { openStore } from "./object_store.ts"
+import { closeWith, runPromise, runWith } from "./promise.ts"
+import { quietEvents } from "./quiet_events.ts"
 import {
   type CodecStreamOptions,
   type JsonStreamOptions,
@@ -23,16 +31,21 @@ import {
 } from "./stream_options.ts"
 
 /** The services that an adapter gives. */
-export type RuntimeLayer = Layer.Layer<Directory | RootLock | EventLoop>
+export type RuntimeServices = Directory | RootLock | EventLoop | Compressor
+/** The layer of an adapter. */
+export type RuntimeLayer = Layer.Layer<RuntimeServices>
 
 /** Opens the root of `options` with the services of `layer`. */
 export const openWith = async (layer: RuntimeLayer, options: AofManagerOptions): Promise<AofManager> => {
   const scope = Scope.makeUnsafe()
   const opened = Effect.flatMap(
-    attempt(() => makeConfig(options)),
+    attempt(() => quietEvents(makeConfig(options))),
     (config) =>
       Effect.flatMap(Layer.buildWithScope(layer, scope), (context) =>
-        CoreManager.open(config).pipe(Effect.provide(context), Scope.provide(scope)),
+        Effect.flatMap(openStore(config), (store) => openManager(config, store)).pipe(
+          Effect.provide(context),
+          Scope.provide(scope),
+        ),
       ),
   )
   try {
@@ -118,6 +131,24 @@ export class AofManager {
     return closeWith(() => runPromise(this.#core.deleteStream(name)), options)
   }
 
+  /** Everything that the manager counts, at this moment: for metrics and dashboards. */
+  observe(): TieredObservabilitySnapshot {
+    return observe(this.#core.services, this.#core.openStreams())
+  }
+
+  /** Resolves when the tiers have nothing left to do now: no compression, upload, hydration or deletion runs or is due. */
+  settled(options: WaitOptions = {}): Promise<void> {
+    return runWith(() => this.#core.services.tiers.coordinator.settled, options)
+  }
+
+  /**
+   * Writes a record of your own into the manifest, durably: `kind` is an unsigned 32-bit number, the payload at most 4 096 bytes. The
+   * inspector shows it. Rejects with `InvalidArgument`, `Closed`, `Unavailable`.
+   */
+  customEvent(kind: number, payload: Uint8Array, options: WaitOptions = {}): Promise<void> {
+    return runWith(() => this.#core.customEvent(kind, payload), options)
+  }
+
   /** Drains all streams, closes them in order and gives the lock back, within `closeTimeoutMs`; a second close does nothing. */
   close(options: WaitOptions = {}): Promise<void> {
     return closeWith(() => this.#close(), options)
@@ -139,7 +170,7 @@ export class AofManager {
 
 /** The adapter of this runtime, loaded when it is needed. */
 const runtimeLayer = async (): Promise<RuntimeLayer> => {
-  if ("Bun" in globalThis) return (await import("../runtime/bun.ts")).layer
-  if ("Deno" in globalThis) return (await import("../runtime/deno.ts")).layer
-  return (await import("../runtime/node.ts")).layer
+  if ("Bun" in globalThis) return withCompressor((await import("../runtime/bun.ts")).layer)
+  if ("Deno" in globalThis) return withCompressor((await import("../runtime/deno.ts")).layer)
+  return withCompressor((await import("../runtime/node.ts")).layer)
 }

@@ -4,7 +4,7 @@ import { layerMemory } from "../testing/memory_disk.ts"
 import { type AofManager as AnyManager, openWith, type RuntimeLayer } from "./manager.ts"
 
 export * from "./exports.ts"
-export type { RuntimeLayer } from "./manager.ts"
+export type { RuntimeLayer, RuntimeServices } from "./manager.ts"
 
 /** The services of a new memory disk. */
 export const layer: RuntimeLayer = layerMemory

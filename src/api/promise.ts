@@ -2,7 +2,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { checkNames } from "../model/config.ts"
+import { checkNames } from "../model/config_check.ts"
 import { type AofError, invalidArgument } from "../model/errors.ts"
 
 /** Checks the names of the options of a call that waits, and runs what it asks for; whatever is thrown is what it rejects with. */

@@ -3,16 +3,18 @@
  * taken stays appended: only the wait for its acknowledgement ends.
  */
 import * as Effect from "effect/Effect"
-import { checkNames } from "../model/config.ts"
+import { checkNames } from "../model/config_check.ts"
 import { type AofError, invalidArgument } from "../model/errors.ts"
 import type { Waiter } from "../state/wait_queue.ts"
 import { appendBlocked, type BatchItem, checkTimestamp, tryAppend, tryAppendBatch } from "./append.ts"
 import { APPEND_FLUSH } from "./append_codes.ts"
 import { attempt } from "./attempt.ts"
+import { whenAtHand } from "./cold_need.ts"
 import { firstRecordId, firstRecordNumber } from "./first_record.ts"
 import { requestFlush } from "./flusher.ts"
 import { recordNumberOf } from "./read.ts"
 import { startPolling } from "./read_only.ts"
+import type { Tier } from "./residency.ts"
 import { endActiveSegment } from "./rollover.ts"
 import { unfinishedSegmentsMax } from "./segment_limits.ts"
 import { appendedMark, checkOpen, type StreamState, unflushedBytes } from "./stream_state.ts"
@@ -85,6 +87,7 @@ export const checkBatchOptions = (options: Pick<AppendOptions, "level">): AckLev
 export const isBlocked = (stream: StreamState): boolean =>
   stream.blocked < 0 ||
   stream.sealing.length >= unfinishedSegmentsMax ||
+  stream.services.tiers.tier0.isRefused(stream.owner) ||
   unflushedBytes(stream) + stream.services.pool.bufferBytes > stream.services.config.unflushedBytesMax
 
 /** Returns when a `tryAppend` that was not taken may succeed; at once when nothing is known to stand in its way. */
@@ -209,7 +212,7 @@ export const blockedError = (stream: StreamState, code: number): AofError => app
 /** Starts or joins a group commit that covers `recordId`. */
 export const durable = (stream: StreamState, recordId: number): Effect.Effect<Ack, AofError> =>
   Effect.flatMap(
-    attempt(() => {
+    whenAtHand(stream.services.tiers.coordinator.hydrator, () => {
       checkOpen(stream)
       return { recordId, recordNumber: recordNumberOf(stream, recordId) }
     }),
@@ -266,6 +269,12 @@ export interface SegmentInfo {
   readonly firstRecordNumber: number
   /** Records in it, trimmed ones included. */
   readonly count: number
+  /** Where a reader finds it first: a plain file, a warm file, or an object. Undefined when no copy is left. */
+  readonly tier: Tier | undefined
+  /** Bytes of its warm form, in Tier 1 or Tier 2; 0 while there is none. */
+  readonly warmBytes: number
+  /** True while a lost warm file is being fetched again. */
+  readonly needsRecovery: boolean
 }
 
 /** What a stream holds at this moment. */
@@ -312,6 +321,9 @@ export const info = (stream: StreamState): StreamInfo => {
         Math.max(segment.framesEnd, segment === stream.active?.segment ? stream.active.endOffset : 0),
       firstRecordNumber: segment.header.firstRecordNumber,
       count: segment.sealed?.recordCount ?? next - segment.header.firstRecordNumber,
+      tier: segment.residency.tier,
+      warmBytes: segment.residency.form?.fileBytes ?? 0,
+      needsRecovery: segment.residency.needsRecovery,
     }
   })
   const first = firstRecordNumber(stream)

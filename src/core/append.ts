@@ -3,6 +3,7 @@
  * negative code and nothing was taken. Buffers are written when they are full and in the next turn of the event loop.
  */
 
+import { segmentHeaderBytes } from "../format/segment_header.ts"
 import { closed, invalidArgument, type WouldBlock, wouldBlock } from "../model/errors.ts"
 import {
   batchBytesMax,
@@ -11,11 +12,11 @@ import {
   NEEDS_SEGMENT,
   recordOverheadMax,
 } from "../state/segment_writer.ts"
-import { APPEND_FLUSH, APPEND_ROLLOVER } from "./append_codes.ts"
+import { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "./append_codes.ts"
 import { planTurn, requestFlush, startFlushing } from "./flusher.ts"
 import { openNextSegment } from "./rollover.ts"
-import { framesBytesMax, unfinishedSegmentsMax } from "./segment_limits.ts"
-import { checkOpen, type StreamState, unflushedBytes } from "./stream_state.ts"
+import { framesBytesMax, tailBytesMax, unfinishedSegmentsMax } from "./segment_limits.ts"
+import { admissionBytesMax, checkOpen, type StreamState, unflushedBytes } from "./stream_state.ts"
 import { markOpen } from "./watermark_slot.ts"
 import { writeOut } from "./write_out.ts"
 
@@ -69,6 +70,7 @@ export const tryAppendBatch = (
     // Before the batch begins, because a frame that was opened for it must not stay empty.
     const admitted = admitBytes(stream, batch.sizeBytes)
     if (admitted < 0) return admitted
+    if (stream.active !== undefined && !admitTier0(stream, batch.neededBytes)) return refused(stream, APPEND_ADMISSION)
     if (stream.active?.closedWith !== undefined) markOpen(stream.active)
     const writer = stream.active?.writer
     const begun = writer === undefined ? NEEDS_SEGMENT : writer.beginBatch(batch.sizeBytes)
@@ -94,8 +96,10 @@ export const tryAppendBatch = (
 /** The error for a negative code of `tryAppend`, with its numbers. */
 export const appendBlocked = (stream: StreamState, code: number): WouldBlock => {
   const { unflushedBytesMax } = stream.services.config
+  const { tier0 } = stream.services.tiers
+  if (code === APPEND_ADMISSION) return wouldBlock("Admission", tier0.usedBytes, tier0.limitBytes, 50)
   if (code === APPEND_ROLLOVER) return wouldBlock("Rollover", stream.sealing.length, unfinishedSegmentsMax)
-  return wouldBlock(code === APPEND_FLUSH ? "Flush" : "Admission", unflushedBytes(stream), unflushedBytesMax)
+  return wouldBlock("Flush", unflushedBytes(stream), unflushedBytesMax)
 }
 
 interface CheckedBatch {
@@ -105,6 +109,8 @@ interface CheckedBatch {
     readonly timestampMs: number
   }>
   readonly sizeBytes: number
+  /** With all that frames add. */
+  readonly neededBytes: number
 }
 
 const encoder: TextEncoder = new TextEncoder()
@@ -131,10 +137,10 @@ const checkBatch = (stream: StreamState, items: ReadonlyArray<BatchItem>): Check
     sizeBytes += payload.length + recordOverheadMax
     return { payload, extId, timestampMs: item.timestampMs ?? -1 }
   })
-  const limit = framesBytesMax(stream.segmentBytes)
+  const limit = Math.min(framesBytesMax(stream.segmentBytes), admissionBytesMax(stream.services.config, stream))
   const needed = batchBytesMax(sizeBytes, stream.services.pool.bufferBytes)
   if (needed > limit) throw invalidArgument("batch bytes in one segment", needed, limit)
-  return { records, sizeBytes }
+  return { records, sizeBytes, neededBytes: needed }
 }
 
 const checkTextLength = (stream: StreamState, payload: string): void => {
@@ -179,12 +185,36 @@ const admitBytes = (stream: StreamState, sizeBytes: number): number => {
   const unflushed = unflushedBytes(stream)
   if (unflushed === 0 || unflushed + sizeBytes <= stream.services.config.unflushedBytesMax) return 0
   requestFlush(stream)
-  return APPEND_FLUSH
+  return refused(stream, APPEND_FLUSH)
+}
+
+/** True when the active segment may grow by `bytes` in Tier 0; what its seal will add is part of it. */
+const admitTier0 = (stream: StreamState, bytes: number): boolean => {
+  const { segment, endOffset } = stream.active!
+  const end = endOffset + bytes
+  return segment.residency.guard?.tryGrow(end + tailBytesMax(end)) !== false
+}
+
+/** Counts a refusal, and since when it lasts. */
+const refused = (stream: StreamState, code: number): number => {
+  const { services } = stream
+  const { wouldBlock: counts } = services.tiers.services.counters
+  if (code === APPEND_ROLLOVER) counts.Rollover++
+  else if (code === APPEND_FLUSH) counts.Flush++
+  else {
+    counts.Admission++
+    if (stream.refusedSinceMs === 0) stream.refusedSinceMs = services.clock.currentTimeMillisUnsafe()
+  }
+  return code
 }
 
 const nextBuffer = (stream: StreamState, sizeBytesMax: number): number => {
-  const code = admitBytes(stream, Math.min(stream.services.pool.bufferBytes, sizeBytesMax))
+  const { bufferBytes } = stream.services.pool
+  const code = admitBytes(stream, Math.min(bufferBytes, sizeBytesMax))
   if (code < 0) return code
+  if (!admitTier0(stream, Math.max(bufferBytes, sizeBytesMax + recordOverheadMax + 2 * frameOverheadMax))) {
+    return refused(stream, APPEND_ADMISSION)
+  }
   if (stream.active?.closedWith !== undefined) markOpen(stream.active)
   takeBuffer(stream, sizeBytesMax)
   // A caller that never lets the event loop turn is half-way to having to wait: the disk may begin now.
@@ -199,14 +229,22 @@ const takeBuffer = (stream: StreamState, sizeBytes: number): void => {
   writer.closeFrame()
   writeOut(stream)
   const bytes = stream.services.pool.take(sizeBytes + recordOverheadMax + 2 * frameOverheadMax)
+  const { guard } = active.segment.residency
+  // What a batch needs beyond its estimate is counted all the same.
+  if (guard !== undefined && guard.bytes < writer.endOffset) guard.resize(writer.endOffset)
   active.tail.push(writer.endOffset, bytes)
   writer.useBuffer(bytes)
 }
 
 const nextSegment = (stream: StreamState): number => {
-  if (stream.sealing.length >= unfinishedSegmentsMax) return APPEND_ROLLOVER
+  if (stream.sealing.length >= unfinishedSegmentsMax) return refused(stream, APPEND_ROLLOVER)
   const code = admitBytes(stream, 0)
   if (code < 0) return code
+  const { tiers, pool } = stream.services
+  // With room for a first buffer: an empty segment could not even be sealed.
+  const firstBytes = segmentHeaderBytes + pool.bufferBytes
+  if (!tiers.tier0.hasRoom(stream.owner, firstBytes + tailBytesMax(firstBytes)))
+    return refused(stream, APPEND_ADMISSION)
   openNextSegment(stream)
   return 0
 }

@@ -28,6 +28,8 @@ export const drainStream: (stream: StreamState) => Effect.Effect<void, AofError>
     }
     if (stream.spare === "ready") {
       stream.spare = "none"
+      stream.spareGuard?.release()
+      stream.spareGuard = undefined
       // One that stays is removed at the next open.
       yield* Effect.ignore(stream.services.directory.remove(sparePath(stream.path)))
     }
@@ -37,6 +39,7 @@ export const drainStream: (stream: StreamState) => Effect.Effect<void, AofError>
     if (active.closedWith === stream.coordinatorWatermark) return
     const file = yield* attempt(() => active.file)
     yield* file.truncate(active.endOffset)
+    active.segment.residency.guard?.resize(active.endOffset)
     // Twice, because two equal slots say that the file was closed in order.
     for (let slots = 0; slots < slotOffsets.length; slots++) repeatWatermark(stream, active)
     yield* file.syncData

@@ -5,9 +5,12 @@
 import * as Effect from "effect/Effect"
 import { segmentHeaderBytes } from "../format/segment_header.ts"
 import { type AofError, closed, invalidArgument, notFound, wouldBlock } from "../model/errors.ts"
+import { caught } from "./attempt.ts"
+import { type ColdNeed, hydrationBlocked, needOf, whenAtHand } from "./cold_need.ts"
 import { startPolling } from "./read_only.ts"
 import { Reader, type ReadLevel } from "./reader.ts"
 import type { RecordView } from "./record_view.ts"
+import type { Residency } from "./residency.ts"
 import { ReverseReader, reverseFrom } from "./reverse_reader.ts"
 import type { Segment } from "./segment.ts"
 import { planRead, type ReadPlan, seekFirst, seekStart } from "./start.ts"
@@ -26,19 +29,53 @@ export interface CoreCursor extends RecordView {
   readonly isDone: boolean
   readonly isClosed: boolean
   readonly close: () => void
+  /** True when `next` cannot move before bytes of another tier are there. */
+  readonly isWaiting: boolean
+  /** Tries what such a move needs; throws what `next` would. */
+  readonly prepare: () => void
 }
 
 export class ForwardCursor extends Reader implements CoreCursor {
   #remaining: number
   #isClosed = false
+  /** The search for the start, as long as it waits for bytes of another tier. */
+  #seek: (() => void) | undefined = undefined
+  #pin: Pin | undefined = undefined
 
   constructor(stream: StreamState, plan: Pick<ReadPlan, "level" | "limit">, only?: Segment) {
     super(stream, plan.level, only)
     this.#remaining = plan.limit
   }
 
+  /** Puts the cursor before its start now, or with the first move when bytes have to be fetched for that. */
+  startWith(seek: () => void): void {
+    const error = caught(seek)
+    if (error === undefined) return
+    if (needOf(error) === undefined) throw error
+    this.#seek = seek
+  }
+
+  /** Keeps the only segment in Tier 0 until the cursor is closed, at its end, or collected. */
+  hold(segment: Segment): void {
+    this.#pin = new Pin(segment.residency)
+    pins.register(this, this.#pin, this.#pin)
+  }
+
+  /** True when a move cannot be made before bytes of another tier are there. */
+  get isWaiting(): boolean {
+    return this.#seek !== undefined || this.isCutShort
+  }
+
+  /** Does what a move would do, but for the move. */
+  prepare(): void {
+    this.#seek?.()
+    this.#seek = undefined
+    this.prepareMove()
+  }
+
   next(): boolean {
     if (this.#remaining <= 0 || this.#isClosed || this.stream.closedAs !== undefined) return this.#atEnd()
+    if (this.#seek !== undefined) this.prepare()
     if (this.awaitedStart !== undefined ? !this.#moveToStart(this.awaitedStart) : !this.step()) return this.#atTail()
     this.#remaining--
     return true
@@ -66,6 +103,14 @@ export class ForwardCursor extends Reader implements CoreCursor {
   close(): void {
     this.#isClosed = true
     this.recordsLeft = 0
+    this.#release()
+  }
+
+  #release(): void {
+    if (this.#pin === undefined) return
+    pins.unregister(this.#pin)
+    this.#pin.release()
+    this.#pin = undefined
   }
 
   #atEnd(): boolean {
@@ -77,6 +122,7 @@ export class ForwardCursor extends Reader implements CoreCursor {
   /** In another process nobody moves the watermark unless somebody looks. */
   #atTail(): boolean {
     if (this.stream.services.config.readOnly) startPolling(this.stream)
+    if (this.#pin !== undefined && this.isDone) this.#release()
     return false
   }
 
@@ -91,20 +137,42 @@ export class ForwardCursor extends Reader implements CoreCursor {
 }
 
 export class ReverseCursor extends ReverseReader implements CoreCursor {
-  #remaining: number
+  #remaining = 0
   #isClosed = false
   #isAtEnd = false
+  /** Where to begin, as long as that could not be found out. */
+  #plan: ReadPlan | undefined
+  #isCutShort = false
   readonly blocked: undefined = undefined
 
-  constructor(stream: StreamState, level: ReadLevel, upper: number, limit: number) {
-    super(stream, level, upper)
+  constructor(stream: StreamState, plan: ReadPlan) {
+    super(stream, plan.level)
+    this.#plan = plan
+    const error = caught(() => this.prepare())
+    if (error !== undefined && needOf(error) === undefined) throw error
+  }
+
+  /** True when a move cannot be made before bytes of another tier are there. */
+  get isWaiting(): boolean {
+    return this.#plan !== undefined || this.#isCutShort
+  }
+
+  /** Finds out where to begin. */
+  prepare(): void {
+    if (this.#plan === undefined) return
+    const { upper, limit } = reverseFrom(this.stream, this.#plan)
+    this.startBelow(upper)
     this.#remaining = limit
+    this.#plan = undefined
   }
 
   next(): boolean {
     checkOpen(this.stream)
     if (this.#isClosed) throw closed("cursor")
+    this.prepare()
+    this.#isCutShort = true
     this.#isAtEnd = this.#remaining <= 0 || !this.moveBack()
+    this.#isCutShort = false
     if (this.#isAtEnd) return false
     this.#remaining--
     return true
@@ -130,11 +198,10 @@ export class ReverseCursor extends ReverseReader implements CoreCursor {
 /** Opens a cursor where `plan` starts. Throws like `seekStart`. */
 export const openCursor = (stream: StreamState, plan: ReadPlan): ForwardCursor | ReverseCursor => {
   if (plan.isReverse) {
-    const { upper, limit } = reverseFrom(stream, plan)
-    return new ReverseCursor(stream, plan.level, upper, limit)
+    return new ReverseCursor(stream, plan)
   }
   const cursor = new ForwardCursor(stream, plan)
-  seekStart(cursor, plan)
+  cursor.startWith(() => seekStart(cursor, plan))
   return cursor
 }
 
@@ -154,12 +221,43 @@ export const openSegmentCursor = (
     throw notFound("segment", segmentIndex, indexes.length === 0 ? "none" : `${indexes[0]} to ${indexes.at(-1)}`)
   }
   const { level: checked } = planRead({ level })
+  const isElsewhere = segment.state === "sealed" && !segment.residency.isHot
+  if (isElsewhere && !stream.services.config.readOnly) throw notResident(stream, segment)
   const cursor = new ForwardCursor(stream, { level: checked, limit: Number.POSITIVE_INFINITY }, segment)
   // What was trimmed stays so, even where its bytes are still there.
-  if (segment === stream.catalog.first) seekFirst(cursor)
+  if (segment === stream.catalog.first) cursor.startWith(() => seekFirst(cursor))
   else cursor.seekFrame(segment, segmentHeaderBytes)
+  if (segment.state === "sealed") cursor.hold(segment)
   return cursor
 }
+
+/** Asks for a segment to come back to Tier 0; the error says that it is not there yet. */
+const notResident = (stream: StreamState, segment: Segment): AofError => {
+  const { hydrator } = stream.services.tiers.coordinator
+  const need: ColdNeed = { residency: segment.residency, kind: "hot", offset: 0, length: 0 }
+  stream.services.tiers.services.counters.wouldBlock.Hydration++
+  hydrator.begin(need)
+  return hydrationBlocked(need, hydrator.queueDepth)
+}
+
+/** A reader's hold on the Tier 0 file of a segment. */
+class Pin {
+  readonly #residency: Residency
+  #isHeld = true
+
+  constructor(residency: Residency) {
+    this.#residency = residency
+    residency.pins++
+  }
+
+  release(): void {
+    if (this.#isHeld) this.#residency.pins--
+    this.#isHeld = false
+  }
+}
+
+/** A cursor that nobody closed lets go when it is collected. */
+const pins: FinalizationRegistry<Pin> = new FinalizationRegistry((pin) => pin.release())
 
 /** Returns when `next` may be true again: the awaiting twin of a `next` that said false. */
 export const cursorReady = (cursor: CoreCursor): Effect.Effect<void, AofError> =>
@@ -167,6 +265,9 @@ export const cursorReady = (cursor: CoreCursor): Effect.Effect<void, AofError> =
     const { stream, level } = cursor
     if (stream.closedAs !== undefined) return Effect.fail(closed(stream.closedAs))
     if (cursor.isClosed) return Effect.fail(closed("cursor"))
+    if (cursor.isWaiting) {
+      return whenAtHand(stream.services.tiers.coordinator.hydrator, () => cursor.prepare())
+    }
     if (cursor.isDone || !(cursor instanceof Reader) || cursor.mayMove) return Effect.void
     startPolling(stream)
     return waitAbove(level === "durable" ? stream.durableWaiters : stream.writtenWaiters, cursor.position)

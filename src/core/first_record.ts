@@ -3,8 +3,9 @@ import { frameHeader, frameHeaderBytes, isFrameHeader } from "../format/frame.ts
 import { segmentHeaderBytes } from "../format/segment_header.ts"
 import { segmentOffsetOf } from "../model/record_id.ts"
 import { caught } from "./attempt.ts"
-import { type Segment, Window } from "./segment.ts"
+import type { Segment } from "./segment.ts"
 import type { StreamState } from "./stream_state.ts"
+import { Window } from "./window.ts"
 
 /** The number of the first record that is left. */
 export const firstRecordNumber = (stream: StreamState): number =>

@@ -214,4 +214,7 @@ const planIdle = (stream: StreamState): void => {
 const releaseBuffers = (writing: WritingSegment): void => {
   writing.writer?.dropBuffer()
   writing.tail.release(writing.durableOffset, true)
+  const { guard } = writing.segment.residency
+  // A buffer that was given back may be filled by another stream; zeros stay on disk.
+  guard?.resize(Math.max(writing.endOffset, Math.min(writing.zeroedEnd, guard.bytes)))
 }

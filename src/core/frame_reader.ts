@@ -10,7 +10,8 @@ import {
   isFrameHeader,
   isFrameIntact,
 } from "../format/frame.ts"
-import { type Segment, Window } from "./segment.ts"
+import type { Segment } from "./segment.ts"
+import { Window } from "./window.ts"
 
 const at = frameHeader.at
 
@@ -30,7 +31,7 @@ export const checkFrame = (segment: Segment, window: Window, offset: number, lim
   if (!segment.fill(window, offset, frameHeaderBytes, ahead, limit)) return FRAME_BAD
   if (!isFrameHeader(window.view, offset - window.base, offset, limit)) return FRAME_BAD
   const lengthBytes = window.view.getUint32(offset - window.base + at.lengthBytes, true)
-  if (!segment.fill(window, offset, lengthBytes, Math.max(ahead, lengthBytes), limit)) return FRAME_BAD
+  if (!segment.fill(window, offset, lengthBytes, ahead, limit)) return FRAME_BAD
   if (window.isTrusted) return FRAME_OK
   const start = offset - window.base
   if (!segment.verified.has(offset)) {
@@ -39,27 +40,54 @@ export const checkFrame = (segment: Segment, window: Window, offset: number, lim
   }
   const batchOffset = window.view.getUint32(start + at.batchOffset, true)
   const continues = (window.view.getUint16(start + at.flags, true) & frameContinues) !== 0
-  return (batchOffset === offset && !continues) || isBatchWhole(segment, batchOffset, limit) ? FRAME_OK : FRAME_BAD
+  return (batchOffset === offset && !continues) || isBatchWhole(segment, batchOffset, limit, ahead)
+    ? FRAME_OK
+    : FRAME_BAD
 }
 
-/** True when every frame of the batch that starts at `batchOffset` checks. */
-const isBatchWhole = (segment: Segment, batchOffset: number, limit: number): boolean => {
-  if (segment.verified.hasBatch(batchOffset)) return true
+/**
+ * True when every frame of the batch that starts at `batchOffset` checks. What was checked before is not read again, so that a walk
+ * that had to stop for bytes from another tier gets further each time.
+ */
+const isBatchWhole = (segment: Segment, batchOffset: number, limit: number, ahead: number): boolean => {
+  const { verified } = segment
+  if (verified.hasBatch(batchOffset)) return true
   const window = new Window()
   let offset = batchOffset
   for (;;) {
-    if (!segment.fill(window, offset, frameHeaderBytes, blockBytes, limit)) return false
-    if (!isFrameHeader(window.view, offset - window.base, offset, limit)) return false
-    const lengthBytes = window.view.getUint32(offset - window.base + at.lengthBytes, true)
-    if (!segment.fill(window, offset, lengthBytes, Math.max(blockBytes, lengthBytes), limit)) return false
-    const start = offset - window.base
-    if (window.view.getUint32(start + at.batchOffset, true) !== batchOffset) return false
-    if (!isFrameIntact(window.buffer, window.view, start, segment.header.checksumSeed)) return false
-    if ((window.view.getUint16(start + at.flags, true) & frameContinues) === 0) break
-    offset = alignFrame(offset + lengthBytes)
+    const known = verified.nextOf(offset)
+    const next = known ?? checkBatchFrame(segment, { window, offset, batchOffset, limit, ahead })
+    if (next === undefined) return false
+    if (known === undefined) verified.addNext(offset, next)
+    if (next === 0) break
+    offset = next
   }
-  segment.verified.addBatch(batchOffset)
+  verified.addBatch(batchOffset)
   return true
+}
+
+interface BatchFrame {
+  readonly window: Window
+  readonly offset: number
+  readonly batchOffset: number
+  readonly limit: number
+  readonly ahead: number
+}
+
+/** The offset of the frame in which the batch goes on, 0 when it ends here, undefined when the frame does not check. */
+const checkBatchFrame = (
+  segment: Segment,
+  { window, offset, batchOffset, limit, ahead }: BatchFrame,
+): number | undefined => {
+  if (!segment.fill(window, offset, frameHeaderBytes, ahead, limit)) return undefined
+  if (!isFrameHeader(window.view, offset - window.base, offset, limit)) return undefined
+  const lengthBytes = window.view.getUint32(offset - window.base + at.lengthBytes, true)
+  if (!segment.fill(window, offset, lengthBytes, ahead, limit)) return undefined
+  const start = offset - window.base
+  if (window.view.getUint32(start + at.batchOffset, true) !== batchOffset) return undefined
+  if (!isFrameIntact(window.buffer, window.view, start, segment.header.checksumSeed)) return undefined
+  const continues = (window.view.getUint16(start + at.flags, true) & frameContinues) !== 0
+  return continues ? alignFrame(offset + lengthBytes) : 0
 }
 
 /** Bytes read at once in a scan. */

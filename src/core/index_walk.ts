@@ -7,7 +7,8 @@ import { assert } from "../model/assert.ts"
 import { IndexBuilder } from "../state/index_builder.ts"
 import { RecordScanner } from "../state/record_scanner.ts"
 import { blockBytes, checkFrame, FRAME_OK, findNextBatch } from "./frame_reader.ts"
-import { type Segment, Window } from "./segment.ts"
+import type { Segment } from "./segment.ts"
+import { Window } from "./window.ts"
 
 export class IndexWalk extends RecordScanner {
   readonly index: IndexBuilder = new IndexBuilder()

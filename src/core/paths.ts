@@ -8,6 +8,11 @@ export const segmentsPath = (root: string, name: string): string => `${root}/str
 export const deletedPath = (root: string, streamId: number): string => `${root}/streams/.deleted-${streamId}`
 export const segmentPath = (segments: string, index: number): string =>
   `${segments}/${String(index).padStart(10, "0")}.seg`
+/** Where the warm files of a stream lie. */
+export const warmFolder = (root: string, name: string): string => `${root}/streams/${name}/warm`
+/** A warm file is named so that `zstd -d` gives the name of its segment. */
+export const warmPathOf = (root: string, name: string, index: number): string =>
+  `${warmFolder(root, name)}/${String(index).padStart(10, "0")}.seg.zst`
 export const spareName = "spare.seg"
 export const sparePath = (segments: string): string => `${segments}/${spareName}`
 export const pointerPath = (segments: string): string => `${segments}/current.sealed`
@@ -19,3 +24,7 @@ export const segmentIndexOfName = (name: string): number | undefined => {
   const match = /^(\d{10})\.seg$/.exec(name)
   return match === null ? undefined : Number(match[1])
 }
+
+/** The index in a warm file's name, or undefined. */
+export const segmentIndexOfWarmName = (name: string): number | undefined =>
+  name.endsWith(".zst") ? segmentIndexOfName(name.slice(0, -".zst".length)) : undefined

@@ -9,14 +9,15 @@ import { frameHeader, isFrameHeader } from "../format/frame.ts"
 import { payloadLengthMask, recordHasExtId, recordHasTimestamp, recordHeaderBytes } from "../format/record.ts"
 import { segmentHeaderBytes } from "../format/segment_header.ts"
 import { assert } from "../model/assert.ts"
-import { corrupt, invalidArgument } from "../model/errors.ts"
+import { type AofError, corrupt, invalidArgument } from "../model/errors.ts"
 import { segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
 import { type EnteredRecord, RecordScanner } from "../state/record_scanner.ts"
 import { type FrameSamples, sampleBytes, sampleStride } from "../state/verified_frames.ts"
 import { checkFrame, FRAME_OK } from "./frame_reader.ts"
 import type { RecordView } from "./record_view.ts"
-import { type Segment, Window } from "./segment.ts"
+import type { Segment } from "./segment.ts"
 import type { StreamState } from "./stream_state.ts"
+import { Window } from "./window.ts"
 
 const at = frameHeader.at
 
@@ -48,7 +49,11 @@ export const locateRecord = (
   const frameOffset = frameOffsetOf(segment, offset, limit)
   const samples = frameOffset === undefined ? undefined : samplesOf(stream, segment, frameOffset, limit)
   const number = samples === undefined ? -1 : walkTo(segment, { samples, frameOffset: frameOffset!, offset, limit })
-  if (number < 0) throw invalidArgument("record id", recordId, "the start of a record")
+  if (number < 0) {
+    const damage = segment.residency.damage.find(({ from, to }) => offset >= from && offset < to)
+    if (damage !== undefined) throw damaged(stream, segment, damage)
+    throw invalidArgument("record id", recordId, "the start of a record")
+  }
   return { frameOffset: frameOffset!, recordNumber: number, frameTimestampMs: samples!.timestampMs }
 }
 
@@ -69,7 +74,7 @@ class PointReader extends RecordScanner {
   show(segment: Segment, record: EnteredRecord, limit: number): void {
     const offset = segmentOffsetOf(record.recordId)
     const length = recordLength(window.view, offset - window.base)
-    segment.fill(window, offset, length, length, limit)
+    segment.fill(window, offset, length, 0, limit)
     this.enterRecord(window.buffer, window.view, offset - window.base, record)
   }
 
@@ -92,8 +97,9 @@ const point: PointReader = new PointReader()
 const frameOffsetOf = (segment: Segment, offset: number, limit: number): number | undefined => {
   if (offset + recordHeaderBytes > limit || offset < segmentHeaderBytes) return undefined
   // From a little before, so that one read also brings the sampled start from which the record is reached.
-  const isStaged = segment.tail?.find(offset) !== undefined
-  const from = isStaged ? offset : Math.max(segmentHeaderBytes, offset - sampleBytes)
+  const isHere = segment.tail?.find(offset) !== undefined || !segment.residency.isHot
+  // In another tier what is read is a whole stretch, decoded; reaching over its beginning would decode another one.
+  const from = isHere ? offset : Math.max(segmentHeaderBytes, offset - sampleBytes)
   if (!segment.fill(window, from, offset - from + recordHeaderBytes, aheadBytes, limit)) return undefined
   const frameOffset = offset - window.view.getUint16(offset - window.base + 4, true)
   return frameOffset % 8 === 0 && frameOffset >= segmentHeaderBytes && frameOffset < offset ? frameOffset : undefined
@@ -111,19 +117,23 @@ const samplesOf = (
   if (!segment.fill(window, frameOffset, frameHeader.sizeBytes, 65536, limit)) return undefined
   if (!isFrameHeader(window.view, frameOffset - window.base, frameOffset, limit)) return undefined
   const isNamed = checkFrame(segment, window, frameOffset, limit, 65536) === FRAME_OK
-  if (!isNamed) {
-    const from = segment.position(frameOffset)
-    throw corrupt(
-      `stream ${stream.name}, segment ${segment.index}, offset ${frameOffset}`,
-      "a frame does not check",
-      from,
-      from,
-    )
-  }
+  if (!isNamed) throw damaged(stream, segment, { from: frameOffset, to: frameOffset })
   const samples = sample(window, frameOffset)
   segment.verified.addSamples(frameOffset, samples)
   return samples
 }
+
+const damaged = (
+  stream: StreamState,
+  segment: Segment,
+  { from, to }: { readonly from: number; readonly to: number },
+): AofError =>
+  corrupt(
+    `stream ${stream.name}, segment ${segment.index}, offset ${from}`,
+    "a frame does not check",
+    segment.position(from),
+    segment.position(to),
+  )
 
 const sample = ({ view, base }: Window, frameOffset: number): FrameSamples => {
   const start = frameOffset - base

@@ -36,7 +36,7 @@ export const preallocate = (
   if (writing.zeroedEnd - writing.endOffset > step / 2) return
   const from = Math.max(writing.zeroedEnd, Math.ceil(writing.endOffset / alignBytes) * alignBytes)
   const to = Math.min(from + Math.min(step, pieceBytesMax), end)
-  if (to <= from) return
+  if (to <= from || !holdZeros(stream, writing, to)) return
   writing.zeroing = { from, to }
   writing.zeroStepBytes = Math.min(writing.zeroStepBytes * 2, config.preallocateBytesMax)
   stream.services.run(
@@ -47,6 +47,16 @@ export const preallocate = (
       if (writing.endOffset > from) onEnd()
     }),
   )
+}
+
+/** Zeros are not worth the room that records need. */
+const holdZeros = (stream: StreamState, { segment }: WritingSegment, to: number): boolean => {
+  const { tier0 } = stream.services.tiers
+  const { guard } = segment.residency
+  if (guard === undefined || to <= guard.bytes) return true
+  if (!tier0.fits(stream.owner, to - guard.bytes)) return false
+  guard.resize(to)
+  return true
 }
 
 /**
@@ -77,6 +87,10 @@ const isNoRoom = (error: AofError): boolean =>
 
 /** Makes the file for the next segment ready, so that rollover creates and allocates nothing. */
 const prepareSpare = (stream: StreamState): void => {
+  const bytes = spareZeroBytes(stream.segmentBytes, stream.services.config.preallocateBytesMax)
+  const { tier0 } = stream.services.tiers
+  if (!tier0.fits(stream.owner, bytes)) return
+  stream.spareGuard = tier0.admit(stream.owner, bytes)
   stream.spare = "preparing"
   const { directory } = stream.services
   const path = sparePath(stream.path)
@@ -84,7 +98,7 @@ const prepareSpare = (stream: StreamState): void => {
     yield* directory.remove(path)
     const file = yield* attempt(() => directory.openUnsafe(path, "create"))
     yield* Effect.ensuring(
-      file.zeroFill(0, spareZeroBytes(stream.segmentBytes, stream.services.config.preallocateBytesMax)),
+      file.zeroFill(0, bytes),
       Effect.sync(() => file.closeUnsafe()),
     )
     yield* directory.sync(stream.path)
@@ -92,6 +106,9 @@ const prepareSpare = (stream: StreamState): void => {
   stream.services.run(
     Effect.map(Effect.result(prepared), (result) => {
       stream.spare = result._tag === "Success" ? "ready" : "none"
+      if (result._tag === "Success") return
+      stream.spareGuard?.release()
+      stream.spareGuard = undefined
     }),
   )
 }

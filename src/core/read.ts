@@ -1,9 +1,10 @@
 /** Reads as values: single records, and a source that a dress turns into an async iterator or a Stream. */
 import * as Effect from "effect/Effect"
 import type { Codec } from "../model/codec.ts"
-import { type AofError, invalidArgument, notFound } from "../model/errors.ts"
+import { type AofError, invalidArgument, notFound, type WouldBlock } from "../model/errors.ts"
 import { isRecordId, segmentIndexOf } from "../model/record_id.ts"
-import { attempt } from "./attempt.ts"
+import { attempt, caught } from "./attempt.ts"
+import { needOf } from "./cold_need.ts"
 import { cursorReady, ForwardCursor, openCursor, tailBlocked } from "./cursor.ts"
 import { firstRecordId } from "./first_record.ts"
 import { requestFlush } from "./flusher.ts"
@@ -38,9 +39,18 @@ export const openSource = <T>(
   cursor.window.keepsBuffers = true
   cursor.window.isOwned = false
   if (cursor instanceof ForwardCursor && !isFollowing) cursor.endPosition = cursor.limitPosition
+  let hasMoved = false
+  const move = (): void => {
+    hasMoved = cursor.next()
+  }
   return {
-    pull: () => (cursor.next() ? recordOf(cursor, codec) : undefined),
-    isDone: () => cursor.isDone || (!isFollowing && cursor instanceof ForwardCursor),
+    pull: () => {
+      hasMoved = false
+      const error = caught(move)
+      if (error !== undefined && needOf(error) === undefined) throw error
+      return hasMoved ? recordOf(cursor, codec) : undefined
+    },
+    isDone: () => !cursor.isWaiting && (cursor.isDone || (!isFollowing && cursor instanceof ForwardCursor)),
     ready: cursorReady(cursor),
     close: () => cursor.close(),
   }
@@ -99,7 +109,12 @@ const getSeen = <T>(
   Effect.catchTag(
     attempt(() => tryGet(stream, recordId, level, codec)),
     "WouldBlock",
-    () => {
+    (error: WouldBlock) => {
+      const need = needOf(error)
+      if (need !== undefined) {
+        const { hydrator } = stream.services.tiers.coordinator
+        return Effect.flatMap(hydrator.satisfy(need), () => getSeen(stream, recordId, level, codec))
+      }
       if (stream.services.config.readOnly) startPolling(stream)
       else if (level === "durable") requestFlush(stream)
       const waiting = waitAbove(level === "durable" ? stream.durableWaiters : stream.writtenWaiters, recordId)

@@ -91,6 +91,7 @@ const takeOver = (stream: StreamState, next: StreamState): void => {
       before.framesEnd = Math.max(before.framesEnd, segment.framesEnd)
       if (segment.state === "sealed") before.becomeSealed(segment)
       segment.releaseFile()
+      before.attach()
     }
   }
   const first = next.catalog.first

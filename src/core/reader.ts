@@ -9,8 +9,9 @@ import { recordIdOf, segmentIndexOf, segmentOffsetOf } from "../model/record_id.
 import { RecordScanner } from "../state/record_scanner.ts"
 import { firstRecordId, firstRecordNumber } from "./first_record.ts"
 import { blockBytes, checkFrame, FRAME_END, FRAME_OK, findNextBatch } from "./frame_reader.ts"
-import { type Segment, Window } from "./segment.ts"
+import type { Segment } from "./segment.ts"
 import { checkOpen, type StreamState } from "./stream_state.ts"
+import { Window } from "./window.ts"
 
 const at = frameHeader.at
 
@@ -97,7 +98,22 @@ export class Reader extends RecordScanner {
     return this.recordId - this.idBase
   }
 
+  /** True when the last look for a frame was cut short because bytes have to be fetched first, or by damage. */
+  protected isCutShort = false
+
+  /** Enters the next frame when none is entered, so that the next move needs nothing that is not at hand. */
+  prepareMove(): void {
+    if (this.recordsLeft === 0) this.nextFrame()
+  }
+
   protected override nextFrame(): boolean {
+    this.isCutShort = true
+    const isEntered = this.#findFrame()
+    this.isCutShort = false
+    return isEntered
+  }
+
+  #findFrame(): boolean {
     for (;;) {
       const segment = this.#nextSegment()
       if (segment === undefined) return false

@@ -13,10 +13,11 @@ import { segmentIndexOf } from "../model/record_id.ts"
 import type { DirectoryEntry } from "../port/directory.ts"
 import type { ManifestStream, SealedSegment } from "../state/manifest_state.ts"
 import { attempt } from "./attempt.ts"
-import { segmentIndexOfName, segmentPath, spareName, sparePath } from "./paths.ts"
+import { segmentIndexOfName, segmentIndexOfWarmName, segmentPath, spareName, sparePath, warmFolder } from "./paths.ts"
 import type { RecoveryReport } from "./recovery_report.ts"
 import { scanSegment } from "./recovery_scan.ts"
 import { type Part, putAside, rewrite, settle } from "./recovery_settle.ts"
+import type { SealFacts } from "./residency.ts"
 import { Segment } from "./segment.ts"
 import type { StreamState } from "./stream_state.ts"
 
@@ -28,19 +29,17 @@ export const recoverStream: (
 ) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (stream, known, report) {
   const { directory, config } = stream.services
   const names = yield* directory.list(stream.path)
+  const warmNames = known.tiers.size === 0 ? [] : yield* directory.list(warmFolder(config.root, stream.name))
   if (!config.readOnly) yield* removeLeftovers(stream, names)
   const indexes = names.map((entry) => segmentIndexOfName(entry.name)).filter((index) => index !== undefined)
   if (known.trim !== undefined) {
     stream.trimPoint = { recordId: known.trim.firstRecordId, recordNumber: known.trim.firstRecordNumber }
   }
   const firstIndex = stream.trimPoint === undefined ? 0 : segmentIndexOf(stream.trimPoint.recordId)
-  if (!config.readOnly)
-    yield* removeTrimmed(
-      stream,
-      indexes.filter((index) => index < firstIndex),
-    )
+  const warm = warmNames.map((entry) => segmentIndexOfWarmName(entry.name)).filter((index) => index !== undefined)
+  if (!config.readOnly) yield* removeTrimmed(stream, { firstIndex, hot: indexes, warmNames })
   const kept = indexes.filter((index) => index >= firstIndex)
-  const parts = addSealed(stream, known, new Set(kept), report)
+  const parts = addSealed(stream, known, { hot: new Set(kept), warm: new Set(warm) }, report)
   for (const index of kept) {
     if (known.sealed.has(index)) continue
     const part = yield* openUnsealed(stream, index, report)
@@ -75,17 +74,34 @@ const removeLeftovers = Effect.fnUntraced(function* (stream: StreamState, names:
   }
 })
 
-const removeTrimmed = Effect.fnUntraced(function* (stream: StreamState, indexes: ReadonlyArray<number>) {
-  if (indexes.length === 0) return
-  for (const index of indexes) yield* stream.services.directory.remove(segmentPath(stream.path, index))
-  yield* stream.services.directory.sync(stream.path)
+/** What a trim had not removed yet, in both local tiers, and warm files that were not finished. */
+const removeTrimmed = Effect.fnUntraced(function* (
+  stream: StreamState,
+  found: {
+    readonly firstIndex: number
+    readonly hot: ReadonlyArray<number>
+    readonly warmNames: ReadonlyArray<DirectoryEntry>
+  },
+) {
+  const { directory, config } = stream.services
+  const hot = found.hot.filter((index) => index < found.firstIndex)
+  for (const index of hot) yield* directory.remove(segmentPath(stream.path, index))
+  if (hot.length > 0) yield* directory.sync(stream.path)
+  const folder = warmFolder(config.root, stream.name)
+  for (const { name } of found.warmNames) {
+    const index = segmentIndexOfWarmName(name)
+    const isBusy = index !== undefined && stream.services.tiers.take(stream, index).isBusy
+    if (name.endsWith(".tmp") || (index !== undefined && index < found.firstIndex && !isBusy)) {
+      yield* directory.remove(`${folder}/${name}`)
+    }
+  }
 })
 
 /** Adds the sealed segments that the manifest names, and the last one also when it was trimmed: numbers go on from it. */
 const addSealed = (
   stream: StreamState,
   known: ManifestStream,
-  found: ReadonlySet<number>,
+  found: { readonly hot: ReadonlySet<number>; readonly warm: ReadonlySet<number> },
   report: RecoveryReport,
 ): Array<Part> => {
   const parts: Array<Part> = []
@@ -93,7 +109,15 @@ const addSealed = (
   if (lastSealed !== undefined && !known.sealed.has(lastSealed.segmentIndex)) parts.push(sealedPart(lastSealed))
   let before: SealedSegment | undefined
   for (const record of known.sealed.values()) {
-    if (found.has(record.segmentIndex)) {
+    const residency = stream.services.tiers.take(stream, record.segmentIndex)
+    stream.services.tiers.recovered(residency, {
+      owner: stream.owner,
+      seal: sealFactsOf(record),
+      tiers: known.tiers.get(record.segmentIndex),
+      isHot: found.hot.has(record.segmentIndex),
+      isWarm: found.warm.has(record.segmentIndex),
+    })
+    if (residency.tier !== undefined) {
       const segment = makeSegment(stream, sealedHeader(stream, record, before), "sealed", record.durableBytes)
       segment.sealed = { ...record }
       stream.catalog.add(segment)
@@ -111,6 +135,13 @@ const addSealed = (
   }
   return parts
 }
+
+const sealFactsOf = (record: Omit<SealFacts, "framesEnd"> & { readonly durableBytes: number }): SealFacts => ({
+  fileGeneration: record.fileGeneration,
+  framesEnd: record.durableBytes,
+  fileBytes: record.fileBytes,
+  checksum64: record.checksum64,
+})
 
 const sealedPart = (record: SealedSegment): Part => ({
   index: record.segmentIndex,
@@ -148,14 +179,15 @@ export const makeSegment = (
   state: "active" | "sealing" | "sealed",
   framesEnd: number,
 ): Segment => {
-  const { config, directory, openFiles } = stream.services
+  const { config, directory, openFiles, tiers } = stream.services
   return new Segment({
-    path: segmentPath(stream.path, header.segmentIndex),
+    residency: tiers.take(stream, header.segmentIndex),
     header,
     state,
     framesEnd,
     directory,
     openFiles,
+    source: tiers.services.reader,
     isReadOnly: config.readOnly,
   })
 }
@@ -179,6 +211,7 @@ const openUnsealed = Effect.fnUntraced(function* (stream: StreamState, index: nu
   }
   const segment = makeSegment(stream, header, "active", size)
   segment.file = file
+  stream.services.tiers.hold(stream.owner, segment.residency, size)
   stream.catalog.add(segment)
   const { firstRecordNumber, baseOffset } = header
   const footer = yield* attempt(() => readFooter(segment, size))
@@ -192,6 +225,7 @@ const openUnsealed = Effect.fnUntraced(function* (stream: StreamState, index: nu
   segment.framesEnd = footer.durableBytes
   segment.sealed = { ...footer, fileBytes: size }
   segment.releaseFile()
+  stream.services.tiers.sealed(segment.residency, sealFactsOf({ ...footer, fileBytes: size }))
   const part: Part = { index, firstRecordNumber, baseOffset, sealed: { ...footer, baseOffset }, scan: undefined }
   return part
 })
@@ -220,7 +254,7 @@ const putBadHeaderAside = Effect.fnUntraced(function* (
 /** True when the index before a footer checks: both may be there in part after a power cut, until a sync covered them. */
 const isIndexIntact = (segment: Segment, footer: SegmentFooter, size: number): boolean => {
   const bytes = new Uint8Array(Math.max(0, size - segmentFooter.sizeBytes - footer.indexOffset))
-  const count = segment.openUnsafe().readUnsafe(bytes, 0, bytes.length, footer.indexOffset)
+  const count = segment.readUnsafe(bytes, footer.indexOffset)
   return count === bytes.length && crc32(bytes, segment.header.checksumSeed) === footer.tailChecksum
 }
 
@@ -252,7 +286,7 @@ export const readFooter = (
   const start = size - segmentFooter.sizeBytes
   if (start < segmentHeaderBytes) return undefined
   const bytes = new Uint8Array(segmentFooter.sizeBytes)
-  segment.openUnsafe().readUnsafe(bytes, 0, bytes.length, start)
+  segment.readUnsafe(bytes, start)
   const footer = decodeSegmentFooter(bytes, 0, segment.header.checksumSeed)
   const isOwn =
     footer?.segmentIndex === segment.index &&

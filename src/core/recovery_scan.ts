@@ -9,7 +9,8 @@ import { segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
 import { RecordScanner } from "../state/record_scanner.ts"
 import { type Mark, startMark } from "../state/watermark.ts"
 import { blockBytes, checkFrame, FRAME_OK, findNextBatch } from "./frame_reader.ts"
-import { type Segment, Window } from "./segment.ts"
+import type { Segment } from "./segment.ts"
+import { Window } from "./window.ts"
 
 /** A place at which the frames stop checking. */
 export interface BadSpot {

@@ -21,6 +21,7 @@ export const endStream = (stream: StreamState, what: string): void => {
   if (stream.closedAs !== undefined) return
   stream.closedAs = what
   stream.blocked = blockedForGood
+  stream.services.tiers.removeStream(stream.owner)
   const error = closed(what)
   stream.durableWaiters.failAll(error)
   stream.writtenWaiters.failAll(error)

@@ -9,9 +9,10 @@ import { RecordScanner } from "../state/record_scanner.ts"
 import { firstRecordNumber } from "./first_record.ts"
 import { blockBytes, checkFrame, FRAME_OK, findNextBatch } from "./frame_reader.ts"
 import { Reader, type ReadLevel } from "./reader.ts"
-import { type Segment, Window } from "./segment.ts"
+import type { Segment } from "./segment.ts"
 import { type ReadPlan, searchSegment, seekStart } from "./start.ts"
 import { checkOpen, type StreamState } from "./stream_state.ts"
+import { Window } from "./window.ts"
 
 const at = frameHeader.at
 
@@ -36,8 +37,8 @@ export abstract class ReverseReader extends RecordScanner {
   readonly stream: StreamState
   readonly level: ReadLevel
   readonly window: Window = new Window()
-  /** Records at or above this position are not shown any more. */
-  #upper: number
+  /** Records at or above this position are not shown any more; set by `startBelow`. */
+  #upper = 0
   #segment: Segment | undefined = undefined
   /** Offsets of frames below `#upper`, the next one to be read last. */
   #frames: Array<number> = []
@@ -45,11 +46,15 @@ export abstract class ReverseReader extends RecordScanner {
   #starts: Array<number> = []
   #firstNumber = 0
 
-  constructor(stream: StreamState, level: ReadLevel, upper: number) {
+  constructor(stream: StreamState, level: ReadLevel) {
     super()
     this.stream = stream
     this.level = level
-    this.#upper = upper
+  }
+
+  /** Begins with the last record below a position. */
+  protected startBelow(position: number): void {
+    this.#upper = position
   }
 
   /** Moves to the record before; false when there is none. */
@@ -73,9 +78,12 @@ export abstract class ReverseReader extends RecordScanner {
     if (this.#segment?.isTrimmed) return false
     while (this.#frames.length === 0) if (!this.#previousStretch()) return false
     const segment = this.#segment!
-    const offset = this.#frames.pop()!
+    const offset = this.#frames.at(-1)!
     const limit = this.#limitIn(segment)
-    if (checkFrame(segment, this.window, offset, limit, blockBytes) !== FRAME_OK) {
+    // A frame that has to be fetched first is asked for again.
+    const result = checkFrame(segment, this.window, offset, limit, blockBytes)
+    this.#frames.pop()
+    if (result !== FRAME_OK) {
       const next = findNextBatch(segment, offset, limit)
       this.#upper = segment.position(offset)
       const where = `stream ${this.stream.name}, segment ${segment.index}, offset ${offset} to ${next}`
@@ -112,8 +120,9 @@ export abstract class ReverseReader extends RecordScanner {
     this.#upper = segment.position(end)
     const limit = this.#limitIn(segment)
     let offset = searchSegment(this.stream, segment, { by: "offset", value: end - 1 })
+    const frames: Array<number> = []
     while (offset < end) {
-      this.#frames.push(offset)
+      frames.push(offset)
       const isThere = segment.fill(this.window, offset, frameHeader.sizeBytes, blockBytes, limit)
       const start = offset - this.window.base
       offset =
@@ -121,6 +130,7 @@ export abstract class ReverseReader extends RecordScanner {
           ? alignFrame(offset + this.window.view.getUint32(start + at.lengthBytes, true))
           : findNextBatch(segment, offset, limit)
     }
+    this.#frames = frames
     return true
   }
 

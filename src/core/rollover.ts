@@ -11,7 +11,7 @@ import { StagingTail } from "../state/staging_tail.ts"
 import { segmentPath, sparePath } from "./paths.ts"
 import { startSealing } from "./sealer.ts"
 import { Segment } from "./segment.ts"
-import { framesEndMax, spareZeroBytes } from "./segment_limits.ts"
+import { framesEndMax, spareZeroBytes, tailBytesMax } from "./segment_limits.ts"
 import type { StreamState } from "./stream_state.ts"
 import { statsOf } from "./watermark_slot.ts"
 import { writeOut } from "./write_out.ts"
@@ -24,6 +24,7 @@ export const endActiveSegment = (stream: StreamState): WritingSegment | undefine
   active.end(statsOf(stream, active))
   stream.nextBaseOffset = nextBaseOffset(stream)
   active.segment.state = "sealing"
+  active.segment.residency.guard?.resize(active.endOffset + tailBytesMax(active.endOffset))
   stream.active = undefined
   stream.sealing.push(active)
   writeOut(stream)
@@ -46,15 +47,20 @@ export const openNextSegment = (stream: StreamState): void => {
   if (stream.active !== undefined) stream.fillsSegments = true
   endActiveSegment(stream)
   stream.nextIndex = index + 1
+  const residency = services.tiers.take(stream, index)
   const segment = new Segment({
-    path,
+    residency,
     header,
     state: "active",
     framesEnd: segmentHeaderBytes,
     directory: services.directory,
     openFiles: services.openFiles,
+    source: services.tiers.services.reader,
     isReadOnly: false,
   })
+  stream.spareGuard?.release()
+  stream.spareGuard = undefined
+  services.tiers.hold(stream.owner, residency, Math.max(next.zeroedBytes, segmentHeaderBytes))
   segment.file = next.file
   stream.active = startWriting(stream, segment, { offset: segmentHeaderBytes, isEntrySynced: false, slotSequence: 0 })
   stream.active.zeroedEnd = Math.max(next.zeroedBytes, segmentHeaderBytes)

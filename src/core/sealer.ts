@@ -58,6 +58,13 @@ const sealLoop = (stream: StreamState): Effect.Effect<void> =>
       // The descriptor was the writer's; readers open their own, and map where they can.
       writing.segment.releaseFile()
       writing.segment.tail = undefined
+      const { footer, checksum64, tailBytes } = writing.sealed!
+      stream.services.tiers.sealed(writing.segment.residency, {
+        fileGeneration: footer.fileGeneration,
+        framesEnd: footer.durableBytes,
+        fileBytes: footer.durableBytes + tailBytes,
+        checksum64,
+      })
       wakeReady(stream)
       wakeSealWaiters(stream)
       stream.onSealed?.()
@@ -138,6 +145,26 @@ const makeTail = Effect.fnUntraced(function* (stream: StreamState, writing: Writ
     tailChecksum: crc32(bytes.subarray(0, footerAt), segment.header.checksumSeed),
   })
   encodeSegmentFooter(bytes, footerAt, footer, segment.header.checksumSeed)
+  const checksum64 = yield* checksumOf(stream, writing, bytes.subarray(0, bytes.length - 8))
+  new DataView(bytes.buffer).setBigUint64(bytes.length - 8, checksum64, true)
+  const tail: SegmentTail = { bytes, footer, checksum64 }
+  return tail
+})
+
+/** Below this a segment is checksummed here: that takes less than a worker's start. */
+const workerBytesMin = 1024 * 1024
+
+/** CRC-64 of the frames and of `tail` behind them, off the main thread where it would take long. */
+const checksumOf = Effect.fnUntraced(function* (
+  stream: StreamState,
+  writing: WritingSegment,
+  tail: Uint8Array,
+): Effect.fn.Return<bigint, AofError> {
+  const { segment } = writing
+  if (writing.endOffset >= workerBytesMin) {
+    const { compressor } = stream.services.tiers.services
+    return yield* compressor.checksum({ path: segment.path, lengthBytes: writing.endOffset, suffix: tail })
+  }
   const checksum = crc64Start()
   const buffer = new Uint8Array(sliceBytes)
   for (let offset = 0; offset < writing.endOffset; ) {
@@ -149,11 +176,8 @@ const makeTail = Effect.fnUntraced(function* (stream: StreamState, writing: Writ
     offset += count
     yield* nextTurn(stream.services.eventLoop)
   }
-  checksum.update(bytes.subarray(0, bytes.length - 8))
-  const checksum64 = checksum.digest()
-  new DataView(bytes.buffer).setBigUint64(bytes.length - 8, checksum64, true)
-  const tail: SegmentTail = { bytes, footer, checksum64 }
-  return tail
+  checksum.update(tail)
+  return checksum.digest()
 })
 
 /** The index of the frames that an earlier process wrote. */

@@ -1,6 +1,7 @@
 /**
  * One segment of a stream as the running store sees it: its place in the stream, its file, and where its bytes can be read
- * from: staging memory while they are young, a mapping where the runtime has one and the segment is sealed, the file otherwise.
+ * from: staging memory while they are young, a mapping where the runtime has one and the segment is sealed, the file otherwise; and
+ * when the file has left Tier 0, the other tiers.
  */
 
 import { crc32 } from "../format/checksum.ts"
@@ -15,29 +16,8 @@ import type { StagingTail } from "../state/staging_tail.ts"
 import { VerifiedFrames } from "../state/verified_frames.ts"
 import { caught } from "./attempt.ts"
 import type { OpenFiles } from "./open_files.ts"
-
-/** A stretch of a segment in memory. */
-export class Window {
-  buffer: Uint8Array = new Uint8Array(0)
-  view: DataView = new DataView(this.buffer.buffer)
-  /** Segment offset of the buffer's first byte. */
-  base = 0
-  /** Segment offset behind the last byte that may be used. */
-  end = 0
-  /** True when the bytes are this process's own and need no check. */
-  isTrusted = false
-  /** True when the buffer may be read into again. */
-  isOwned = false
-  /** True when views of what was read are handed out, so that no buffer is read into twice. */
-  keepsBuffers = false
-  /** The last buffer that was read into, taken up again behind memory that is not the window's own. */
-  own: { readonly buffer: Uint8Array; readonly view: DataView } | undefined = undefined
-  segment: Segment | undefined = undefined
-
-  covers(segment: Segment, offset: number, length: number): boolean {
-    return this.segment === segment && offset >= this.base && offset + length <= this.end
-  }
-}
+import type { Residency } from "./residency.ts"
+import { setWindow, Window } from "./window.ts"
 
 /** How a segment came to its end. */
 export interface SealedPart {
@@ -51,9 +31,34 @@ export interface SealedPart {
   readonly fileBytes: number
 }
 
+/** How the bytes of a segment are read that is not in Tier 0. */
+export interface SegmentSource {
+  /**
+   * As `Segment.fill`. Throws `WouldBlock` `Hydration` when they have to be fetched first, `Corrupt` when they do not check, and
+   * `NotFound` when no copy is left.
+   */
+  readonly fill: (segment: Segment, window: Window, range: FillRange) => boolean
+  /** Notes that a segment was used. */
+  readonly noteUse: (residency: Residency, isScan: boolean) => void
+  /** Called when the Tier 0 file of a sealed segment is not there. True when another copy may be. */
+  readonly onHotMissing: (segment: Segment) => boolean
+}
+
+/** Which bytes are wanted. */
+export interface FillRange {
+  readonly offset: number
+  readonly least: number
+  readonly most: number
+  readonly limit: number
+}
+
+/** Who reads more than this at once is on its way through the segment. */
+export const pointBytesMax: number = 64 * 1024
+
 export class Segment {
   readonly index: number
   readonly path: string
+  readonly residency: Residency
   /** Replaced with a higher generation when the file is. */
   header: SegmentHeader
   readonly verified: VerifiedFrames = new VerifiedFrames()
@@ -73,25 +78,35 @@ export class Segment {
   #cannotMap = false
   readonly #directory: Directory
   readonly #openFiles: OpenFiles
+  readonly #source: SegmentSource
   readonly #isReadOnly: boolean
 
   constructor(options: {
-    readonly path: string
+    readonly residency: Residency
     readonly header: SegmentHeader
     readonly state: "active" | "sealing" | "sealed"
     readonly framesEnd: number
     readonly directory: Directory
     readonly openFiles: OpenFiles
+    readonly source: SegmentSource
     readonly isReadOnly: boolean
   }) {
     this.index = options.header.segmentIndex
-    this.path = options.path
+    this.path = options.residency.hotPath
+    this.residency = options.residency
     this.header = options.header
     this.state = options.state
     this.framesEnd = options.framesEnd
     this.#directory = options.directory
     this.#openFiles = options.openFiles
+    this.#source = options.source
     this.#isReadOnly = options.isReadOnly
+    this.attach()
+  }
+
+  /** The residency tells this view from now on when the Tier 0 file comes or goes. */
+  attach(): void {
+    this.residency.view = { onHotChange: () => this.#onHotChange() }
   }
 
   /** The id position of an offset. */
@@ -99,7 +114,7 @@ export class Segment {
     return recordIdOf(this.index, offset)
   }
 
-  /** The file, opened when it is not open. Throws `NotFound` when the segment was trimmed, or `Unavailable`. */
+  /** The Tier 0 file, opened when it is not open. Throws `NotFound` when it is not there (any more), or `Unavailable`. */
   openUnsafe(): SegmentFile {
     if (this.file !== undefined) {
       this.#openFiles.touch(this)
@@ -108,9 +123,11 @@ export class Segment {
     const error = caught(() => {
       this.file = this.#directory.openUnsafe(this.path, this.#isReadOnly || this.state === "sealed" ? "read" : "write")
     })
-    // Another process has trimmed it; readers go on with what is left.
-    if (error?._tag === "Unavailable" && error.code === "ENOENT") this.isTrimmed = true
-    if (error !== undefined && this.isTrimmed) throw notFound("segment", this.index, "later segments only")
+    if (error?._tag === "Unavailable" && error.code === "ENOENT") {
+      // The other tiers may have it; when they do not, another process has trimmed it, and readers go on with what is left.
+      this.isTrimmed ||= this.state !== "sealed" || !this.#source.onHotMissing(this)
+      throw notFound("segment", this.index, "later segments only")
+    }
     if (error !== undefined) throw error
     this.#openFiles.add(this)
     return this.file!
@@ -135,11 +152,19 @@ export class Segment {
     this.file?.closeUnsafe()
     this.file = undefined
     this.#map = undefined
+    this.#sealedIndex = undefined
+  }
+
+  /** What was checked in one copy says nothing about another. */
+  #onHotChange(): void {
+    this.#openFiles.release(this)
+    this.#cannotMap = false
+    this.verified.clear()
   }
 
   /**
    * Makes `window` hold `[offset, offset + least)`, and up to `most` bytes where they have to be read, never beyond `limit`. False
-   * when the segment has not that many bytes.
+   * when the segment has not that many bytes. Throws as `SegmentSource.fill` for a segment that is not in Tier 0.
    */
   fill(window: Window, offset: number, least: number, most: number, limit: number): boolean {
     if (window.covers(this, offset, least)) return true
@@ -153,6 +178,8 @@ export class Segment {
     }
     // What is appended and not written yet must not be read as the zeros that stand there, now or later out of the window.
     if (offset + least > this.framesEnd) return false
+    if (this.state === "sealed") this.#source.noteUse(this.residency, most > pointBytesMax)
+    if (!this.#isAtHand()) return this.#source.fill(this, window, { offset, least, most, limit })
     const map = this.#mapped()
     if (map !== undefined) {
       setWindow(window, map.bytes, map.view, 0, Math.min(map.bytes.length, limit), false)
@@ -164,6 +191,16 @@ export class Segment {
       least,
       Math.min(Math.max(most, least), Math.min(limit, this.framesEnd) - offset),
     )
+  }
+
+  /** True when the Tier 0 file is there and open. */
+  #isAtHand(): boolean {
+    if (!this.residency.isHot) return false
+    if (this.file !== undefined || this.state !== "sealed") return true
+    const error = caught(() => this.openUnsafe())
+    if (error === undefined) return true
+    if (error._tag !== "NotFound" || this.isTrimmed) throw error
+    return false
   }
 
   #readInto(window: Window, offset: number, least: number, wanted: number): boolean {
@@ -193,11 +230,21 @@ export class Segment {
     return this.#map
   }
 
+  /** Reads behind the frames into `target`, or anywhere; returns the bytes read, fewer only at the end. Throws as `fill`. */
+  readUnsafe(target: Uint8Array, offset: number): number {
+    if (this.#isAtHand()) return this.openUnsafe().readUnsafe(target, 0, target.length, offset)
+    const window = new Window()
+    const limit = offset + target.length
+    if (!this.#source.fill(this, window, { offset, least: target.length, most: target.length, limit })) return 0
+    target.set(window.buffer.subarray(offset - window.base, limit - window.base))
+    return target.length
+  }
+
   /** The index of a sealed segment, read and checked once. Throws `Corrupt`. */
   sealedIndex(footer: SegmentFooter): SegmentIndex {
     if (this.#sealedIndex !== undefined) return this.#sealedIndex
     const bytes = new Uint8Array(this.sealed!.fileBytes - segmentFooter.sizeBytes - footer.indexOffset)
-    const count = this.openUnsafe().readUnsafe(bytes, 0, bytes.length, footer.indexOffset)
+    const count = this.readUnsafe(bytes, footer.indexOffset)
     if (count !== bytes.length || crc32(bytes, this.header.checksumSeed) !== footer.tailChecksum) {
       const from = this.position(footer.indexOffset)
       throw corrupt(
@@ -210,20 +257,4 @@ export class Segment {
     this.#sealedIndex = decodedIndex(bytes.subarray(0, footer.indexCount * 32))
     return this.#sealedIndex
   }
-}
-
-const setWindow = (
-  window: Window,
-  buffer: Uint8Array,
-  view: DataView,
-  base: number,
-  end: number,
-  isTrusted: boolean,
-): void => {
-  window.buffer = buffer
-  window.view = view
-  window.base = base
-  window.end = end
-  window.isTrusted = isTrusted
-  window.isOwned = false
 }

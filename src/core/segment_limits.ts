@@ -8,6 +8,10 @@ import { frameOverheadMax, recordOverheadMax } from "../state/segment_writer.ts"
 export const framesEndMax = (segmentBytes: number): number =>
   segmentBytes - segmentFooter.sizeBytes - (Math.ceil(segmentBytes / indexStride) + 1) * indexEntry.sizeBytes
 
+/** Bytes of index and footer at most behind frames that end at `framesEnd`. */
+export const tailBytesMax = (framesEnd: number): number =>
+  segmentFooter.sizeBytes + (Math.ceil(framesEnd / indexStride) + 1) * indexEntry.sizeBytes
+
 /** Bytes for frames in an empty segment. */
 export const framesBytesMax = (segmentBytes: number): number => framesEndMax(segmentBytes) - segmentHeaderBytes
 

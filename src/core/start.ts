@@ -1,6 +1,6 @@
 /** Where a read starts: by place, id, number, time, extId or from the end. Exactly one of them. */
 import { segmentHeaderBytes } from "../format/segment_header.ts"
-import { checkNames } from "../model/config.ts"
+import { checkNames } from "../model/config_check.ts"
 import { invalidArgument, notFound } from "../model/errors.ts"
 import { isRecordId, segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
 import { decodedIndex, type IndexKey, type SegmentIndex, searchIndex } from "../state/segment_index.ts"

@@ -18,6 +18,9 @@ import type { ManifestLog } from "./manifest_log.ts"
 import type { OpenFiles } from "./open_files.ts"
 import type { Segment } from "./segment.ts"
 import { payloadBytesMax } from "./segment_limits.ts"
+import type { TierStream } from "./tier_services.ts"
+import type { AdmissionGuard } from "./tier0.ts"
+import type { Tiers } from "./tiers.ts"
 import type { WritingSegment } from "./writing_segment.ts"
 
 /** What every stream of a manager uses. */
@@ -32,6 +35,7 @@ export interface StreamServices {
   readonly manifest: ManifestLog
   readonly openFiles: OpenFiles
   readonly pool: BufferPool
+  readonly tiers: Tiers
   /** Starts an effect in the scope of the manager; defects are reported, errors are the effect's own to handle. */
   readonly run: (effect: Effect.Effect<void>) => void
 }
@@ -48,13 +52,17 @@ export interface StreamState {
   /** `<root>/streams/<name>/segments` */
   readonly path: string
   readonly services: StreamServices
-  /** Length of the segments opened from now on; `setSegmentBytes` changes it with the two that follow from it. */
+  /** Length of the segments opened from now on; `setSizes` changes it with the two that follow from it. */
   segmentBytes: number
   /** The largest payload. */
   payloadBytesMax: number
   /** Text of at most this length cannot exceed it. */
   payloadBytesSafe: number
   retention: Retention
+  /** A budget of its own in Tier 0, or undefined. */
+  tier0BytesMax: number | undefined
+  /** The stream as the tiers see it. */
+  readonly owner: TierStream
   readonly catalog: Catalog<Segment>
   /** Written by append. */
   readonly writer: WriterState
@@ -70,6 +78,8 @@ export interface StreamState {
   nextFile: { readonly file: SegmentFile; readonly zeroedBytes: number } | undefined
   /** A prepared file for the next segment; written by the preallocator, taken by append. */
   spare: "none" | "preparing" | "ready"
+  /** Holds the bytes of the spare file in the budget of Tier 0. */
+  spareGuard: AdmissionGuard | undefined
   /** Index of the last segment whose file was a spare one. */
   renamedIndex: number
   /** True once a segment was filled, which makes a spare one worth its cost. */
@@ -108,6 +118,8 @@ export interface StreamState {
   closedAs: string | undefined
   /** True while a read-only stream looks for what the writer has added. */
   isPolling: boolean
+  /** Since when an append waits for Tier 0, Unix milliseconds; 0 while none does. */
+  refusedSinceMs: number
   readonly counters: StreamCounters
 }
 
@@ -187,9 +199,11 @@ export const makeStreamState = (options: {
   readonly services: StreamServices
   readonly segmentBytes: number
   readonly retention: Retention
+  readonly tier0BytesMax: number | undefined
+  readonly owner: TierStream
 }): StreamState => ({
   ...options,
-  ...payloadLimits(options.segmentBytes, options.services.config.recordBytesMax),
+  ...payloadLimits(options.services.config, options),
   catalog: new Catalog<Segment>(),
   writer: { nextRecordNumber: 0, lastRecordId: 0, lastTimestampMs: 0, timestampMsMax: 0, extIdMax: 0 },
   active: undefined,
@@ -198,6 +212,7 @@ export const makeStreamState = (options: {
   nextBaseOffset: 0,
   nextFile: undefined,
   spare: "none",
+  spareGuard: undefined,
   renamedIndex: 0,
   fillsSegments: false,
   written: new Watermark(startMark),
@@ -222,18 +237,31 @@ export const makeStreamState = (options: {
   trimPoint: undefined,
   closedAs: undefined,
   isPolling: false,
+  refusedSinceMs: 0,
   counters: { syncs: 0, syncFailures: 0, writes: 0, writtenBytes: 0 },
 })
 
+/** A record that fills half of Tier 0 might wait for ever for the other half. */
 const payloadLimits = (
-  segmentBytes: number,
-  recordBytesMax: number,
+  config: AofManagerConfig,
+  stream: { readonly segmentBytes: number; readonly tier0BytesMax: number | undefined },
 ): Pick<StreamState, "payloadBytesMax" | "payloadBytesSafe"> => {
-  const most = payloadBytesMax(segmentBytes, recordBytesMax)
+  const most = payloadBytesMax(stream.segmentBytes, Math.min(config.recordBytesMax, admissionBytesMax(config, stream)))
   return { payloadBytesMax: most, payloadBytesSafe: Math.floor(most / 3) }
 }
 
-/** Changes the length of the segments that are opened from now on. */
-export const setSegmentBytes = (stream: StreamState, segmentBytes: number): void => {
-  Object.assign(stream, { segmentBytes }, payloadLimits(segmentBytes, stream.services.config.recordBytesMax))
+/** The most that one append or batch may ask of Tier 0. */
+export const admissionBytesMax = (
+  config: AofManagerConfig,
+  stream: { readonly tier0BytesMax: number | undefined },
+): number => Math.floor(Math.min(config.tier0.bytesMax, stream.tier0BytesMax ?? Number.POSITIVE_INFINITY) / 2)
+
+/** Changes what the options of a stream say about sizes, for what is appended from now on. */
+export const setSizes = (
+  stream: StreamState,
+  sizes: { readonly segmentBytes?: number | undefined; readonly tier0BytesMax?: number | undefined },
+): void => {
+  stream.segmentBytes = sizes.segmentBytes ?? stream.segmentBytes
+  stream.tier0BytesMax = sizes.tier0BytesMax ?? stream.tier0BytesMax
+  Object.assign(stream, payloadLimits(stream.services.config, stream))
 }

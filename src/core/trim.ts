@@ -3,11 +3,12 @@
  * a crash in between leaves files that the next open removes. The active segment stays.
  */
 import * as Effect from "effect/Effect"
+import { manifestReason } from "../format/manifest_reason.ts"
 import { type AofError, invalidArgument } from "../model/errors.ts"
 import { isRecordId, segmentIndexOf } from "../model/record_id.ts"
 import { attempt } from "./attempt.ts"
+import { whenAtHand } from "./cold_need.ts"
 import { requestFlush } from "./flusher.ts"
-import { segmentPath } from "./paths.ts"
 import { recordNumberOf } from "./read.ts"
 import { checkOpen, type StreamState, type TrimPoint } from "./stream_state.ts"
 import { waitAbove } from "./waits.ts"
@@ -26,7 +27,8 @@ export const trimBefore: (stream: StreamState, before: number) => Effect.Effect<
     const isGone = first !== undefined && segmentIndexOf(before) < first.index
     // The trim that did it may still be on its way to the disk.
     if (isGone || isTrimmed(stream, before)) return yield* stream.services.manifest.commit
-    const recordNumber = yield* attempt(() => recordNumberOf(stream, before))
+    const { hydrator } = stream.services.tiers.coordinator
+    const recordNumber = yield* whenAtHand(hydrator, () => recordNumberOf(stream, before))
     if (before >= stream.durable.position) {
       requestFlush(stream)
       yield* waitAbove(stream.durableWaiters, before)
@@ -42,6 +44,12 @@ export const trimTo: (stream: StreamState, point: TrimPoint) => Effect.Effect<vo
     yield* attempt(() => checkOpen(stream))
     // Another trim may have gone farther meanwhile; a point never moves back.
     if (isTrimmed(stream, point.recordId)) return yield* manifest.commit
+    const { tiers } = stream.services
+    // In one commit with the trim: no object is left that nobody knows.
+    for (const segment of stream.catalog.entries) {
+      if (segment.index >= segmentIndexOf(point.recordId)) break
+      tiers.queueDeletes(stream.streamId, segment.index, manifestReason.Trim)
+    }
     manifest.append({
       type: "Trim",
       streamId: stream.streamId,
@@ -59,13 +67,15 @@ const isTrimmed = (stream: StreamState, recordId: number): boolean =>
 
 /** Removes the files of segments that lie before the durable trim point whole. */
 const removeTrimmed: (stream: StreamState) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (stream) {
-  const { directory, openFiles } = stream.services
+  const { directory, openFiles, tiers } = stream.services
   if (stream.trimPoint === undefined || stream.closedAs !== undefined) return
   const removed = removable(stream, segmentIndexOf(stream.trimPoint.recordId))
   for (const segment of removed) segment.isTrimmed = true
+  tiers.forget(removed.map((segment) => segment.residency))
   for (const segment of removed) {
     openFiles.release(segment)
-    yield* directory.remove(segmentPath(stream.path, segment.index))
+    yield* directory.remove(segment.residency.hotPath)
+    yield* directory.remove(segment.residency.warmPath)
   }
   if (removed.length > 0) yield* directory.sync(stream.path)
 })

@@ -1,6 +1,17 @@
 /** The options of a manager and of a stream, their defaults and bounds. */
+import { type ColdConfig, type ColdOptions, hasOwnStore, makeColdConfig } from "./cold_config.ts"
+import { checkNames } from "./config_check.ts"
 import { invalidArgument } from "./errors.ts"
 import { segmentSpan } from "./record_id.ts"
+import {
+  makeTier0Config,
+  makeTier1Config,
+  type Tier0Config,
+  type Tier0Options,
+  type Tier1Config,
+  type Tier1Options,
+} from "./tier_config.ts"
+import type { TierEvent } from "./tier_event.ts"
 
 /** When sealed segments are trimmed by themselves: at an age since their seal, or when all segments hold more bytes than this. */
 export interface Retention {
@@ -8,6 +19,20 @@ export interface Retention {
   readonly ageMs?: number | undefined
   /** Bytes of all segments of the stream, 1 or more. */
   readonly bytes?: number | undefined
+}
+
+/** Options of the manifest. */
+export interface ManifestOptions {
+  /** Size at which a chunk of the log is full, 16 KiB to 1 MiB; default 256 KiB. */
+  readonly chunkBytes?: number | undefined
+  /** Age at which a chunk with records is closed, 1 000 to 86 400 000; default never while nothing is committed, else 10 minutes. */
+  readonly chunkAgeMs?: number | undefined
+}
+
+/** `ManifestOptions` as they were given: the log has its own defaults. */
+export interface ManifestConfig {
+  readonly chunkBytes: number | undefined
+  readonly chunkAgeMs: number | undefined
 }
 
 /** Options of `AofManager.open`. Sizes are bytes, times milliseconds. */
@@ -32,6 +57,16 @@ export interface AofManagerOptions {
   readonly closeTimeoutMs?: number | undefined
   /** Retention of streams that do not name their own; default off. */
   readonly retention?: Retention | undefined
+  /** Segments as plain files: the budget, and what happens when it is full. */
+  readonly tier0?: Tier0Options | undefined
+  /** Sealed segments as seekable zstd on local disk. */
+  readonly tier1?: Tier1Options | undefined
+  /** Where segments go in the end, an object store or a directory; `false` for nowhere. */
+  readonly tier2?: ColdOptions | false | undefined
+  /** The log of what happens to streams and segments. */
+  readonly manifest?: ManifestOptions | undefined
+  /** Called with what happens in the tiers, one structured event each. It must not throw and should be quick. */
+  readonly onEvent?: ((event: TierEvent) => void) | undefined
   /** Ends the opening; what was begun is given back. */
   readonly signal?: AbortSignal | undefined
 }
@@ -48,6 +83,11 @@ export interface AofManagerConfig {
   readonly flushIntervalMs: number
   readonly closeTimeoutMs: number
   readonly retention: Retention
+  readonly tier0: Tier0Config
+  readonly tier1: Tier1Config
+  readonly tier2: ColdConfig
+  readonly manifest: ManifestConfig
+  readonly onEvent: ((event: TierEvent) => void) | undefined
 }
 
 type SizeOption =
@@ -74,7 +114,8 @@ const bounds: Record<SizeOption, readonly [number, number, number]> = {
   closeTimeoutMs: [1, hourMs, 10_000],
 }
 
-const optionNames = ["root", "readOnly", "retention", "signal", ...Object.keys(bounds)]
+const tierNames = ["tier0", "tier1", "tier2", "manifest", "onEvent"]
+const optionNames = ["root", "readOnly", "retention", "signal", ...tierNames, ...Object.keys(bounds)]
 
 /** Checks options and fills in defaults; throws `InvalidArgument` for an unknown name or a value out of range. */
 export const makeConfig = (options: AofManagerOptions): AofManagerConfig => {
@@ -84,10 +125,14 @@ export const makeConfig = (options: AofManagerOptions): AofManagerConfig => {
     throw invalidArgument("root", root, "a directory path")
   }
   if (typeof readOnly !== "boolean") throw invalidArgument("readOnly", readOnly, "true or false")
+  const { onEvent } = options
+  if (onEvent !== undefined && typeof onEvent !== "function") throw invalidArgument("onEvent", onEvent, "a function")
+  const tier0 = makeTier0Config(options.tier0)
+  const path = root.length > 1 ? root.replace(/(?<=.)\/+$/, "") : root
   return {
-    root: root.length > 1 ? root.replace(/(?<=.)\/+$/, "") : root,
+    root: path,
     readOnly,
-    segmentBytes: checkBound("segmentBytes", options.segmentBytes),
+    segmentBytes: segmentBytesOf(options.segmentBytes, tier0),
     preallocateBytesMax: checkBound("preallocateBytesMax", options.preallocateBytesMax),
     stagingBytes: checkBound("stagingBytes", options.stagingBytes),
     unflushedBytesMax: checkBound("unflushedBytesMax", options.unflushedBytesMax),
@@ -95,8 +140,34 @@ export const makeConfig = (options: AofManagerOptions): AofManagerConfig => {
     flushIntervalMs: checkBound("flushIntervalMs", options.flushIntervalMs),
     closeTimeoutMs: checkBound("closeTimeoutMs", options.closeTimeoutMs),
     retention: checkRetention(options.retention),
+    manifest: makeManifestConfig(options.manifest),
+    tier0,
+    tier1: makeTier1Config(options.tier1, hasOwnStore(options.tier2)),
+    tier2: makeColdConfig(options.tier2, path),
+    onEvent,
   }
 }
+
+const makeManifestConfig = (options: ManifestOptions = {}): ManifestConfig => {
+  checkNames("manifest option", options, ["chunkBytes", "chunkAgeMs"])
+  const { chunkBytes, chunkAgeMs } = options
+  if (chunkBytes !== undefined && !isWithin(chunkBytes, 16 * KiB, MiB)) {
+    throw invalidArgument("manifest.chunkBytes", chunkBytes, `an integer from ${16 * KiB} to ${MiB}`)
+  }
+  if (chunkAgeMs !== undefined && !isWithin(chunkAgeMs, 1000, 24 * hourMs)) {
+    throw invalidArgument("manifest.chunkAgeMs", chunkAgeMs, `an integer from 1000 to ${24 * hourMs}`)
+  }
+  return { chunkBytes, chunkAgeMs }
+}
+
+const isWithin = (value: number, lowest: number, highest: number): boolean =>
+  Number.isSafeInteger(value) && value >= lowest && value <= highest
+
+/** By default a segment is at most a quarter of Tier 0, so that one is written, one sealed and one compressed side by side. */
+const segmentBytesOf = (given: number | undefined, tier0: Tier0Config): number =>
+  given === undefined
+    ? Math.min(checkBound("segmentBytes", undefined), Math.floor(tier0.bytesMax / 4))
+    : checkBound("segmentBytes", given)
 
 /** Returns `value` or the default of `name`; throws `InvalidArgument` when it is out of range. */
 export const checkBound = (name: SizeOption, value: number | undefined): number => {
@@ -117,14 +188,4 @@ export const checkRetention = (value: Retention | undefined): Retention => {
     }
   }
   return value
-}
-
-/** Throws `InvalidArgument` when `options` is no object or has a name that is not in `allowed`. */
-export const checkNames = (what: string, options: unknown, allowed: ReadonlyArray<string>): void => {
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw invalidArgument(`${what}s`, options, `an object of ${allowed.join(", ")}`)
-  }
-  for (const name of Object.keys(options)) {
-    if (!allowed.includes(name)) throw invalidArgument(what, name, allowed.join(", "))
-  }
 }

@@ -27,6 +27,8 @@ const entriesMax = 65536
 export class VerifiedFrames {
   readonly #frames: Map<number, FrameSamples | undefined> = new Map()
   readonly #batches: Set<number> = new Set()
+  /** Of batches with several frames: where each checked frame leads, 0 for the last one. */
+  readonly #next: Map<number, number> = new Map()
 
   has(frameOffset: number): boolean {
     return this.#frames.has(frameOffset)
@@ -55,8 +57,19 @@ export class VerifiedFrames {
     this.#batches.add(batchOffset)
   }
 
+  /** Where the checked frame at `frameOffset` leads, 0 when its batch ends in it, undefined when it was not checked for that. */
+  nextOf(frameOffset: number): number | undefined {
+    return this.#next.get(frameOffset)
+  }
+
+  addNext(frameOffset: number, nextOffset: number): void {
+    if (this.#next.size >= entriesMax) this.clear()
+    this.#next.set(frameOffset, nextOffset)
+  }
+
   clear(): void {
     this.#frames.clear()
     this.#batches.clear()
+    this.#next.clear()
   }
 }

@@ -2,7 +2,8 @@
 
 import { describe, expect, test } from "bun:test"
 import { checkCodec, jsonCodec } from "../../src/model/codec.ts"
-import { checkNames, makeConfig } from "../../src/model/config.ts"
+import { makeConfig } from "../../src/model/config.ts"
+import { checkNames } from "../../src/model/config_check.ts"
 import {
   closed,
   corrupt,

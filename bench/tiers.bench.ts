@@ -1,0 +1,197 @@
+/**
+ * What moving segments costs those who append meanwhile: the longest turn of the event loop, and the latency of durable appends, while whole
+ * segments are sealed, compressed, uploaded, evicted and brought back. The plain load of the same process makes the same
+ * records, writes and syncs them, without a store: what is left of its turns is the machine's.
+ */
+import * as fs from "node:fs"
+import { join } from "node:path"
+import { AofManager } from "../mod.ts"
+import { hashText, makeRandom32 } from "./payload.ts"
+import { quantileOf } from "./statistics.ts"
+
+export interface TiersParameters {
+  readonly root: string
+  readonly segmentBytes: number
+  /** Segments that are moved. */
+  readonly segments: number
+  /** How long the quiet part lasts, in milliseconds. */
+  readonly idleMs: number
+  /** True for the load without a store. */
+  readonly isPlain: boolean
+}
+
+export interface TiersResult {
+  /** The longest turn while segments move, in milliseconds. */
+  readonly longestTurnMs: number
+  readonly idleP50Us: number
+  readonly idleP99Us: number
+  readonly busyP50Us: number
+  readonly busyP99Us: number
+  /** Durable appends while segments move. */
+  readonly busyAppends: number
+  /** Bytes of the segments for each byte of their warm files. */
+  readonly compression: number
+  readonly seconds: number
+  readonly hash: string
+}
+
+/** Pause between two appends whose latency is measured. */
+const pauseMs = 2
+/** Appends between two turns of the event loop. */
+const burst = 256
+
+/** Lines like those of a log, different each: they shrink to about a fifth. */
+const makeLines = (): Array<Uint8Array> => {
+  const random32 = makeRandom32(7)
+  const encoder = new TextEncoder()
+  return Array.from({ length: 4096 }, (_, i) => {
+    const words = Array.from({ length: 12 }, () => (random32() % 5000).toString(36))
+    return encoder.encode(JSON.stringify({ at: 1_700_000_000_000 + i * 13, level: "info", user: random32(), words }))
+  })
+}
+
+/** Watches the turns of the event loop from `start` on. */
+class TurnWatch {
+  longestMs = 0
+  #isRunning = false
+
+  start(): void {
+    this.#isRunning = true
+    let last = performance.now()
+    const turn = (): void => {
+      const now = performance.now()
+      if (now - last > this.longestMs) this.longestMs = now - last
+      last = now
+      if (this.#isRunning) setImmediate(turn)
+    }
+    setImmediate(turn)
+  }
+
+  stop(): void {
+    this.#isRunning = false
+  }
+}
+
+const sleep = (delayMs: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, delayMs))
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+/** What both loads do: one record at a time durably, and many at once. */
+interface Load {
+  readonly appendOne: () => Promise<unknown>
+  readonly moveSegments: () => Promise<void>
+  readonly compression: () => number
+  readonly close: () => Promise<void>
+}
+
+/** Runs one of the two loads. */
+export const benchTiers = async (parameters: TiersParameters): Promise<TiersResult> => {
+  const started = performance.now()
+  const load = parameters.isPlain ? makePlainLoad(parameters) : await makeStoreLoad(parameters)
+  const idle: Array<number> = []
+  const busy: Array<number> = []
+  let samples = idle
+  let isRunning = true
+  const producer = (async () => {
+    while (isRunning) {
+      const [at, into] = [performance.now(), samples]
+      await load.appendOne()
+      into.push(performance.now() - at)
+      await sleep(pauseMs)
+    }
+  })()
+  await sleep(parameters.idleMs)
+  const watch = new TurnWatch()
+  samples = busy
+  watch.start()
+  await load.moveSegments()
+  watch.stop()
+  isRunning = false
+  await producer
+  const compression = load.compression()
+  await load.close()
+  return {
+    longestTurnMs: watch.longestMs,
+    idleP50Us: quantileOf(idle, 0.5) * 1000,
+    idleP99Us: quantileOf(idle, 0.99) * 1000,
+    busyP50Us: quantileOf(busy, 0.5) * 1000,
+    busyP99Us: quantileOf(busy, 0.99) * 1000,
+    busyAppends: busy.length,
+    compression,
+    seconds: (performance.now() - started) / 1000,
+    hash: hashText(parameters.segmentBytes, parameters.segments),
+  }
+}
+
+const makeStoreLoad = async ({ root, segmentBytes, segments }: TiersParameters): Promise<Load> => {
+  const lines = makeLines()
+  const manager = await AofManager.open({
+    root: join(root, "store"),
+    segmentBytes,
+    tier1: { compress: "eager", residencyMsMin: 0 },
+    tier2: { store: { directory: join(root, "cold") } },
+  })
+  const live = await manager.stream("live")
+  const bulk = await manager.stream("bulk")
+  let compression = 0
+  return {
+    appendOne: () => live.append(lines[0]!),
+    moveSegments: async () => {
+      for (let at = 0; bulk.segments().length <= segments; ) {
+        for (let i = 0; i < burst; i++, at++) {
+          while (bulk.tryAppend(lines[at & 4095]!) < 0) await bulk.ready()
+        }
+        await nextTurn()
+      }
+      await bulk.seal()
+      await manager.settled()
+      await bulk.evict({ to: "tier2" })
+      await bulk.prefetch({ to: "tier0" })
+      const { compressedFromBytes, compressedToBytes } = manager.observe().tier1
+      compression = compressedFromBytes / compressedToBytes
+    },
+    compression: () => compression,
+    close: async () => {
+      await manager.close()
+      fs.rmSync(root, { recursive: true })
+    },
+  }
+}
+
+const makePlainLoad = ({ root, segmentBytes, segments }: TiersParameters): Load => {
+  const lines = makeLines()
+  const live = fs.openSync(join(root, "live"), "w+")
+  const bulk = fs.openSync(join(root, "bulk"), "w+")
+  const staging = new Uint8Array(1024 * 1024)
+  let position = 0
+  const sync = (file: number): Promise<void> =>
+    new Promise((resolve, reject) => fs.fdatasync(file, (error) => (error ? reject(error) : resolve())))
+  return {
+    appendOne: () => {
+      position += fs.writeSync(live, lines[0]!, 0, lines[0]!.length, position)
+      return sync(live)
+    },
+    moveSegments: async () => {
+      let [offset, used] = [0, 0]
+      for (let at = 0; offset < segmentBytes * segments; ) {
+        for (let i = 0; i < burst; i++, at++) {
+          const line = lines[at & 4095]!
+          if (used + line.length > staging.length) {
+            offset += fs.writeSync(bulk, staging, 0, used, offset)
+            used = 0
+            void sync(bulk)
+          }
+          staging.set(line, used)
+          used += line.length
+        }
+        await nextTurn()
+      }
+      await sync(bulk)
+    },
+    compression: () => 1,
+    close: async () => {
+      fs.closeSync(live)
+      fs.closeSync(bulk)
+      fs.rmSync(root, { recursive: true })
+    },
+  }
+}

@@ -1,0 +1,33 @@
+/**
+ * The second phase of a deletion in Tier 2: the manifest has named the objects durably and their grace has passed, so they are removed, and
+ * the manifest is told. A crash in between repeats the removal, which does nothing to what is gone.
+ */
+import * as Effect from "effect/Effect"
+import { manifestReason } from "../format/manifest_reason.ts"
+import type { TierServices } from "./tier_services.ts"
+
+/** Pause after a round in which an object could not be removed. */
+const retryDelayMs = 1000
+
+/** Removes all objects that are due. Never fails: what could not be removed stays queued. */
+export const deleteObjects = (services: TierServices, inUse: ReadonlySet<string>): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const { manifest, clock, tier2 } = services
+    const nowMs = clock.currentTimeMillisUnsafe()
+    const due = [...manifest.state.deletes.values()].filter(
+      ({ notBeforeMs, key }) => notBeforeMs <= nowMs && !inUse.has(key),
+    )
+    // The records are durable before the first object goes.
+    const committed = yield* Effect.result(manifest.commit)
+    let hasFailed = committed._tag === "Failure" || due.length === 0
+    if (committed._tag === "Success" && tier2 !== undefined) {
+      for (const { streamId, segmentIndex, key } of due) {
+        const removed = yield* Effect.result(tier2.remove(key))
+        if (removed._tag === "Failure") hasFailed = true
+        else
+          manifest.append({ type: "Tier2Deleted", streamId, segmentIndex, key, reasonCode: manifestReason.Requested })
+      }
+      yield* Effect.ignore(manifest.commit)
+    }
+    if (hasFailed) yield* Effect.sleep(retryDelayMs)
+  })

@@ -1,0 +1,83 @@
+/**
+ * Takes local copies away. Only what another durable copy stands for: a Tier 0 file with a warm file or an object, a warm file
+ * with an object. A crash in between leaves the file, which the next open finds and counts again.
+ */
+import * as Effect from "effect/Effect"
+import { manifestReason } from "../format/manifest_reason.ts"
+import type { AofError } from "../model/errors.ts"
+import { caught } from "./attempt.ts"
+import type { Residency } from "./residency.ts"
+import type { TierServices } from "./tier_services.ts"
+
+/** Removes the Tier 0 file. Nothing happens when it must not go (any more). */
+export const evictHot: (services: TierServices, residency: Residency) => Effect.Effect<void, AofError> =
+  Effect.fnUntraced(function* (services, residency) {
+    const { streamId, stream, index: segmentIndex } = residency
+    const hasCopy = residency.isWarm || residency.cold !== undefined
+    if (!residency.isHot || residency.isGone || residency.seal === undefined || !hasCopy || residency.pins > 0) return
+    // Somebody may have removed it behind the store's back, and it would be the only copy.
+    if (residency.cold === undefined && !isWarmThere(services, residency)) return forgetWarm(services, residency)
+    const bytes = residency.seal.fileBytes
+    services.manifest.append({
+      type: "LocalEvicted",
+      streamId,
+      segmentIndex,
+      tier: 0,
+      bytes,
+      reasonCode: manifestReason.Budget,
+    })
+    yield* services.directory.remove(residency.hotPath)
+    if (residency.isGone) return
+    residency.leaveHot()
+    services.segments.changed(residency)
+    services.counters.hotEvictions++
+    services.counters.hotEvictedBytes += bytes
+    services.emit({ name: "tier0_eviction", level: "debug", stream, segmentIndex, bytes })
+  })
+
+/** Removes the warm file. Nothing happens when it must not go (any more). */
+export const evictWarm: (services: TierServices, residency: Residency) => Effect.Effect<void, AofError> =
+  Effect.fnUntraced(function* (services, residency) {
+    const { streamId, stream, index: segmentIndex } = residency
+    const isStaying = residency.cold === undefined || residency.warmPins > 0
+    if (!residency.isWarm || residency.isGone || isStaying) return
+    const bytes = residency.warmBytes
+    services.manifest.append({
+      type: "LocalEvicted",
+      streamId,
+      segmentIndex,
+      tier: 1,
+      bytes,
+      reasonCode: manifestReason.Budget,
+    })
+    // Before the file goes: readers must not open it in between.
+    residency.isWarm = false
+    services.reader.release(residency)
+    services.segments.changed(residency)
+    yield* services.directory.remove(residency.warmPath)
+    services.counters.warmEvictions++
+    services.counters.warmEvictedBytes += bytes
+    services.emit({ name: "tier1_eviction", level: "debug", stream, segmentIndex, bytes })
+  })
+
+/** True when the warm file is there with the length that it was made with. */
+const isWarmThere = (services: TierServices, { warmPath, form }: Residency): boolean => {
+  let length = -1
+  caught(() => {
+    const file = services.directory.openUnsafe(warmPath, "read")
+    length = file.sizeUnsafe()
+    file.closeUnsafe()
+  })
+  return length === form?.fileBytes
+}
+
+/** The segment is compressed anew. */
+const forgetWarm = (services: TierServices, residency: Residency): void => {
+  const { stream, index: segmentIndex } = residency
+  services.reader.release(residency)
+  services.tables.delete(residency.uid)
+  residency.isWarm = false
+  residency.form = undefined
+  services.segments.changed(residency)
+  services.emit({ name: "tier1_missing", level: "warn", stream, segmentIndex, reason: "Missing" })
+}

@@ -1,0 +1,103 @@
+/**
+ * What a cold point read costs: one ranged read for the tail of the object, which holds the seek table, the index and the footer of
+ * the segment, and one for the zstd frames around the wanted bytes. With the tail in the cache it is the second only.
+ */
+import * as Effect from "effect/Effect"
+import { type SeekTable, seekTableBytes, type ZstdFrame } from "../format/seekable_zstd.ts"
+import { type AofError, corrupt, notFound } from "../model/errors.ts"
+import { recordIdOf } from "../model/record_id.ts"
+import type { ColdNeed } from "./cold_need.ts"
+import { nextTurn } from "./next_turn.ts"
+import type { Residency } from "./residency.ts"
+import { decodeFrames, makeStretch, stretchKey, tableOf } from "./tier_reader.ts"
+import type { TierServices } from "./tier_services.ts"
+
+/** Frames decoded in one turn of the event loop: about a millisecond. */
+const sliceFrames = 16
+
+/** Brings the frames of a range into the cache; none when the length is 0, but then the tail. */
+export const fetchFrames: (services: TierServices, need: ColdNeed) => Effect.Effect<void, AofError> = Effect.fnUntraced(
+  function* (services: TierServices, need: ColdNeed): Effect.fn.Return<void, AofError> {
+    const { residency, offset, length } = need
+    const table = services.tables.get(residency.uid) ?? (yield* fetchTail(services, residency))
+    if (length === 0) return
+    const first = table.frameAt(offset)
+    const last = table.frameAt(Math.min(offset + length, table.contentBytes) - 1)
+    if (first === undefined || last === undefined) return
+    // The tail may just have brought them.
+    const kept = services.stretches.get(stretchKey(residency, first.index))
+    if (kept !== undefined && kept.offset + kept.bytes.length >= last.contentOffset + last.contentBytes) return
+    const end = last.compressedOffset + last.compressedBytes
+    const packed = yield* readObject(services, residency, first.compressedOffset, end - first.compressedOffset)
+    yield* keepFrames(services, residency, { table, first, last, packed })
+  },
+)
+
+const readObject = (
+  services: TierServices,
+  residency: Residency,
+  offset: number,
+  length: number,
+): Effect.Effect<Uint8Array, AofError> => {
+  const { cold } = residency
+  if (cold === undefined || services.tier2 === undefined) {
+    return Effect.fail(notFound("segment", residency.index, "no copy of it in any tier"))
+  }
+  return services.tier2.readRange(cold.key, offset, length)
+}
+
+const fetchTail = Effect.fnUntraced(function* (
+  services: TierServices,
+  residency: Residency,
+): Effect.fn.Return<SeekTable, AofError> {
+  const { form } = residency
+  if (form === undefined) return yield* Effect.fail(notFound("segment", residency.index, "no copy of it in any tier"))
+  const tableOffset = Math.max(0, form.fileBytes - seekTableBytes(form.frameCount))
+  const from = Math.min(form.tailOffset, tableOffset)
+  const tail = yield* readObject(services, residency, from, form.fileBytes - from)
+  const table = tableOf({ residency }, form, tail)
+  if (table === undefined) {
+    const to = recordIdOf(residency.index, residency.seal?.framesEnd ?? 0)
+    const what = `object ${residency.cold?.key}`
+    return yield* Effect.fail(corrupt(what, "its seek table does not check", recordIdOf(residency.index, 0), to))
+  }
+  services.tables.set(residency.uid, table, seekTableBytes(table.frameCount))
+  const first = residency.seal === undefined ? undefined : table.frameAt(residency.seal.framesEnd)
+  const last = table.frame(table.frameCount - 1)
+  if (first !== undefined && last !== undefined && first.compressedOffset >= from) {
+    const packed = tail.subarray(first.compressedOffset - from, last.compressedOffset + last.compressedBytes - from)
+    yield* keepFrames(services, residency, { table, first, last, packed })
+  }
+  return table
+})
+
+interface FetchedFrames {
+  readonly table: SeekTable
+  readonly first: ZstdFrame
+  readonly last: ZstdFrame
+  readonly packed: Uint8Array
+}
+
+/** Decodes frames and keeps them as one stretch. What does not check becomes zeros, in which no log frame begins. */
+const keepFrames = Effect.fnUntraced(function* (
+  services: TierServices,
+  residency: Residency,
+  { table, first, last, packed }: FetchedFrames,
+): Effect.fn.Return<void> {
+  const bytes = new Uint8Array(last.contentOffset + last.contentBytes - first.contentOffset)
+  for (let index = first.index; index <= last.index; index += sliceFrames) {
+    const from = table.frame(index)!
+    const to = table.frame(Math.min(last.index, index + sliceFrames - 1))!
+    const at = from.compressedOffset - first.compressedOffset
+    const slice = packed.subarray(at, to.compressedOffset + to.compressedBytes - first.compressedOffset)
+    const decoded = decodeFrames(services.compressor, { table, first: from, last: to, packed: slice }, (frame) => {
+      residency.noteDamage(frame.contentOffset, frame.contentOffset + frame.contentBytes)
+      const { stream, index: segmentIndex } = residency
+      const key = residency.cold?.key
+      services.emit({ name: "tier2_corrupt_frame", level: "error", stream, segmentIndex, key })
+    })
+    bytes.set(decoded, from.contentOffset - first.contentOffset)
+    if (to.index < last.index) yield* nextTurn(services.eventLoop)
+  }
+  services.stretches.set(stretchKey(residency, first.index), makeStretch(first.contentOffset, bytes), bytes.length)
+})

@@ -1,0 +1,166 @@
+/**
+ * Brings segments back up: an object from Tier 2 to a warm file, a warm file to a plain one in Tier 0. A file gets its name only when
+ * it is whole, verified and durable; interrupting leaves at most a temporary file, which is removed.
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { manifestReason } from "../format/manifest_reason.ts"
+import { type AofError, notFound } from "../model/errors.ts"
+import { attempt } from "./attempt.ts"
+import { segmentsPath, warmFolder } from "./paths.ts"
+import type { Residency } from "./residency.ts"
+import type { TierServices } from "./tier_services.ts"
+import type { AdmissionGuard, Tier0Owner } from "./tier0.ts"
+
+/** Where a segment is brought to. */
+export type HydrationTarget = "tier0" | "tier1"
+
+/** Brings a segment to `target`, by way of Tier 1. Nothing happens when it is there. */
+export const hydrateSegment: (
+  services: TierServices,
+  residency: Residency,
+  target: HydrationTarget,
+) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (services, residency, target) {
+  if (residency.isGone) return yield* Effect.fail(goneError(residency))
+  if (target === "tier0" && residency.isHot) return
+  if (!residency.isWarm) yield* fetchWarm(services, residency)
+  if (target === "tier0") yield* Effect.scoped(restoreHot(services, residency))
+})
+
+const goneError = (residency: Residency): AofError => notFound("segment", residency.index, "what trims have left")
+
+/** Tier 2 to Tier 1. */
+const fetchWarm = Effect.fnUntraced(function* (
+  services: TierServices,
+  residency: Residency,
+): Effect.fn.Return<void, AofError> {
+  const { directory, tier2, manifest, clock } = services
+  const { form, cold, streamId, stream, index: segmentIndex } = residency
+  if (form === undefined || cold === undefined || tier2 === undefined) {
+    return yield* Effect.fail(notFound("segment", segmentIndex, "no copy of it in any tier"))
+  }
+  const startMs = clock.currentTimeMillisUnsafe()
+  manifest.append({ type: "HydrationStarted", streamId, segmentIndex, fromTier: 2, toTier: 1 })
+  const release = services.segments.reserveWarm(form.fileBytes)
+  const folder = warmFolder(services.root, stream)
+  const target = `${residency.warmPath}.tmp`
+  const fetched = Effect.gen(function* () {
+    yield* directory.makeDirectory(folder)
+    yield* directory.remove(target)
+    const file = yield* attempt(() => directory.openUnsafe(target, "create"))
+    const sink = { write: (bytes: Uint8Array, position: number) => file.write(bytes, 0, bytes.length, position) }
+    const { key } = cold
+    const wanted = { key, lengthBytes: form.fileBytes, checksum64: form.checksum64, sink, stream, segmentIndex }
+    yield* Effect.ensuring(
+      Effect.andThen(tier2.fetch(wanted), file.syncData),
+      Effect.sync(() => file.closeUnsafe()),
+    )
+    if (residency.isGone) return yield* Effect.fail(goneError(residency))
+    yield* directory.rename(target, residency.warmPath)
+    yield* directory.sync(folder)
+  })
+  yield* Effect.ensuring(
+    Effect.onExit(fetched, (exit) => (exit._tag === "Success" ? Effect.void : Effect.ignore(directory.remove(target)))),
+    Effect.sync(release),
+  )
+  if (residency.isGone) return yield* Effect.ignore(directory.remove(residency.warmPath))
+  services.reader.release(residency)
+  residency.isWarm = true
+  residency.needsRecovery = false
+  residency.warmSinceMs = clock.currentTimeMillisUnsafe()
+  services.uses.note(residency, false)
+  services.segments.changed(residency)
+  const durationMs = Math.max(0, clock.currentTimeMillisUnsafe() - startMs)
+  const bytes = form.fileBytes
+  manifest.append({ type: "HydrationDone", streamId, segmentIndex, fromTier: 2, toTier: 1, bytes, durationMs })
+})
+
+/** Tier 1 to Tier 0. */
+const restoreHot = Effect.fnUntraced(function* (
+  services: TierServices,
+  residency: Residency,
+): Effect.fn.Return<void, AofError, Scope.Scope> {
+  const { directory, manifest, clock, compressor } = services
+  const { form, streamId, stream, index: segmentIndex } = residency
+  const seal = residency.seal!
+  const owner = services.segments.stream(streamId)
+  if (owner === undefined || form === undefined) return yield* Effect.fail(goneError(residency))
+  const startMs = clock.currentTimeMillisUnsafe()
+  const guard = yield* admissionGuard(services, owner, seal.fileBytes)
+  manifest.append({ type: "HydrationStarted", streamId, segmentIndex, fromTier: 1, toTier: 0 })
+  const target = `${residency.hotPath}.tmp`
+  const restored = Effect.gen(function* () {
+    yield* compressor.decompress({
+      source: residency.warmPath,
+      target,
+      sourceBytes: form.fileBytes,
+      sourceChecksum64: form.checksum64,
+      targetBytes: seal.fileBytes,
+      targetChecksum64: seal.checksum64,
+    })
+    if (residency.isGone) return yield* Effect.fail(goneError(residency))
+    yield* directory.rename(target, residency.hotPath)
+    yield* directory.sync(segmentsPath(services.root, stream))
+  })
+  yield* Effect.onExit(restored, (exit) =>
+    exit._tag === "Success" ? Effect.void : Effect.ignore(directory.remove(target)),
+  )
+  if (residency.isGone) return yield* Effect.ignore(directory.remove(residency.hotPath))
+  // The bytes change hands: from the guard of this scope to that of the file.
+  residency.enterHot(guard.handOver())
+  services.uses.note(residency, false)
+  services.segments.changed(residency)
+  services.counters.promotions++
+  const durationMs = Math.max(0, clock.currentTimeMillisUnsafe() - startMs)
+  const bytes = seal.fileBytes
+  manifest.append({ type: "HydrationDone", streamId, segmentIndex, fromTier: 1, toTier: 0, bytes, durationMs })
+})
+
+/**
+ * Bytes of Tier 0 for as long as the scope is open. Waits while the budget is exceeded; within it, it may be overdrawn by what is
+ * asked for here, so that a hydration never waits for a writer and a writer never for it.
+ */
+export const admissionGuard = (
+  services: Pick<TierServices, "tier0">,
+  owner: Tier0Owner,
+  bytes: number,
+): Effect.Effect<AdmissionGuard, never, Scope.Scope> => {
+  const { tier0 } = services
+  const admitted = Effect.callback<AdmissionGuard>((resume) => {
+    const tryNow = (): boolean => {
+      if (tier0.usedBytes >= tier0.limitBytes) return false
+      resume(Effect.succeed(tier0.admit(owner, bytes)))
+      return true
+    }
+    if (tryNow()) return
+    const waiter: Tier0Owner = {
+      streamId: owner.streamId,
+      tier0BytesMax: undefined,
+      onRoom: () => {
+        if (!tryNow()) tier0.hasRoom(waiter, 1)
+      },
+    }
+    tier0.hasRoom(waiter, 1)
+    return Effect.sync(() => tier0.forget(waiter))
+  })
+  return Effect.acquireRelease(admitted, (guard) => Effect.sync(() => guard.release()), { interruptible: true })
+}
+
+/** Says in the manifest that a hydration was given up. */
+export const noteHydrationFailed = (
+  services: TierServices,
+  residency: Residency,
+  failed: { readonly target: HydrationTarget; readonly attempts: number; readonly error: AofError },
+): void => {
+  const { streamId, index: segmentIndex } = residency
+  const { error, attempts, target } = failed
+  const reasonCode =
+    error._tag === "Corrupt"
+      ? manifestReason.Corrupt
+      : error._tag === "NotFound"
+        ? manifestReason.Missing
+        : manifestReason.Unavailable
+  const fromTier = residency.isWarm ? 1 : 2
+  const toTier = target === "tier0" ? 0 : 1
+  services.manifest.append({ type: "HydrationFailed", streamId, segmentIndex, fromTier, toTier, attempts, reasonCode })
+}

@@ -1,0 +1,110 @@
+/** Takes the snapshots of `model/observability.ts`. */
+import type {
+  AdmissionMetricsSnapshot,
+  FlushMetricsSnapshot,
+  Tier0MetricsSnapshot,
+  Tier1MetricsSnapshot,
+  TieredObservabilitySnapshot,
+} from "../model/observability.ts"
+import { APPEND_FLUSH } from "./append_codes.ts"
+import { type StreamServices, type StreamState, unflushedBytes } from "./stream_state.ts"
+import type { Tiers } from "./tiers.ts"
+
+/** Everything that the manager counts, at this moment. */
+export const observe = (services: StreamServices, streams: Iterable<StreamState>): TieredObservabilitySnapshot => {
+  const { tiers, clock, manifest } = services
+  const { uncompressed, unuploaded, unuploadedBytes, deletes } = tiers.coordinator.backlog
+  const { durationMs, chunkCount, recordCount, trimmedBytes, chunkLagSeconds, journalLagBytes } = manifest.replay
+  return {
+    timestampMs: clock.currentTimeMillisUnsafe(),
+    admission: admissionOf(tiers),
+    flush: flushOf(streams),
+    tier0: tier0Of(tiers),
+    tier1: tier1Of(tiers),
+    tier2: tiers.services.tier2?.snapshot(),
+    manifestReplay: { durationMs, chunkCount, recordCount, trimmedBytes, chunkLagSeconds, journalLagBytes },
+    backlog: { uncompressedSegments: uncompressed, unuploadedSegments: unuploaded, unuploadedBytes, deletes },
+  }
+}
+
+const admissionOf = ({ services: { counters } }: Tiers): AdmissionMetricsSnapshot => ({
+  waits: counters.admissionWaits.count,
+  latencyP50Ms: counters.admissionWaits.percentile(0.5),
+  latencyP90Ms: counters.admissionWaits.percentile(0.9),
+  latencyP99Ms: counters.admissionWaits.percentile(0.99),
+  wouldBlock: { ...counters.wouldBlock },
+})
+
+const flushOf = (all: Iterable<StreamState>): FlushMetricsSnapshot => {
+  const sum = {
+    streams: 0,
+    writes: 0,
+    writtenBytes: 0,
+    syncs: 0,
+    syncFailures: 0,
+    unflushedBytes: 0,
+    blockedStreams: 0,
+  }
+  for (const stream of all) {
+    if (stream.closedAs !== undefined) continue
+    sum.streams++
+    sum.writes += stream.counters.writes
+    sum.writtenBytes += stream.counters.writtenBytes
+    sum.syncs += stream.counters.syncs
+    sum.syncFailures += stream.counters.syncFailures
+    sum.unflushedBytes += unflushedBytes(stream)
+    if (stream.blocked === APPEND_FLUSH || stream.appendQueue.length > 0) sum.blockedStreams++
+  }
+  return sum
+}
+
+const tier0Of = ({ tier0, segments, coordinator, services }: Tiers): Tier0MetricsSnapshot => {
+  const { counters, stretches } = services
+  let pinnedSegments = 0
+  for (const one of segments.hot) if (one.pins > 0) pinnedSegments++
+  return {
+    usedBytes: tier0.usedBytes,
+    highestBytes: tier0.highestBytes,
+    bytesMax: tier0.config.bytesMax,
+    segments: segments.hot.size,
+    pinnedSegments,
+    waitingStreams: tier0.refused.size,
+    activationQueueDepth: coordinator.hydrator.queueDepth,
+    evictions: counters.hotEvictions,
+    evictedBytes: counters.hotEvictedBytes,
+    promotions: counters.promotions,
+    pressureSeals: counters.pressureSeals,
+    frameCacheBytes: stretches.usedBytes,
+  }
+}
+
+const tier1Of = ({ segments, coordinator, services }: Tiers): Tier1MetricsSnapshot => {
+  const { counters, tier1 } = services
+  const residency = { tier0: 0, tier1: 0, tier2: 0, needsRecovery: 0 }
+  for (const one of segments.all()) {
+    if (one.seal === undefined) continue
+    if (one.needsRecovery) residency.needsRecovery++
+    if (one.tier !== undefined) residency[one.tier]++
+  }
+  return {
+    usedBytes: segments.warmBytes,
+    bytesMax: tier1.bytesMax,
+    segments: segments.warm.size,
+    compressionQueueDepth: segments.uncompressed.size,
+    hydrationQueueDepth: coordinator.hydrator.queueDepth,
+    residency,
+    compressions: counters.compressions,
+    compressionFailures: counters.compressionFailures,
+    compressedFromBytes: counters.compressedFromBytes,
+    compressedToBytes: counters.compressedToBytes,
+    evictions: counters.warmEvictions,
+    evictedBytes: counters.warmEvictedBytes,
+    recoveries: counters.warmRecoveries,
+    hydrations: counters.hydrations,
+    hydrationFailures: counters.hydrationFailures,
+    hydrationRetries: counters.hydrationRetries,
+    hydrationLatencyP50Ms: counters.hydrationLatency.percentile(0.5),
+    hydrationLatencyP90Ms: counters.hydrationLatency.percentile(0.9),
+    hydrationLatencyP99Ms: counters.hydrationLatency.percentile(0.99),
+  }
+}

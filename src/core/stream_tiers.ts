@@ -1,0 +1,44 @@
+/** A stream as the tiers see it: who is told of room, and whose active segment is sealed when there is nothing else to move. */
+import * as Effect from "effect/Effect"
+import { refreshStream } from "./read_only.ts"
+import { endActiveSegment } from "./rollover.ts"
+import { unfinishedSegmentsMax } from "./segment_limits.ts"
+import { blockedForGood, type StreamState, wakeReady } from "./stream_state.ts"
+import type { TierStream } from "./tier_services.ts"
+
+/** `stream` is asked for when something happens, because the two know each other. */
+export const makeTierStream = (
+  { streamId, name }: { readonly streamId: number; readonly name: string },
+  stream: () => StreamState,
+): TierStream => ({
+  streamId,
+  name,
+  get tier0BytesMax() {
+    return stream().tier0BytesMax
+  },
+  onRoom: () => tellRoom(stream()),
+  sealableBytes: () => sealableBytes(stream()),
+  seal: () => {
+    if (sealableBytes(stream()) > 0) endActiveSegment(stream())
+  },
+  look: Effect.suspend(() => refreshStream(stream())),
+})
+
+const tellRoom = (stream: StreamState): void => {
+  if (stream.closedAs !== undefined) return
+  const { clock, tiers } = stream.services
+  if (stream.refusedSinceMs > 0) {
+    tiers.services.counters.admissionWaits.note(Math.max(0, clock.currentTimeMillisUnsafe() - stream.refusedSinceMs))
+    stream.refusedSinceMs = 0
+  }
+  wakeReady(stream)
+}
+
+/** Bytes of the active segment when it holds records and may be sealed now; 0 when not. */
+const sealableBytes = (stream: StreamState): number => {
+  const { active, sealing, writer, blocked, closedAs } = stream
+  if (active === undefined || closedAs !== undefined || blocked === blockedForGood) return 0
+  if (sealing.length >= unfinishedSegmentsMax) return 0
+  if (writer.nextRecordNumber === active.segment.header.firstRecordNumber) return 0
+  return active.segment.residency.guard?.bytes ?? 0
+}

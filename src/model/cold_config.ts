@@ -1,0 +1,88 @@
+/** Options of the cold tier as a manager takes them: which store, when segments go there, how the client behaves. */
+import { checkNames } from "./config_check.ts"
+import { invalidArgument } from "./errors.ts"
+import { makeTier2Config, type Tier2Config, type Tier2Options } from "./tier2_config.ts"
+
+/** An object store, as `memoryStore()` or `bop-aof/s3` make it; what it does is in the port `ObjectStore`. */
+export interface ObjectStoreHandle {
+  /** `memory`, `directory` or `s3`. */
+  readonly kind: string
+  /** Where the objects are, for people. */
+  readonly place: string
+}
+
+/** A directory that holds objects as plain files. */
+export interface DirectoryPlace {
+  /** Its path; made when it is missing. */
+  readonly directory: string
+}
+
+/** Options of Tier 2 of a manager. */
+export interface ColdOptions extends Tier2Options {
+  /** Where objects are kept; default the directory `tier2` below the root. */
+  readonly store?: ObjectStoreHandle | DirectoryPlace | undefined
+  /** `eager`: right after compression; `pressure`: when Tier 1 fills. Default `eager` when a store is given, else `pressure`. */
+  readonly upload?: "eager" | "pressure" | undefined
+  /** How long an object stays after nothing refers to it any more, 0 to 30 days in milliseconds; default 60 000. */
+  readonly deleteGraceMs?: number | undefined
+}
+
+/** `ColdOptions` with every default filled in. */
+export interface ColdConfig {
+  readonly client: Tier2Config
+  /** Undefined: there is no Tier 2. */
+  readonly store: ObjectStoreHandle | DirectoryPlace | undefined
+  readonly upload: "eager" | "pressure"
+  readonly deleteGraceMs: number
+}
+
+const deleteGraceMsMax = 30 * 86_400_000
+
+/** True when a store was named by whoever opens the root. */
+export const hasOwnStore = (options: ColdOptions | false | undefined): boolean =>
+  options !== undefined && options !== false && options.store !== undefined
+
+/** Checks options and fills in defaults; `false` turns Tier 2 off. Throws `InvalidArgument`. */
+export const makeColdConfig = (options: ColdOptions | false | undefined, root: string): ColdConfig => {
+  if (options === false) {
+    return { client: makeTier2Config(), store: undefined, upload: "pressure", deleteGraceMs: 0 }
+  }
+  if (options !== undefined) {
+    checkNames("tier2 option", options, [
+      "store",
+      "upload",
+      "deleteGraceMs",
+      "retry",
+      "concurrency",
+      "requestTimeoutMs",
+    ])
+  }
+  const { store, upload, deleteGraceMs = 60_000, ...client } = options ?? {}
+  if (upload !== undefined && upload !== "eager" && upload !== "pressure") {
+    throw invalidArgument("tier2.upload", upload, "eager or pressure")
+  }
+  if (!(Number.isSafeInteger(deleteGraceMs) && deleteGraceMs >= 0 && deleteGraceMs <= deleteGraceMsMax)) {
+    throw invalidArgument("tier2.deleteGraceMs", deleteGraceMs, `an integer from 0 to ${deleteGraceMsMax}`)
+  }
+  return {
+    client: makeTier2Config(client),
+    store: checkStore(store ?? { directory: `${root}/tier2` }),
+    upload: upload ?? (hasOwnStore(options) ? "eager" : "pressure"),
+    deleteGraceMs,
+  }
+}
+
+const storeCalls = ["put", "get", "head", "remove", "list"]
+
+const checkStore = (store: ObjectStoreHandle | DirectoryPlace): ObjectStoreHandle | DirectoryPlace => {
+  const given = store as unknown as Record<string, unknown> | null
+  if (typeof given === "object" && given !== null) {
+    const { directory } = given
+    if (typeof directory === "string" && directory !== "" && !directory.includes("\0")) {
+      checkNames("tier2.store option", given, ["directory"])
+      return store
+    }
+    if (storeCalls.every((name) => typeof given[name] === "function")) return store
+  }
+  throw invalidArgument("tier2.store", store, "an object store, or { directory }")
+}
