@@ -3,6 +3,7 @@
  * promise; only at the watermark does it wait. Leaving the loop closes the source and ends a step that waits.
  */
 
+import { setImmediate } from "node:timers"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { RecordSource } from "../core/read.ts"
@@ -17,6 +18,7 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
   #isDone = false
   #opening: Promise<void> | undefined
   readonly #signal: AbortSignal | undefined
+  #count = 0
   /** Steps that wait at the watermark; more than one only when the caller asks ahead. */
   readonly #waiting: Set<Fiber.Fiber<void, AofError>> = new Set()
 
@@ -41,7 +43,11 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
     if (source === undefined) return this.#openAndStep()
     try {
       const record = source.pull()
-      if (record !== undefined) return Promise.resolve({ done: false, value: record })
+      if (record !== undefined) {
+        const step: Step<T> = { done: false, value: record }
+        // A loop over what is at hand would let nobody else run.
+        return (++this.#count & (turnRecords - 1)) === 0 ? inNextTurn(step) : Promise.resolve(step)
+      }
       if (source.isDone()) return this.return()
     } catch (error) {
       return this.#end(Promise.reject(error))
@@ -92,3 +98,8 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
     return result
   }
 }
+
+/** Records between two turns of the event loop, a power of two: about a millisecond. */
+const turnRecords = 1024
+
+const inNextTurn = <A>(value: A): Promise<A> => new Promise((resolve) => setImmediate(() => resolve(value)))

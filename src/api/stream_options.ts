@@ -10,12 +10,21 @@ export interface StreamOptions {
   readonly retention?: Retention | undefined
   /** Overrides the manager's for segments opened from now on. */
   readonly segmentBytes?: number | undefined
+  /** A byte budget of its own in Tier 0, 64 KiB or more, within the manager's; default none. */
+  readonly tier0BytesMax?: number | undefined
   /** Ends the wait. */
   readonly signal?: AbortSignal | undefined
 }
 
 /** The names of all options of a stream. */
-export const streamOptionNames: ReadonlyArray<string> = ["create", "retention", "segmentBytes", "codec", "signal"]
+export const streamOptionNames: ReadonlyArray<string> = [
+  "create",
+  "retention",
+  "segmentBytes",
+  "tier0BytesMax",
+  "codec",
+  "signal",
+]
 
 /** Options of a stream of values. */
 export interface CodecStreamOptions<V> extends StreamOptions {

@@ -42,6 +42,7 @@ export const makeWorkerCompressor = (services: InlineServices, start: StartWorke
     return {
       run: (request) =>
         lane.run(request, (isCanceled) => runner.run(request, runInline(services, request, isCanceled))),
+      warmUp: runner.warmUp,
       close: lane.cancelAll(runner.close),
     }
   }
@@ -54,6 +55,7 @@ export const makeInlineCompressor = (services: InlineServices): Compressor => {
     const lane = new Lane()
     return {
       run: (request) => lane.run(request, (isCanceled) => runInline(services, request, isCanceled)),
+      warmUp: Effect.void,
       close: lane.cancelAll(Effect.void),
     }
   }
@@ -76,6 +78,7 @@ export const addInlineCompressor = <Services>(
 
 interface RunningLane {
   readonly run: (request: JobRequest) => JobEffect
+  readonly warmUp: Effect.Effect<void>
   readonly close: Effect.Effect<void>
 }
 
@@ -85,6 +88,7 @@ const makeCompressor = (room: RunningLane, short: RunningLane): Compressor => ({
   decompress: (job) => Effect.asVoid(short.run({ kind: "decompress", job })),
   checksum: (job) => resultAs(short.run({ kind: "checksum", job })),
   decodeFrameUnsafe,
+  warmUp: Effect.andThen(room.warmUp, short.warmUp),
   close: Effect.andThen(room.close, short.close),
 })
 

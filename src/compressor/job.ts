@@ -42,7 +42,7 @@ export const operationOf = ({ kind }: JobRequest): string =>
  * Bytes that are written between two syncs. Small, because whoever syncs another file on the same disk meanwhile waits for much of
  * what is dirty by then.
  */
-export const syncBytes: number = 2 * 1024 * 1024
+export const syncBytes: number = 192 * 1024
 
 /** Bytes that are read at once. */
 export const pieceBytes: number = 512 * 1024

@@ -1,5 +1,6 @@
 /** The worker: blocks its own thread with one job after the other, and looks after each zstd frame whether to give up. */
 import * as fs from "node:fs"
+import { setPriority } from "node:os"
 import { parentPort, workerData } from "node:worker_threads"
 import { loadCrc64 } from "../format/checksum.ts"
 import { loadCodec } from "./frame_codec.ts"
@@ -7,6 +8,21 @@ import { type JobRequest, sourceOf, targetOf } from "./job.ts"
 import { describeError, type WorkerData, type WorkerMessage } from "./messages.ts"
 import { startJob } from "./run_job.ts"
 import { openSyncFile, type SyncFile } from "./sync_file.ts"
+
+/** Least important to the scheduler: who appends or reads comes first, on every core. */
+const leastPriority = 19
+
+/** On Linux priorities belong to threads, so this is the worker's alone; elsewhere it would be that of the whole process. */
+const yieldToOthers = (): void => {
+  if (process.platform !== "linux") return
+  try {
+    setPriority(0, leastPriority)
+  } catch {
+    // Deno asks for --allow-sys. It is a favour to others and nothing depends on it.
+  }
+}
+
+yieldToOthers()
 
 const cancelFlag = new Int32Array((workerData as WorkerData).cancelFlag)
 
@@ -21,7 +37,7 @@ const answer = async (request: JobRequest): Promise<WorkerMessage> => {
         for (;;) {
           const step = steps.next()
           if (step.done) return { type: "done", result: step.value }
-          if (step.value === "sync") target?.syncUnsafe()
+          if (step.value === "sync" && target !== undefined) syncPolitely(target)
           if (Atomics.load(cancelFlag, 0) !== 0) return { type: "canceled" }
         }
       })
@@ -31,6 +47,14 @@ const answer = async (request: JobRequest): Promise<WorkerMessage> => {
   } catch (error) {
     return describeError(error)
   }
+}
+
+/** After each sync the disk is left to others for as long as the sync took: who waits for one of theirs waits for one of ours at most. */
+const syncPolitely = (target: SyncFile): void => {
+  const started = performance.now()
+  target.syncUnsafe()
+  // A cancellation ends the pause.
+  Atomics.wait(cancelFlag, 0, 0, performance.now() - started)
 }
 
 /** Makes the target in place of what is there, and leaves it only when the job is done. */

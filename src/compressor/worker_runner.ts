@@ -40,7 +40,7 @@ const mayRead = (path: URL): boolean => {
 }
 
 /** A worker without a job ends after so long. */
-const idleMs = 5000
+const idleMs = 60_000
 
 /** What ends the job that runs. */
 type Outcome = WorkerMessage | { readonly type: "died" } | { readonly type: "refused" }
@@ -79,6 +79,20 @@ export class WorkerRunner {
         ended = () => done(Effect.void)
         this.cancel()
       })
+    })
+  }
+
+  /** Starts the worker ahead of its first job. */
+  get warmUp(): Effect.Effect<void> {
+    return Effect.sync(() => {
+      if (this.#isRefused || this.#worker !== undefined) return
+      try {
+        this.#worker = this.#begin()
+      } catch {
+        this.#refuse()
+        return
+      }
+      this.#rest()
     })
   }
 
@@ -134,6 +148,7 @@ export class WorkerRunner {
 
   #rest(): void {
     this.#worker?.unref()
+    clearTimeout(this.#idle)
     this.#idle = setTimeout(() => void this.#end(), idleMs)
     this.#idle.unref()
   }

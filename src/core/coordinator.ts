@@ -9,7 +9,7 @@ import type { AofError } from "../model/errors.ts"
 import { planTiers, type TierJob, type TierPlanInput } from "../state/tier_plan.ts"
 import { compressSegment } from "./compress_segment.ts"
 import { deleteObjects } from "./delete_objects.ts"
-import { evictHot, evictWarm } from "./evict_segment.ts"
+import { evictHot, evictWarm, quarantineHot } from "./evict_segment.ts"
 import { Hydrator, hydrationPriority } from "./hydrator.ts"
 import type { Residency } from "./residency.ts"
 import type { TierSegments } from "./tier_segments.ts"
@@ -89,6 +89,8 @@ export class Coordinator {
   /** Returns when nothing runs and nothing is due. Failures that are tried again later do not hold it up for ever: it ends between tries. */
   readonly settled: Effect.Effect<void> = Effect.callback<void>((resume) => {
     const waiter = (): void => resume(Effect.void)
+    // Without the loop nothing is ever done.
+    if (this.#isClosing || this.#services.isReadOnly) return waiter()
     this.#settleWaiters.add(waiter)
     this.wake()
     return Effect.sync(() => this.#settleWaiters.delete(waiter))
@@ -138,6 +140,7 @@ export class Coordinator {
       this.#isClosing = true
       this.#leaving.clear()
       this.#tellRound()
+      this.#tellAllSettled()
       this.wake()
       const jobs = [...this.#running.values()]
       const uploads = jobs.filter((job) => job.type === "upload").map((job) => job.fiber)
@@ -331,14 +334,29 @@ export class Coordinator {
     for (const waiter of waiters) waiter()
   }
 
+  #tellAllSettled(): void {
+    const waiters = [...this.#settleWaiters]
+    this.#settleWaiters.clear()
+    for (const waiter of waiters) waiter()
+  }
+
   #tellSettled(wakeAtMs: number | undefined): void {
     if (this.#settleWaiters.size === 0) return
     const isBusy = this.#running.size > 0 || this.hydrator.queueDepth > 0 || this.#isWoken || this.#isDeleting
     const isDue = wakeAtMs !== undefined && wakeAtMs <= this.#services.clock.currentTimeMillisUnsafe()
     const isLeaving = [...this.#leaving.keys()].some((one) => one.failures === 0)
     if (isBusy || isDue || isLeaving) return
-    for (const waiter of this.#settleWaiters) waiter()
-    this.#settleWaiters.clear()
+    this.#tellAllSettled()
+  }
+
+  /** A Tier 0 file does not check, and another copy does: it is put aside, and reading goes on there. */
+  onHotDamaged(residency: Residency): void {
+    const { stream, index: segmentIndex } = residency
+    residency.leaveHot()?.release()
+    this.#segments.changed(residency)
+    this.#services.emit({ name: "tier0_corrupt", level: "error", stream, segmentIndex, reason: "Corrupt" })
+    this.#services.fork(Effect.ignore(quarantineHot(this.#services, residency)))
+    this.wake()
   }
 
   /** A warm file was found missing or damaged. */

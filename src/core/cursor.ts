@@ -57,7 +57,8 @@ export class ForwardCursor extends Reader implements CoreCursor {
 
   /** Keeps the only segment in Tier 0 until the cursor is closed, at its end, or collected. */
   hold(segment: Segment): void {
-    this.#pin = new Pin(segment.residency)
+    const { coordinator } = this.stream.services.tiers
+    this.#pin = new Pin(segment.residency, () => coordinator.wake())
     pins.register(this, this.#pin, this.#pin)
   }
 
@@ -148,7 +149,7 @@ export class ReverseCursor extends ReverseReader implements CoreCursor {
   constructor(stream: StreamState, plan: ReadPlan) {
     super(stream, plan.level)
     this.#plan = plan
-    const error = caught(() => this.prepare())
+    const error = caught(() => this.#begin())
     if (error !== undefined && needOf(error) === undefined) throw error
   }
 
@@ -157,8 +158,13 @@ export class ReverseCursor extends ReverseReader implements CoreCursor {
     return this.#plan !== undefined || this.#isCutShort
   }
 
-  /** Finds out where to begin. */
+  /** Does what a move would do, but for the move. */
   prepare(): void {
+    this.#begin()
+    if (this.#remaining > 0) this.prepareMoveBack()
+  }
+
+  #begin(): void {
     if (this.#plan === undefined) return
     const { upper, limit } = reverseFrom(this.stream, this.#plan)
     this.startBelow(upper)
@@ -169,7 +175,7 @@ export class ReverseCursor extends ReverseReader implements CoreCursor {
   next(): boolean {
     checkOpen(this.stream)
     if (this.#isClosed) throw closed("cursor")
-    this.prepare()
+    this.#begin()
     this.#isCutShort = true
     this.#isAtEnd = this.#remaining <= 0 || !this.moveBack()
     this.#isCutShort = false
@@ -243,16 +249,21 @@ const notResident = (stream: StreamState, segment: Segment): AofError => {
 /** A reader's hold on the Tier 0 file of a segment. */
 class Pin {
   readonly #residency: Residency
+  readonly #onRelease: () => void
   #isHeld = true
 
-  constructor(residency: Residency) {
+  constructor(residency: Residency, onRelease: () => void) {
     this.#residency = residency
+    this.#onRelease = onRelease
     residency.pins++
   }
 
   release(): void {
-    if (this.#isHeld) this.#residency.pins--
+    if (!this.#isHeld) return
     this.#isHeld = false
+    this.#residency.pins--
+    // Somebody may wait for the room.
+    this.#onRelease()
   }
 }
 

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import { manifestReason } from "../format/manifest_reason.ts"
 import type { AofError } from "../model/errors.ts"
 import { caught } from "./attempt.ts"
+import { quarantinePath } from "./paths.ts"
 import type { Residency } from "./residency.ts"
 import type { TierServices } from "./tier_services.ts"
 
@@ -26,10 +27,16 @@ export const evictHot: (services: TierServices, residency: Residency) => Effect.
       bytes,
       reasonCode: manifestReason.Budget,
     })
-    yield* services.directory.remove(residency.hotPath)
+    const guard = residency.leaveHot()
+    yield* Effect.onExit(services.directory.remove(residency.hotPath), (exit) =>
+      Effect.sync(() => {
+        // A file that could not be removed is still there, and still counted.
+        if (exit._tag === "Failure" && !residency.isGone) residency.enterHot(guard)
+        else guard?.release()
+        services.segments.changed(residency)
+      }),
+    )
     if (residency.isGone) return
-    residency.leaveHot()
-    services.segments.changed(residency)
     services.counters.hotEvictions++
     services.counters.hotEvictedBytes += bytes
     services.emit({ name: "tier0_eviction", level: "debug", stream, segmentIndex, bytes })
@@ -58,6 +65,15 @@ export const evictWarm: (services: TierServices, residency: Residency) => Effect
     services.counters.warmEvictions++
     services.counters.warmEvictedBytes += bytes
     services.emit({ name: "tier1_eviction", level: "debug", stream, segmentIndex, bytes })
+  })
+
+/** Moves a Tier 0 file that does not check to the quarantine. */
+export const quarantineHot: (services: TierServices, residency: Residency) => Effect.Effect<void, AofError> =
+  Effect.fnUntraced(function* ({ directory, root }, { hotPath, streamId, index }) {
+    const quarantine = quarantinePath(root)
+    yield* directory.makeDirectory(quarantine)
+    yield* directory.rename(hotPath, `${quarantine}/${streamId}-${index}.seg`)
+    yield* directory.sync(quarantine)
   })
 
 /** True when the warm file is there with the length that it was made with. */

@@ -6,11 +6,13 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { manifestReason } from "../format/manifest_reason.ts"
 import { type AofError, notFound } from "../model/errors.ts"
+import type { SegmentFile } from "../port/segment_file.ts"
 import { attempt } from "./attempt.ts"
 import { segmentsPath, warmFolder } from "./paths.ts"
 import type { Residency } from "./residency.ts"
 import type { TierServices } from "./tier_services.ts"
 import type { AdmissionGuard, Tier0Owner } from "./tier0.ts"
+import type { Tier2Sink } from "./tier2.ts"
 
 /** Where a segment is brought to. */
 export type HydrationTarget = "tier0" | "tier1"
@@ -48,7 +50,7 @@ const fetchWarm = Effect.fnUntraced(function* (
     yield* directory.makeDirectory(folder)
     yield* directory.remove(target)
     const file = yield* attempt(() => directory.openUnsafe(target, "create"))
-    const sink = { write: (bytes: Uint8Array, position: number) => file.write(bytes, 0, bytes.length, position) }
+    const sink = syncingSink(file)
     const { key } = cold
     const wanted = { key, lengthBytes: form.fileBytes, checksum64: form.checksum64, sink, stream, segmentIndex }
     yield* Effect.ensuring(
@@ -74,6 +76,23 @@ const fetchWarm = Effect.fnUntraced(function* (
   const bytes = form.fileBytes
   manifest.append({ type: "HydrationDone", streamId, segmentIndex, fromTier: 2, toTier: 1, bytes, durationMs })
 })
+
+/** Bytes of a fetched file between two syncs: who syncs another file waits for little. */
+const fetchSyncBytes = 512 * 1024
+
+/** Writes to a file, and syncs it as it grows. */
+const syncingSink = (file: SegmentFile): Tier2Sink => {
+  let syncedBytes = 0
+  return {
+    write: (bytes, position) =>
+      Effect.flatMap(file.write(bytes, 0, bytes.length, position), () => {
+        const end = position + bytes.length
+        if (end - syncedBytes < fetchSyncBytes) return Effect.void
+        syncedBytes = end
+        return file.syncData
+      }),
+  }
+}
 
 /** Tier 1 to Tier 0. */
 const restoreHot = Effect.fnUntraced(function* (

@@ -80,7 +80,7 @@ class PointReader extends RecordScanner {
 
   /** Only a mapping stays as it is: everything else is read into again. */
   get isStable(): boolean {
-    return !window.isOwned && !window.isTrusted
+    return !window.isOwned && !window.isTrusted && !window.isShared
   }
 
   protected override nextFrame(): boolean {
@@ -117,6 +117,10 @@ const samplesOf = (
   if (!segment.fill(window, frameOffset, frameHeader.sizeBytes, 65536, limit)) return undefined
   if (!isFrameHeader(window.view, frameOffset - window.base, frameOffset, limit)) return undefined
   const isNamed = checkFrame(segment, window, frameOffset, limit, 65536) === FRAME_OK
+  if (!isNamed && segment.heal()) {
+    window.segment = undefined
+    return samplesOf(stream, segment, frameOffset, limit)
+  }
   if (!isNamed) throw damaged(stream, segment, { from: frameOffset, to: frameOffset })
   const samples = sample(window, frameOffset)
   segment.verified.addSamples(frameOffset, samples)

@@ -126,7 +126,9 @@ export class Reader extends RecordScanner {
         return true
       }
       if (result === FRAME_END) return false
-      this.#throwDamage(segment, offset, limit)
+      // What is in the window came from the file that is given up.
+      if (segment.heal()) this.window.segment = undefined
+      else this.#throwDamage(segment, offset, limit)
     }
   }
 

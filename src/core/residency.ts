@@ -124,18 +124,22 @@ export class Residency {
     if (!this.damage.some((one) => one.from === from)) this.damage.push({ from, to })
   }
 
-  /** Takes the Tier 0 file for gone, and gives its bytes back. */
-  leaveHot(): void {
-    if (!this.isHot) return
+  /**
+   * Nobody reads the Tier 0 file any more; returns what holds its bytes, to be released when it is gone. Descriptors go first: the one
+   * that closes a file without a name waits for its blocks to be freed.
+   */
+  leaveHot(): AdmissionGuard | undefined {
+    if (!this.isHot) return undefined
+    const { guard } = this
     this.isHot = false
     this.decodedReads = 0
-    this.guard?.release()
     this.guard = undefined
     this.view?.onHotChange()
+    return guard
   }
 
   /** The Tier 0 file is there again, its bytes held by `guard`. */
-  enterHot(guard: AdmissionGuard): void {
+  enterHot(guard: AdmissionGuard | undefined): void {
     this.guard = guard
     this.isHot = true
     this.scanUses = 0

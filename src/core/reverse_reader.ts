@@ -57,6 +57,11 @@ export abstract class ReverseReader extends RecordScanner {
     this.#upper = position
   }
 
+  /** Enters the frame of the record before, so that the next move needs nothing that is not at hand. */
+  protected prepareMoveBack(): void {
+    while (this.#starts.length === 0) if (!this.#previousFrame()) return
+  }
+
   /** Moves to the record before; false when there is none. */
   moveBack(): boolean {
     const firstLeft = firstRecordNumber(this.stream)
@@ -82,6 +87,10 @@ export abstract class ReverseReader extends RecordScanner {
     const limit = this.#limitIn(segment)
     // A frame that has to be fetched first is asked for again.
     const result = checkFrame(segment, this.window, offset, limit, blockBytes)
+    if (result !== FRAME_OK && segment.heal()) {
+      this.window.segment = undefined
+      return this.#previousFrame()
+    }
     this.#frames.pop()
     if (result !== FRAME_OK) {
       const next = findNextBatch(segment, offset, limit)

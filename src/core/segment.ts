@@ -42,6 +42,8 @@ export interface SegmentSource {
   readonly noteUse: (residency: Residency, isScan: boolean) => void
   /** Called when the Tier 0 file of a sealed segment is not there. True when another copy may be. */
   readonly onHotMissing: (segment: Segment) => boolean
+  /** Called when a frame of the Tier 0 file of a sealed segment does not check. True when another copy is read from now on. */
+  readonly onHotDamaged: (segment: Segment) => boolean
 }
 
 /** Which bytes are wanted. */
@@ -169,11 +171,13 @@ export class Segment {
   fill(window: Window, offset: number, least: number, most: number, limit: number): boolean {
     if (window.covers(this, offset, least)) return true
     if (offset + least > limit) return false
-    window.segment = this
+    // Whatever goes wrong on the way, the window must not be taken for this segment with bytes of another.
+    window.segment = undefined
     const staged = this.tail?.find(offset)
     if (staged !== undefined && offset + least <= staged.end) {
       staged.pinned = true
       setWindow(window, staged.bytes, staged.view, staged.base, Math.min(staged.end, limit), true)
+      window.segment = this
       return true
     }
     // What is appended and not written yet must not be read as the zeros that stand there, now or later out of the window.
@@ -183,6 +187,7 @@ export class Segment {
     const map = this.#mapped()
     if (map !== undefined) {
       setWindow(window, map.bytes, map.view, 0, Math.min(map.bytes.length, limit), false)
+      window.segment = this
       return offset + least <= window.end
     }
     return this.#readInto(
@@ -216,6 +221,7 @@ export class Segment {
     window.end = offset + count
     window.isTrusted = false
     window.isOwned = true
+    window.segment = this
     return count >= least
   }
 
@@ -238,6 +244,12 @@ export class Segment {
     if (!this.#source.fill(this, window, { offset, least: target.length, most: target.length, limit })) return 0
     target.set(window.buffer.subarray(offset - window.base, limit - window.base))
     return target.length
+  }
+
+  /** After a frame did not check: true when another copy of the segment is read from now on, and it is worth trying again. */
+  heal(): boolean {
+    if (this.state !== "sealed" || !this.residency.isHot) return false
+    return this.#source.onHotDamaged(this)
   }
 
   /** The index of a sealed segment, read and checked once. Throws `Corrupt`. */

@@ -38,6 +38,8 @@ export interface TierReaderOptions {
   readonly onNeed: (need: ColdNeed) => void
   /** A warm file is missing or does not check. */
   readonly onWarmLost: (residency: Residency, reason: "Missing" | "Corrupt") => void
+  /** A Tier 0 file does not check, and there is another copy. */
+  readonly onHotDamaged: (residency: Residency) => void
   /** Another point read had to decode a stretch. */
   readonly onDecoded: (residency: Residency) => void
 }
@@ -69,7 +71,13 @@ export class TierReader implements SegmentSource {
   onHotMissing({ residency }: Segment): boolean {
     const isElsewhere = residency.isWarm || residency.cold !== undefined
     if (!isElsewhere && !this.#options.isReadOnly) return false
-    residency.leaveHot()
+    residency.leaveHot()?.release()
+    return true
+  }
+
+  onHotDamaged({ residency }: Segment): boolean {
+    if (this.#options.isReadOnly || (!residency.isWarm && residency.cold === undefined)) return false
+    this.#options.onHotDamaged(residency)
     return true
   }
 
@@ -85,6 +93,7 @@ export class TierReader implements SegmentSource {
     const end = Math.min(stretch.offset + stretch.bytes.length, range.limit)
     window.segment = segment
     setWindow(window, stretch.bytes, stretch.view, stretch.offset, end, false)
+    window.isShared = true
     return range.offset + range.least <= end
   }
 

@@ -58,6 +58,7 @@ export class Tiers {
         this.coordinator.hydrator.begin(need)
       },
       onWarmLost: (residency, reason) => this.coordinator.onWarmLost(residency, reason),
+      onHotDamaged: (residency) => this.coordinator.onHotDamaged(residency),
       onDecoded: (residency) => this.#noteDecoded(residency),
     })
     this.segments = segments
@@ -145,7 +146,7 @@ export class Tiers {
     if (isHot) {
       residency.isHot = true
       this.hold(owner, residency, seal.fileBytes)
-    } else residency.leaveHot()
+    } else residency.leaveHot()?.release()
     // Nothing stands for the warm file but the plain one: it is made again.
     if (!residency.isWarm && residency.cold === undefined) residency.form = undefined
     const isMissing = compressed !== undefined && !residency.isWarm && tiers?.isWarmEvicted === false
@@ -179,7 +180,10 @@ export class Tiers {
 
   /** Starts the loop. */
   start(): void {
-    if (!this.services.isReadOnly) this.services.fork(this.coordinator.run)
+    if (this.services.isReadOnly) return
+    this.services.fork(this.coordinator.run)
+    // Starting a worker holds the event loop for a moment: when it is sure to be needed, that moment is now.
+    if (this.services.tier1.compress === "eager") this.services.fork(this.services.compressor.warmUp)
   }
 
   /** Ends everything that runs, within `drainMs`. */

@@ -11,6 +11,8 @@ export class Window {
   isTrusted = false
   /** True when the buffer may be read into again. */
   isOwned = false
+  /** True when the memory is kept by others too, or by one record for the sake of another: what is kept for long is copied. */
+  isShared = false
   /** True when views of what was read are handed out, so that no buffer is read into twice. */
   keepsBuffers = false
   /** The last buffer that was read into, taken up again behind memory that is not the window's own. */
@@ -38,4 +40,5 @@ export const setWindow = (
   window.end = end
   window.isTrusted = isTrusted
   window.isOwned = false
+  window.isShared = false
 }

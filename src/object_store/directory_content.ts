@@ -13,7 +13,8 @@ import { fileError, isMissing } from "./directory_error.ts"
 import { onlyUnavailable } from "./directory_temp.ts"
 import { compareChecksum, etagOf, pieceBytes, pullPiece } from "./object_checks.ts"
 
-const syncBytes = 4 * 1024 * 1024
+/** Small, because whoever syncs another file on the same disk meanwhile waits for much of what is dirty by then. */
+const syncBytes = 512 * 1024
 
 /** Writes a body to an empty file, syncs it, and returns its etag. */
 export const writeBody: (

@@ -72,6 +72,8 @@ export interface Compressor {
   readonly checksum: (job: ChecksumJob) => Effect.Effect<bigint, Unavailable | Corrupt>
   /** One zstd frame, decoded now: exactly `lengthBytes`, in a buffer of its own. Throws `Corrupt`. */
   readonly decodeFrameUnsafe: (frame: Uint8Array, lengthBytes: number) => Uint8Array
+  /** Starts the workers before they are needed. Where none can be started nothing happens. */
+  readonly warmUp: Effect.Effect<void>
   /** Ends the workers that the jobs use; a later job starts them anew. Jobs that run fail `Unavailable` with `ECANCELED`. */
   readonly close: Effect.Effect<void>
 }

@@ -65,8 +65,10 @@ test("a lane starts its worker with the first job, keeps it for the next, and st
   expect(started()).toBe(0)
   const made = await Effect.runPromise(compressor.compress(job))
   await Effect.runPromise(compressor.compress(job))
-  await Effect.runPromise(compressor.checksum({ path: source, lengthBytes: 9 }))
   expect(started()).toBe(1)
+  await Effect.runPromise(compressor.checksum({ path: source, lengthBytes: 9 }))
+  await Effect.runPromise(compressor.warmUp)
+  expect(started()).toBe(2)
   const back = {
     source: target,
     target: join(root, "b.seg"),

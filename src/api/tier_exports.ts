@@ -1,0 +1,36 @@
+/** What both dresses export of the tiers: options, events, snapshots, and the port of an object store. */
+
+export type { PrefetchOptions, EvictOptions } from "../core/stream_residency.ts"
+export type { HydrationTarget } from "../core/hydrate_segment.ts"
+export type { Tier } from "../core/residency.ts"
+export type { ColdOptions, DirectoryPlace, ObjectStoreHandle } from "../model/cold_config.ts"
+export type { ManifestOptions } from "../model/config.ts"
+export type {
+  AdmissionMetricsSnapshot,
+  FlushMetricsSnapshot,
+  ReplayMetricsSnapshot,
+  Tier0MetricsSnapshot,
+  Tier1MetricsSnapshot,
+  TieredObservabilitySnapshot,
+} from "../model/observability.ts"
+export type { Tier0Options, Tier0Policy, Tier1Options } from "../model/tier_config.ts"
+export type { TierEvent, TierEventLevel } from "../model/tier_event.ts"
+export type {
+  Tier2LaneSnapshot,
+  Tier2MetricsSnapshot,
+  Tier2Operation,
+  Tier2Outcomes,
+  Tier2RequestKind,
+} from "../model/tier_metrics.ts"
+export type { RetryOptions, Tier2Options } from "../model/tier2_config.ts"
+export type {
+  ObjectBody,
+  ObjectInfo,
+  ObjectPage,
+  ObjectRange,
+  ObjectStore,
+  PutOptions,
+} from "../port/object_store.ts"
+export { StoreError, StoreErrorBase, type StoreErrorKind, storeError } from "../port/store_error.ts"
+export { memoryStore } from "./object_store.ts"
+export type { SealedSegmentsOptions } from "./sealed_segments.ts"
