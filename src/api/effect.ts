@@ -15,6 +15,7 @@ import { attempt } from "../core/attempt.ts"
 import { whenAtHand } from "../core/cold_need.ts"
 import { type CoreCursor, cursorReady, openCursor, openSegmentCursor } from "../core/cursor.ts"
 import type * as CoreManager from "../core/manager.ts"
+import { observe } from "../core/observability.ts"
 import { openManager } from "../core/open_manager.ts"
 import { get, openSource, type RecordSource, tryGet } from "../core/read.ts"
 import { refreshStream } from "../core/read_only.ts"
@@ -29,6 +30,7 @@ import { trimBefore } from "../core/trim.ts"
 import { type Codec, checkCodec } from "../model/codec.ts"
 import { type AofManagerOptions, makeConfig } from "../model/config.ts"
 import type { AofError } from "../model/errors.ts"
+import type { TieredObservabilitySnapshot } from "../model/observability.ts"
 import type { Compressor } from "../port/compressor.ts"
 import type { Directory } from "../port/directory.ts"
 import type { EventLoop } from "../port/event_loop.ts"
@@ -335,6 +337,21 @@ export class AofManager {
   /** Deletes a stream with all its records, durably. */
   deleteStream(name: string): Effect.Effect<void, AofError> {
     return this.#core.deleteStream(name)
+  }
+
+  /** Everything that the manager counts, at this moment. */
+  observe(): TieredObservabilitySnapshot {
+    return observe(this.#core.services, this.#core.openStreams())
+  }
+
+  /** Returns when the tiers have nothing left to do now. */
+  get settled(): Effect.Effect<void> {
+    return this.#core.services.tiers.coordinator.settled
+  }
+
+  /** Writes a record of the application into the manifest, durably. */
+  customEvent(kind: number, payload: Uint8Array): Effect.Effect<void, AofError> {
+    return this.#core.customEvent(kind, payload)
   }
 
   /** Drains and closes everything, within `closeTimeoutMs`; a second close does nothing. */

@@ -30,7 +30,18 @@ export type { Tier0Options, Tier0Policy, Tier1Options } from "../model/tier_conf
 export type { TierEvent, TierEventLevel } from "../model/tier_event.ts"
 export type * from "../model/tier_metrics.ts"
 export type { RetryOptions, Tier2Options } from "../model/tier2_config.ts"
-export type { ObjectStore } from "../port/object_store.ts"
+export type {
+  ObjectBody,
+  ObjectInfo,
+  ObjectPage,
+  ObjectRange,
+  ObjectStore,
+  PutOptions,
+} from "../port/object_store.ts"
+export { StoreError, StoreErrorBase, type StoreErrorKind, storeError } from "../port/store_error.ts"
+export type { FileDamage } from "../state/manifest_replay.ts"
+export type { ManifestState, ManifestStream, OpenedSegment, SealedSegment, TrimPoint } from "../state/manifest_state.ts"
+export type { QueuedDeletes, SegmentTiers } from "../state/manifest_tiers.ts"
 export { Aof, type WaitOptions } from "./aof.ts"
 export type { Cursor } from "./cursor.ts"
 export * from "./error_exports.ts"

@@ -3,7 +3,6 @@
  * promise; only at the watermark does it wait. Leaving the loop closes the source and ends a step that waits.
  */
 
-import { setImmediate } from "node:timers"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { RecordSource } from "../core/read.ts"
@@ -46,7 +45,7 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
       if (record !== undefined) {
         const step: Step<T> = { done: false, value: record }
         // A loop over what is at hand would let nobody else run.
-        return (++this.#count & (turnRecords - 1)) === 0 ? inNextTurn(step) : Promise.resolve(step)
+        return (++this.#count & (turnRecords - 1)) === 0 ? inNextTurn(source, step) : Promise.resolve(step)
       }
       if (source.isDone()) return this.return()
     } catch (error) {
@@ -102,4 +101,5 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
 /** Records between two turns of the event loop, a power of two: about a millisecond. */
 const turnRecords = 1024
 
-const inNextTurn = <A>(value: A): Promise<A> => new Promise((resolve) => setImmediate(() => resolve(value)))
+const inNextTurn = <A>(source: RecordSource<any>, value: A): Promise<A> =>
+  new Promise((resolve) => source.nextTurn(() => resolve(value)))

@@ -30,6 +30,8 @@ export const firstRecordId = (stream: StreamState): number => {
 
 /** Bytes of the first frame's header; an open or damaged frame is taken to be like most. */
 const firstHeaderBytes = (segment: Segment): number => {
+  // Describing a stream must cost no request to another tier.
+  if (!segment.residency.isHot) return frameHeaderBytes
   const window = new Window()
   let bytes = frameHeaderBytes
   caught(() => {

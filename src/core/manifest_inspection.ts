@@ -36,15 +36,21 @@ export interface InspectedRecord {
   readonly lengthBytes: number
   /** Name of its type; `Unknown` for a number that this version has no name for. */
   readonly type: string
+  /** Number of the record type on disk. */
   readonly typeNumber: number
   /** False when the payload is carried as bytes, because the type is not known or the payload does not fit it. */
   readonly isDecoded: boolean
+  /** Why it happened, as the number on disk. */
   readonly reasonCode: number
   /** Name of the reason code, or the number as text. */
   readonly reason: string
+  /** From 1: dense over all chunks, or within a snapshot. */
   readonly sequence: number
+  /** Unix time in milliseconds. */
   readonly timestampMs: number
+  /** The stream concerned; 0 for the whole root. */
   readonly streamId: number
+  /** CRC-64/NVME of the record without its own 8 bytes. */
   readonly checksum64: bigint
   /** False for what lies behind the committed bytes. */
   readonly isCommitted: boolean
@@ -56,6 +62,7 @@ export interface InspectedRecord {
 
 /** A file in the manifest's directory. */
 export interface InspectedFile {
+  /** Name of the file. */
   readonly name: string
   /** By its name: `other` is a temporary file, or nothing of the manifest's. */
   readonly kind: "chunk" | "snapshot" | "other"
@@ -77,7 +84,9 @@ export interface InspectedFile {
   readonly isSealed: boolean
   /** Those slots that check, the newer one first. */
   readonly slots: ReadonlyArray<InspectedSlot>
+  /** Stretches that do not check. */
   readonly damage: ReadonlyArray<FileDamage>
+  /** The records that count, in order. */
   readonly records: ReadonlyArray<InspectedRecord>
 }
 

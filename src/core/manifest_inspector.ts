@@ -18,22 +18,29 @@ import { missingRoot } from "./root.ts"
 
 /** A sealed segment and its copies. */
 export interface InspectedSegment extends Omit<SegmentTiers, "compressed" | "uploading" | "uploaded"> {
+  /** Index of the segment in its stream. */
   readonly segmentIndex: number
   /** What the manifest knows of the sealed file. */
   readonly sealed: SealedSegment
   /** The tiers in which a copy should be, from what the manifest knows; evictions are hints. */
   readonly tiers: ReadonlyArray<0 | 1 | 2>
+  /** Its warm file. */
   readonly compressed: SegmentTiers["compressed"]
+  /** An upload that was begun and not finished. */
   readonly uploading: SegmentTiers["uploading"]
+  /** Its object in Tier 2. */
   readonly uploaded: SegmentTiers["uploaded"]
 }
 
 /** A stream as the manifest knows it. */
 export interface InspectedStream {
+  /** Id of the stream, never reused. */
   readonly streamId: number
   /** Empty when the record that made it was lost to damage. */
   readonly name: string
+  /** Unix time of its creation in milliseconds. */
   readonly createdMs: number
+  /** Where it begins after trims. */
   readonly trim: TrimPoint | undefined
   /** Sealed segments in order of index. */
   readonly segments: ReadonlyArray<InspectedSegment>
@@ -47,6 +54,7 @@ export interface InspectedStream {
 
 /** A whole manifest. */
 export interface ManifestInspection {
+  /** The root that was looked at. */
   readonly root: string
   /** From the root file, else from the newest header that checks; undefined when there is neither. */
   readonly rootId: Uint8Array | undefined
@@ -58,7 +66,9 @@ export interface ManifestInspection {
   readonly damage: ReadonlyArray<ManifestDamage>
   /** Sequence of the last record. */
   readonly lastSequence: number
+  /** Id of the next stream. */
   readonly nextStreamId: number
+  /** Every stream, with its segments. */
   readonly streams: ReadonlyArray<InspectedStream>
   /** Objects that are queued for deletion, those of deleted streams too, by key. */
   readonly deletes: QueuedDeletes

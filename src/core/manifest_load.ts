@@ -25,9 +25,13 @@ import { applyManifestRecord, emptyManifestState, type ManifestState } from "../
 
 /** Bytes `[from, to)` of a manifest file that do not check, and why. */
 export interface ManifestDamage {
+  /** Name of the file. */
   readonly file: string
+  /** Offset at which the damage starts. */
   readonly from: number
+  /** Offset behind it. */
   readonly to: number
+  /** What is wrong, in words. */
   readonly why: string
 }
 

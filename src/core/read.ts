@@ -25,6 +25,8 @@ export interface RecordSource<T> {
   /** Returns when `pull` may give something again. */
   readonly ready: Effect.Effect<void, AofError>
   readonly close: () => void
+  /** Calls back in the next turn of the event loop. */
+  readonly nextTurn: (callback: () => void) => void
 }
 
 /** Opens a source that ends at the watermark of this moment, or one that goes on for ever. Throws like `seekStart`. */
@@ -53,6 +55,7 @@ export const openSource = <T>(
     isDone: () => !cursor.isWaiting && (cursor.isDone || (!isFollowing && cursor instanceof ForwardCursor)),
     ready: cursorReady(cursor),
     close: () => cursor.close(),
+    nextTurn: stream.services.eventLoop.nextTurn,
   }
 }
 

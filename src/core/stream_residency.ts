@@ -81,9 +81,8 @@ export const evict: (stream: StreamState, options: EvictOptions) => Effect.Effec
       }
       return target
     })
-    const leaving = stream.catalog.entries
-      .filter((segment) => segment.state === "sealed")
-      .map(({ residency }) => residency)
+    // Those whose footer is on its way are complete, and leave as soon as they are sealed.
+    const leaving = stream.catalog.entries.filter(({ state }) => state !== "active").map(({ residency }) => residency)
     tiers.coordinator.evict(leaving, to)
     while (leaving.some((one) => tiers.coordinator.isLeaving(one) && !one.isGone)) {
       yield* attempt(() => checkOpen(stream))

@@ -7,7 +7,9 @@ export interface AdmissionMetricsSnapshot {
   readonly waits: number
   /** Percentiles of the latest 1 024 of these waits, in milliseconds. */
   readonly latencyP50Ms: number
+  /** Nine of ten waits were shorter. */
   readonly latencyP90Ms: number
+  /** 99 of 100 waits were shorter. */
   readonly latencyP99Ms: number
   /** Calls that were told `WouldBlock`, or a negative code, by reason. */
   readonly wouldBlock: {
@@ -23,7 +25,9 @@ export interface AdmissionMetricsSnapshot {
 export interface Tier0MetricsSnapshot {
   /** Bytes held now, the most that were ever held, and the budget. */
   readonly usedBytes: number
+  /** The most bytes that were ever held. */
   readonly highestBytes: number
+  /** The budget. */
   readonly bytesMax: number
   /** Sealed segments with a file. */
   readonly segments: number
@@ -33,7 +37,9 @@ export interface Tier0MetricsSnapshot {
   readonly waitingStreams: number
   /** Segments that are waited for or being brought. */
   readonly activationQueueDepth: number
+  /** Files removed to make room. */
   readonly evictions: number
+  /** Bytes of these files. */
   readonly evictedBytes: number
   /** Segments brought back. */
   readonly promotions: number
@@ -45,8 +51,11 @@ export interface Tier0MetricsSnapshot {
 
 /** Tier 1: warm files. */
 export interface Tier1MetricsSnapshot {
+  /** Bytes held now. */
   readonly usedBytes: number
+  /** The budget. */
   readonly bytesMax: number
+  /** Segments with a file in this tier. */
   readonly segments: number
   /** Sealed segments that wait for their compression. */
   readonly compressionQueueDepth: number
@@ -59,30 +68,45 @@ export interface Tier1MetricsSnapshot {
     readonly tier2: number
     readonly needsRecovery: number
   }
+  /** Warm files made. */
   readonly compressions: number
+  /** Tries that failed. */
   readonly compressionFailures: number
   /** Bytes of the segments that were compressed, and of their warm files. */
   readonly compressedFromBytes: number
+  /** Bytes of the warm files that were made. */
   readonly compressedToBytes: number
+  /** Files removed to make room. */
   readonly evictions: number
+  /** Bytes of these files. */
   readonly evictedBytes: number
   /** Warm files that were missing or damaged and fetched again. */
   readonly recoveries: number
+  /** Segments brought up. */
   readonly hydrations: number
+  /** Hydrations given up. */
   readonly hydrationFailures: number
+  /** Further tries. */
   readonly hydrationRetries: number
   /** Percentiles of the latest 1 024 hydrations, from the first request to the file, in milliseconds. */
   readonly hydrationLatencyP50Ms: number
+  /** Nine of ten hydrations were faster. */
   readonly hydrationLatencyP90Ms: number
+  /** 99 of 100 hydrations were faster. */
   readonly hydrationLatencyP99Ms: number
 }
 
 /** Writing and syncing of all open streams together. */
 export interface FlushMetricsSnapshot {
+  /** Open streams. */
   readonly streams: number
+  /** Writes to segment files. */
   readonly writes: number
+  /** Bytes of these writes. */
   readonly writtenBytes: number
+  /** Syncs of segment files. */
   readonly syncs: number
+  /** Syncs that failed. */
   readonly syncFailures: number
   /** Appended bytes that no sync covers yet. */
   readonly unflushedBytes: number
@@ -92,11 +116,17 @@ export interface FlushMetricsSnapshot {
 
 /** What the manifest had to replay when the root was opened. */
 export interface ReplayMetricsSnapshot {
+  /** How long the replay took. */
   readonly durationMs: number
+  /** Chunks behind the newest snapshot. */
   readonly chunkCount: number
+  /** Records applied. */
   readonly recordCount: number
+  /** Bytes of commits that were torn and cut off. */
   readonly trimmedBytes: number
+  /** Seconds from the newest record to the replay. */
   readonly chunkLagSeconds: number
+  /** Bytes of log behind the newest snapshot. */
   readonly journalLagBytes: number
 }
 
@@ -104,13 +134,19 @@ export interface ReplayMetricsSnapshot {
 export interface TieredObservabilitySnapshot {
   /** Unix time in milliseconds. */
   readonly timestampMs: number
+  /** Waits for Tier 0. */
   readonly admission: AdmissionMetricsSnapshot
+  /** Writing and syncing. */
   readonly flush: FlushMetricsSnapshot
+  /** Plain segment files. */
   readonly tier0: Tier0MetricsSnapshot
+  /** Warm files. */
   readonly tier1: Tier1MetricsSnapshot
   /** Undefined when there is no Tier 2. */
   readonly tier2: Tier2MetricsSnapshot | undefined
+  /** What opening had to replay. */
   readonly manifestReplay: ReplayMetricsSnapshot
+  /** What the tiers still have to do. */
   readonly backlog: {
     readonly uncompressedSegments: number
     readonly unuploadedSegments: number

@@ -7,14 +7,17 @@ export type TierEventLevel = "debug" | "info" | "warn" | "error"
 export interface TierEvent {
   /** Such as `tier2_upload_success`; the list is in `docs/operations.md`. */
   readonly name: string
+  /** How grave it is. */
   readonly level: TierEventLevel
   /** Unix time in milliseconds. */
   readonly timestampMs: number
   /** Name of the stream. */
   readonly stream?: string | undefined
+  /** Index of the segment in its stream. */
   readonly segmentIndex?: number | undefined
   /** Object key. */
   readonly key?: string | undefined
+  /** Bytes that were moved, as they lie in the tier concerned. */
   readonly bytes?: number | undefined
   /** How long it took. */
   readonly durationMs?: number | undefined

@@ -26,6 +26,7 @@ export interface Tier2LaneSnapshot {
 
 /** What Tier 2 has done and is doing. */
 export interface Tier2MetricsSnapshot {
+  /** Requests by kind, and how they ended. */
   readonly requests: Readonly<Record<Tier2RequestKind, Tier2Outcomes>>
   /** Bytes of segments that were uploaded whole. */
   readonly bytesUploaded: number

@@ -55,6 +55,7 @@ export interface DecompressJob {
 
 /** Bytes of a file to checksum. */
 export interface ChecksumJob {
+  /** The file. */
   readonly path: string
   /** Bytes from the start of the file that count; fewer in the file is `Corrupt`. */
   readonly lengthBytes: number

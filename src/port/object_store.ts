@@ -27,10 +27,13 @@ export interface PutOptions {
 
 /** What a store says about an object. */
 export interface ObjectInfo {
+  /** Its key. */
   readonly key: string
   /** Changes whenever the content does; opaque. */
   readonly etag: string
+  /** Its length. */
   readonly lengthBytes: number
+  /** As it was put. */
   readonly metadata: Readonly<Record<string, string>>
 }
 

@@ -28,8 +28,11 @@ import {
 
 /** A range of bytes of one file that does not check, and why. */
 export interface FileDamage {
+  /** Offset at which it starts. */
   readonly from: number
+  /** Offset behind it. */
   readonly to: number
+  /** What is wrong, in words. */
   readonly why: string
 }
 

@@ -21,17 +21,22 @@ import {
   tierRecords,
 } from "./manifest_tiers.ts"
 
+/** A record of the manifest. */
 export type OpenedSegment = ManifestRecordOf<"SegmentOpened">
+/** A record of the manifest. */
 export type SealedSegment = ManifestRecordOf<"SealSegment">
+/** A record of the manifest. */
 export type TrimPoint = ManifestRecordOf<"Trim">
 
 /** One stream as the manifest knows it. */
 export interface ManifestStream {
+  /** Its id. */
   readonly streamId: number
   /** Empty when its `StreamCreated` was lost to damage. */
   readonly name: string
   /** The record that created it; undefined as above. */
   readonly created: ManifestRecordOf<"StreamCreated"> | undefined
+  /** When it was made. */
   readonly createdMs: number
   /** Sealed segments that a trim has left, by index, in rising order. */
   readonly sealed: ReadonlyMap<number, SealedSegment>
@@ -41,6 +46,7 @@ export interface ManifestStream {
   readonly segmentIndexMax: number
   /** The sealed segment with the highest index, also when it was trimmed: where numbers and maxima go on. */
   readonly lastSealed: SealedSegment | undefined
+  /** Where it begins after trims. */
   readonly trim: TrimPoint | undefined
   /** The copies of sealed segments, by index, for those of which something is known; in no order. */
   readonly tiers: ReadonlyMap<number, SegmentTiers>
@@ -48,7 +54,9 @@ export interface ManifestStream {
 
 /** The whole manifest. Only `applyManifestRecord` and `replaceManifestState` change it. */
 export interface ManifestState {
+  /** Streams by id. */
   readonly streams: ReadonlyMap<number, ManifestStream>
+  /** Streams by name. */
   readonly streamsByName: ReadonlyMap<string, ManifestStream>
   /** The id for the next stream. */
   readonly nextStreamId: number

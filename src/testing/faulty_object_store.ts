@@ -84,7 +84,9 @@ const refusals: Partial<Record<StoreFault, readonly [StoreErrorKind, string]>> =
 
 /** A store that goes wrong; it may be given wherever a store is taken. */
 export class FaultyObjectStore implements ObjectStore {
+  /** That of the store behind it. */
   readonly kind: string
+  /** That of the store behind it. */
   readonly place: string
   /** Requests so far, by kind. */
   readonly counts: Readonly<Record<StoreRequestKind, StoreRequestCount>>
@@ -112,6 +114,7 @@ export class FaultyObjectStore implements ObjectStore {
     this.counts = { put: count(), get: count(), head: count(), remove: count(), list: count() }
   }
 
+  /** As the store behind it, with faults. */
   put: ObjectStore["put"] = (key, body, options) =>
     this.#request("put", key, (fault) => {
       const counted = this.#counted(body)
@@ -120,6 +123,7 @@ export class FaultyObjectStore implements ObjectStore {
       return this.#store.put(key, counted, options)
     })
 
+  /** As the store behind it, with faults. */
   get: ObjectStore["get"] = (key, range) =>
     this.#request("get", key, (fault) => {
       if (fault === "notFound") return Effect.fail(storeError("NotFound", "get", key, "NoSuchKey"))
@@ -131,14 +135,17 @@ export class FaultyObjectStore implements ObjectStore {
       })
     })
 
+  /** As the store behind it, with faults. */
   head: ObjectStore["head"] = (key) =>
     this.#request("head", key, (fault) => (fault === "notFound" ? Effect.succeed(undefined) : this.#store.head(key)))
 
+  /** As the store behind it, with faults. */
   remove: ObjectStore["remove"] = (key) =>
     this.#request("remove", key, (fault) =>
       fault === "lateWrite" ? this.#later("remove", key, this.#store.remove(key)) : this.#store.remove(key),
     )
 
+  /** As the store behind it, with faults. */
   list: ObjectStore["list"] = (prefix, options) =>
     this.#request("list", prefix, () => this.#store.list(prefix, options))
 

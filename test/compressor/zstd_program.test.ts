@@ -18,7 +18,7 @@ import { Compressor } from "../../src/port/compressor.ts"
 import { loadRuntimeLayer } from "../support/runtime_layer.ts"
 
 const root = fs.mkdtempSync(join(tmpdir(), "bop-aof-"))
-const golden = join(import.meta.dirname, "..", "golden", "v1", "streams", "orders", "segments", "0000000001.seg")
+const golden = join(import.meta.dirname!, "..", "golden", "v1", "streams", "orders", "segments", "0000000001.seg")
 const hasProgram = spawnSync("zstd", ["--version"], { stdio: "ignore" }).status === 0
 
 beforeAll(loadCrc64)
