@@ -5,8 +5,6 @@ export { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "../core/append_
 export type { HydrationTarget } from "../core/hydrate_segment.ts"
 export type { InspectedFile, InspectedRecord, InspectedSlot } from "../core/manifest_inspection.ts"
 export type { InspectedSegment, InspectedStream, ManifestInspection } from "../core/manifest_inspector.ts"
-export type { ManifestDamage } from "../core/manifest_load.ts"
-export type { ManifestReplayMetrics } from "../core/manifest_metrics.ts"
 export type { PlainJson } from "../core/plain_json.ts"
 export type { ReadLevel } from "../core/reader.ts"
 export { AofRecord } from "../core/record.ts"
@@ -18,10 +16,10 @@ export type { EvictOptions, PrefetchOptions } from "../core/stream_residency.ts"
 export type { Codec } from "../model/codec.ts"
 export type { ColdOptions, DirectoryPlace, ObjectStoreHandle } from "../model/cold_config.ts"
 export type { AofManagerOptions, ManifestOptions, Retention } from "../model/config.ts"
+export type { ManifestDamage, ManifestReplayMetrics } from "../model/manifest_metrics.ts"
 export type {
   AdmissionMetricsSnapshot,
   FlushMetricsSnapshot,
-  ReplayMetricsSnapshot,
   Tier0MetricsSnapshot,
   Tier1MetricsSnapshot,
   TieredObservabilitySnapshot,

@@ -2,10 +2,10 @@
 import * as Effect from "effect/Effect"
 import type { InspectedFile, InspectedRecord } from "../core/manifest_inspection.ts"
 import { type InspectedStream, inspectManifest, type ManifestInspection } from "../core/manifest_inspector.ts"
-import type { ManifestDamage } from "../core/manifest_load.ts"
 import { type PlainJson, plainJson } from "../core/plain_json.ts"
 import { checkNames } from "../model/config_check.ts"
 import { type AofError, invalidArgument } from "../model/errors.ts"
+import type { ManifestDamage } from "../model/manifest_metrics.ts"
 import type { Directory } from "../port/directory.ts"
 import { runPromise } from "./promise.ts"
 

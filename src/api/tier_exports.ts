@@ -8,7 +8,6 @@ export type { ManifestOptions } from "../model/config.ts"
 export type {
   AdmissionMetricsSnapshot,
   FlushMetricsSnapshot,
-  ReplayMetricsSnapshot,
   Tier0MetricsSnapshot,
   Tier1MetricsSnapshot,
   TieredObservabilitySnapshot,

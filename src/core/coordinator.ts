@@ -52,6 +52,7 @@ export class Coordinator {
   #isWoken = false
   #isClosing = false
   #isDeleting = false
+  #isDiskFull = false
   /** Everything is to leave Tier 0, or the machine, although no budget asks for it. */
   readonly #leaving: Map<Residency, "tier1" | "tier2"> = new Map()
 
@@ -172,7 +173,8 @@ export class Coordinator {
     const { tier0, tier1, isUploadEager, tier2, clock } = this.#services
     const { hot, warm, uncompressed, unuploaded, streams, warmBytes } = this.#segments
     const wantedStreams = new Set<number>()
-    let isWanted = false
+    let isWanted = this.#isDiskFull
+    this.#isDiskFull = false
     for (const [owner, budget] of tier0.refused) {
       if (budget === "own") wantedStreams.add(owner.streamId)
       else isWanted = true
@@ -347,6 +349,12 @@ export class Coordinator {
     const isLeaving = [...this.#leaving.keys()].some((one) => one.failures === 0)
     if (isBusy || isDue || isLeaving) return
     this.#tellAllSettled()
+  }
+
+  /** The disk is full, whatever the budgets say: one round makes what room it can. */
+  onDiskFull(): void {
+    this.#isDiskFull = true
+    this.wake()
   }
 
   /** A Tier 0 file does not check, and another copy does: it is put aside, and reading goes on there. */

@@ -24,6 +24,7 @@ const slotStrideBytes = 1024 * 1024
 const idleMs = 10
 /** Staging memory that a quiet store keeps for use again. */
 const idlePoolBytes = 4 * 1024 * 1024
+const noRoomCodes = ["ENOSPC", "EDQUOT"]
 const retryDelayMsMin = 10
 const retryDelayMsMax = 250
 
@@ -185,6 +186,8 @@ const clearFailure = (stream: StreamState): void => {
 const failWaiters = (stream: StreamState, error: AofError): void => {
   stream.failure = error
   if (stream.blocked === 0) stream.blocked = APPEND_FLUSH
+  // What has a copy elsewhere may go, so that the disk has room again.
+  if (error._tag === "Unavailable" && noRoomCodes.includes(error.code)) stream.services.tiers.coordinator.onDiskFull()
   stream.durableWaiters.failAll(error)
   stream.writtenWaiters.failAll(error)
   failReady(stream, error)

@@ -18,22 +18,11 @@ import {
 } from "../format/manifest_chunk.ts"
 import type { ManifestRecord, ManifestRecordOf } from "../format/manifest_record.ts"
 import { type Unavailable, unavailable } from "../model/errors.ts"
+import type { ManifestDamage } from "../model/manifest_metrics.ts"
 import type { Directory } from "../port/directory.ts"
 import type { SegmentFile } from "../port/segment_file.ts"
 import { type ScannedManifestFile, scanManifestFile } from "../state/manifest_replay.ts"
 import { applyManifestRecord, emptyManifestState, type ManifestState } from "../state/manifest_state.ts"
-
-/** Bytes `[from, to)` of a manifest file that do not check, and why. */
-export interface ManifestDamage {
-  /** Name of the file. */
-  readonly file: string
-  /** Offset at which the damage starts. */
-  readonly from: number
-  /** Offset behind it. */
-  readonly to: number
-  /** What is wrong, in words. */
-  readonly why: string
-}
 
 /** A chunk of the log that the newest snapshot does not cover. */
 export interface ManifestChunkInfo {

@@ -14,7 +14,6 @@ import type { Tiers } from "./tiers.ts"
 export const observe = (services: StreamServices, streams: Iterable<StreamState>): TieredObservabilitySnapshot => {
   const { tiers, clock, manifest } = services
   const { uncompressed, unuploaded, unuploadedBytes, deletes } = tiers.coordinator.backlog
-  const { durationMs, chunkCount, recordCount, trimmedBytes, chunkLagSeconds, journalLagBytes } = manifest.replay
   return {
     timestampMs: clock.currentTimeMillisUnsafe(),
     admission: admissionOf(tiers),
@@ -22,7 +21,7 @@ export const observe = (services: StreamServices, streams: Iterable<StreamState>
     tier0: tier0Of(tiers),
     tier1: tier1Of(tiers),
     tier2: tiers.services.tier2?.snapshot(),
-    manifestReplay: { durationMs, chunkCount, recordCount, trimmedBytes, chunkLagSeconds, journalLagBytes },
+    manifestReplay: manifest.replay,
     backlog: { uncompressedSegments: uncompressed, unuploadedSegments: unuploaded, unuploadedBytes, deletes },
   }
 }

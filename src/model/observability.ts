@@ -1,4 +1,5 @@
 /** Snapshots of what the store does, for metrics: plain data, cheap to take, all numbers since the manager was opened. */
+import type { ManifestReplayMetrics } from "./manifest_metrics.ts"
 import type { Tier2MetricsSnapshot } from "./tier_metrics.ts"
 
 /** How often and how long appends had to wait for Tier 0. */
@@ -114,22 +115,6 @@ export interface FlushMetricsSnapshot {
   readonly blockedStreams: number
 }
 
-/** What the manifest had to replay when the root was opened. */
-export interface ReplayMetricsSnapshot {
-  /** How long the replay took. */
-  readonly durationMs: number
-  /** Chunks behind the newest snapshot. */
-  readonly chunkCount: number
-  /** Records applied. */
-  readonly recordCount: number
-  /** Bytes of commits that were torn and cut off. */
-  readonly trimmedBytes: number
-  /** Seconds from the newest record to the replay. */
-  readonly chunkLagSeconds: number
-  /** Bytes of log behind the newest snapshot. */
-  readonly journalLagBytes: number
-}
-
 /** Everything at once. */
 export interface TieredObservabilitySnapshot {
   /** Unix time in milliseconds. */
@@ -145,7 +130,7 @@ export interface TieredObservabilitySnapshot {
   /** Undefined when there is no Tier 2. */
   readonly tier2: Tier2MetricsSnapshot | undefined
   /** What opening had to replay. */
-  readonly manifestReplay: ReplayMetricsSnapshot
+  readonly manifestReplay: ManifestReplayMetrics
   /** What the tiers still have to do. */
   readonly backlog: {
     readonly uncompressedSegments: number
