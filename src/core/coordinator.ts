@@ -19,6 +19,8 @@ import { objectKey, uploadSegment } from "./upload_segment.ts"
 /** Compressions at once: one worker does them. */
 const compressionsMax = 1
 const uploadsMax = 2
+/** Files that go at once when the disk is full, in each local tier. */
+const diskFullEvictions = 4
 /** A pause after a job that could not do anything, so that the loop never spins. */
 const idleMs = 5
 
@@ -157,7 +159,7 @@ export class Coordinator {
       while (!this.#isClosing) {
         this.#isWoken = false
         const plan = planTiers(this.#planInput())
-        const jobs = [...plan.jobs, ...this.#planLeaving()]
+        const jobs = [...plan.jobs, ...this.#planLeaving(), ...this.#planDiskFull()]
         for (const job of jobs) this.#start(job)
         this.#startDeletes()
         this.#tellSettled(plan.wakeAtMs)
@@ -173,8 +175,7 @@ export class Coordinator {
     const { tier0, tier1, isUploadEager, tier2, clock } = this.#services
     const { hot, warm, uncompressed, unuploaded, streams, warmBytes } = this.#segments
     const wantedStreams = new Set<number>()
-    let isWanted = this.#isDiskFull
-    this.#isDiskFull = false
+    let isWanted = false
     for (const [owner, budget] of tier0.refused) {
       if (budget === "own") wantedStreams.add(owner.streamId)
       else isWanted = true
@@ -206,6 +207,22 @@ export class Coordinator {
         upload: uploadsMax - this.#countRunning("upload"),
       },
     }
+  }
+
+  /** On a full disk nothing is begun that needs room; what has a copy elsewhere goes, a few files at a time. */
+  #planDiskFull(): ReadonlyArray<Job> {
+    if (!this.#isDiskFull) return []
+    this.#isDiskFull = false
+    const isFree = (one: Residency): boolean => !one.isBusy && one.pins === 0 && one.warmPins === 0
+    const { hot, warm } = this.#segments
+    const evictable = [...hot].filter((one) => isFree(one) && (one.isWarm || one.cold !== undefined))
+    const cold = [...warm].filter((one) => isFree(one) && one.cold !== undefined && !one.isHot)
+    const oldest = (all: Array<Residency>): Array<Residency> =>
+      all.sort((one, other) => one.lastUse - other.lastUse).slice(0, diskFullEvictions)
+    return [
+      ...oldest(evictable).map((segment): Job => ({ type: "evictHot", segment })),
+      ...oldest(cold).map((segment): Job => ({ type: "evictWarm", segment })),
+    ]
   }
 
   /** The next step of each segment that was asked to leave. */

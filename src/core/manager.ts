@@ -193,9 +193,7 @@ export class Manager implements CoreManager {
         if (closing !== undefined) yield* Effect.exit(Deferred.await(closing))
         if (stream !== undefined) yield* bounded(abandonStream(stream, `stream ${name}`), this.config.closeTimeoutMs)
         this.#streams.delete(name)
-        yield* this.#forgetSegments(known)
-        this.manifest.append({ type: "StreamDeleted", streamId: known.streamId })
-        yield* this.manifest.commit
+        yield* this.#noteDeleted(known)
         const { root } = this.config
         const target = deletedPath(root, known.streamId)
         yield* directory.rename(streamPath(root, name), target)
@@ -206,14 +204,17 @@ export class Manager implements CoreManager {
     )
   }
 
-  /** Nothing works on the stream's files any more, and its objects are to go with the record that deletes it. */
-  #forgetSegments(known: ManifestStream): Effect.Effect<void> {
+  /** Says that the stream is deleted, and its objects with it; nothing works on its files any more afterwards. */
+  #noteDeleted(known: ManifestStream): Effect.Effect<void, AofError> {
     const { tiers } = this.services
+    const { streamId } = known
     return Effect.suspend(() => {
-      const residencies = [...tiers.segments.ofStream(known.streamId).values()]
-      for (const index of known.tiers.keys()) tiers.queueDeletes(known.streamId, index, manifestReason.StreamDeleted)
+      const residencies = [...tiers.segments.ofStream(streamId).values()]
+      const objects = [...known.tiers.keys()].flatMap((index) => tiers.objectsOf(streamId, index))
       tiers.forget(residencies)
-      return tiers.coordinator.cancel(residencies)
+      this.manifest.append({ type: "StreamDeleted", streamId })
+      tiers.queueDeletes(objects, manifestReason.StreamDeleted)
+      return Effect.andThen(tiers.coordinator.cancel(residencies), this.manifest.commit)
     })
   }
 

@@ -29,7 +29,8 @@ export const recoverStream: (
 ) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (stream, known, report) {
   const { directory, config } = stream.services
   const names = yield* directory.list(stream.path)
-  const warmNames = known.tiers.size === 0 ? [] : yield* directory.list(warmFolder(config.root, stream.name))
+  // Also when the manifest names no warm file: one of a trimmed segment may be left.
+  const warmNames = known.lastSealed === undefined ? [] : yield* directory.list(warmFolder(config.root, stream.name))
   if (!config.readOnly) yield* removeLeftovers(stream, names)
   const indexes = names.map((entry) => segmentIndexOfName(entry.name)).filter((index) => index !== undefined)
   if (known.trim !== undefined) {

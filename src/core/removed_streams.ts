@@ -2,7 +2,15 @@
 import * as Effect from "effect/Effect"
 import { decodeSegmentHeader } from "../format/segment_header.ts"
 import type { AofError } from "../model/errors.ts"
-import { quarantinePath, segmentIndexOfName, segmentPath, segmentsPath, streamPath, streamsPath } from "./paths.ts"
+import {
+  quarantinePath,
+  segmentIndexOfName,
+  segmentPath,
+  segmentsPath,
+  streamPath,
+  streamsPath,
+  warmFolder,
+} from "./paths.ts"
 import type { RecoveryReport } from "./recovery_report.ts"
 import type { StreamServices } from "./stream_state.ts"
 
@@ -27,8 +35,11 @@ export const removeDeleted: (services: StreamServices, report: RecoveryReport) =
 const isLeftover = Effect.fnUntraced(function* ({ config, directory, manifest, rootId }: StreamServices, name: string) {
   const path = segmentsPath(config.root, name)
   const entries = yield* directory.list(path)
-  if (entries.length === 0) return true
+  const warm = yield* directory.list(warmFolder(config.root, name))
+  if (entries.length === 0 && warm.length === 0) return true
   if (manifest.replay.damage.length > 0) return false
+  // All that was ever sealed in it is known to the manifest, or was.
+  if (entries.length === 0) return true
   for (const entry of entries) {
     const index = segmentIndexOfName(entry.name)
     if (index === undefined) continue

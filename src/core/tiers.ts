@@ -28,6 +28,13 @@ export interface TiersOptions
   readonly emit: (event: TierEventInput) => void
 }
 
+/** An object in Tier 2, and whose it is. */
+export interface SegmentObject {
+  readonly streamId: number
+  readonly segmentIndex: number
+  readonly key: string
+}
+
 /** Memory for seek tables: 8 bytes for each 64 KiB of segment. */
 const tableBytesMax = 8 * 1024 * 1024
 
@@ -165,17 +172,21 @@ export class Tiers {
     }
   }
 
-  /** Says durably, with the next commit, that the objects of a segment are to go. */
-  queueDeletes(streamId: number, segmentIndex: number, reasonCode: number): void {
-    const { manifest, clock, deleteGraceMs } = this.services
-    const tiers = manifest.state.streams.get(streamId)?.tiers.get(segmentIndex)
+  /** Keys of the objects that a segment has, or may have, in Tier 2. */
+  objectsOf(streamId: number, segmentIndex: number): ReadonlyArray<SegmentObject> {
+    const tiers = this.services.manifest.state.streams.get(streamId)?.tiers.get(segmentIndex)
     const keys = new Set([tiers?.uploaded?.key, tiers?.uploading?.key])
+    return [...keys].filter((key) => key !== undefined).map((key) => ({ streamId, segmentIndex, key }))
+  }
+
+  /**
+   * Says with the next commit that objects are to go. Comes behind the record that makes them useless: when a crash comes between the two,
+   * an object too many is better than one too few.
+   */
+  queueDeletes(objects: ReadonlyArray<SegmentObject>, reasonCode: number): void {
+    const { manifest, clock, deleteGraceMs } = this.services
     const notBeforeMs = clock.currentTimeMillisUnsafe() + deleteGraceMs
-    for (const key of keys) {
-      if (key !== undefined) {
-        manifest.append({ type: "Tier2DeleteQueued", streamId, segmentIndex, key, notBeforeMs, reasonCode })
-      }
-    }
+    for (const one of objects) manifest.append({ type: "Tier2DeleteQueued", ...one, notBeforeMs, reasonCode })
   }
 
   /** Starts the loop. */

@@ -45,17 +45,16 @@ export const trimTo: (stream: StreamState, point: TrimPoint) => Effect.Effect<vo
     // Another trim may have gone farther meanwhile; a point never moves back.
     if (isTrimmed(stream, point.recordId)) return yield* manifest.commit
     const { tiers } = stream.services
-    // In one commit with the trim: no object is left that nobody knows.
-    for (const segment of stream.catalog.entries) {
-      if (segment.index >= segmentIndexOf(point.recordId)) break
-      tiers.queueDeletes(stream.streamId, segment.index, manifestReason.Trim)
-    }
+    const objects = stream.catalog.entries
+      .filter((segment) => segment.index < segmentIndexOf(point.recordId))
+      .flatMap((segment) => tiers.objectsOf(stream.streamId, segment.index))
     manifest.append({
       type: "Trim",
       streamId: stream.streamId,
       firstRecordId: point.recordId,
       firstRecordNumber: point.recordNumber,
     })
+    tiers.queueDeletes(objects, manifestReason.Trim)
     stream.trimPoint = point
     yield* manifest.commit
     yield* removeTrimmed(stream)
