@@ -11,6 +11,7 @@ import { compressSegment } from "./compress_segment.ts"
 import { deleteObjects } from "./delete_objects.ts"
 import { evictHot, evictWarm, quarantineHot } from "./evict_segment.ts"
 import { Hydrator, hydrationPriority } from "./hydrator.ts"
+import { diskFullJobs, leavingJobs } from "./leaving_jobs.ts"
 import type { Residency } from "./residency.ts"
 import type { TierSegments } from "./tier_segments.ts"
 import type { TierServices, TierStream } from "./tier_services.ts"
@@ -19,8 +20,6 @@ import { objectKey, uploadSegment } from "./upload_segment.ts"
 /** Compressions at once: one worker does them. */
 const compressionsMax = 1
 const uploadsMax = 2
-/** Files that go at once when the disk is full, in each local tier. */
-const diskFullEvictions = 4
 /** A pause after a job that could not do anything, so that the loop never spins. */
 const idleMs = 5
 
@@ -159,7 +158,7 @@ export class Coordinator {
       while (!this.#isClosing) {
         this.#isWoken = false
         const plan = planTiers(this.#planInput())
-        const jobs = [...plan.jobs, ...this.#planLeaving(), ...this.#planDiskFull()]
+        const jobs = [...plan.jobs, ...this.#planAsked()]
         for (const job of jobs) this.#start(job)
         this.#startDeletes()
         this.#tellSettled(plan.wakeAtMs)
@@ -202,50 +201,24 @@ export class Coordinator {
       isUploadEager,
       hasTier2: tier2 !== undefined,
       level: tier1.level,
-      slots: {
-        compress: compressionsMax - this.#countRunning("compress"),
-        upload: uploadsMax - this.#countRunning("upload"),
-      },
+      slots: this.#slots(),
     }
   }
 
-  /** On a full disk nothing is begun that needs room; what has a copy elsewhere goes, a few files at a time. */
-  #planDiskFull(): ReadonlyArray<Job> {
-    if (!this.#isDiskFull) return []
-    this.#isDiskFull = false
-    const isFree = (one: Residency): boolean => !one.isBusy && one.pins === 0 && one.warmPins === 0
-    const { hot, warm } = this.#segments
-    const evictable = [...hot].filter((one) => isFree(one) && (one.isWarm || one.cold !== undefined))
-    const cold = [...warm].filter((one) => isFree(one) && one.cold !== undefined && !one.isHot)
-    const oldest = (all: Array<Residency>): Array<Residency> =>
-      all.sort((one, other) => one.lastUse - other.lastUse).slice(0, diskFullEvictions)
-    return [
-      ...oldest(evictable).map((segment): Job => ({ type: "evictHot", segment })),
-      ...oldest(cold).map((segment): Job => ({ type: "evictWarm", segment })),
-    ]
-  }
-
-  /** The next step of each segment that was asked to leave. */
-  #planLeaving(): ReadonlyArray<Job> {
-    const jobs: Array<Job> = []
+  /** Jobs that no budget asks for. */
+  #planAsked(): ReadonlyArray<Job> {
     const nowMs = this.#services.clock.currentTimeMillisUnsafe()
-    let compress = compressionsMax - this.#countRunning("compress")
-    let upload = uploadsMax - this.#countRunning("upload")
-    for (const [segment, to] of this.#leaving) {
-      const isThere = !segment.isHot && (to === "tier1" || !segment.isWarm)
-      if (isThere || segment.isGone || segment.isDamaged) {
-        this.#leaving.delete(segment)
-        continue
-      }
-      if (segment.isBusy || segment.retryAtMs > nowMs || segment.seal === undefined) continue
-      if (segment.form === undefined) {
-        if (compress-- > 0) jobs.push({ type: "compress", segment, level: this.#services.tier1.level })
-      } else if (to === "tier2" && segment.cold === undefined) {
-        if (upload-- > 0) jobs.push({ type: "upload", segment })
-      } else if (segment.isHot) jobs.push({ type: "evictHot", segment })
-      else jobs.push({ type: "evictWarm", segment })
+    const jobs = leavingJobs(this.#leaving, { nowMs, level: this.#services.tier1.level, slots: this.#slots() })
+    if (!this.#isDiskFull) return jobs
+    this.#isDiskFull = false
+    return [...jobs, ...diskFullJobs(this.#segments)]
+  }
+
+  #slots(): { readonly compress: number; readonly upload: number } {
+    return {
+      compress: compressionsMax - this.#countRunning("compress"),
+      upload: uploadsMax - this.#countRunning("upload"),
     }
-    return jobs
   }
 
   #countRunning(type: Job["type"]): number {
@@ -328,7 +301,11 @@ export class Coordinator {
     const nowMs = this.#services.clock.currentTimeMillisUnsafe()
     let at = wakeAtMs ?? Number.POSITIVE_INFINITY
     if (!this.#isDeleting && this.#services.tier2 !== undefined) at = Math.min(at, this.#nextDeleteMs())
-    for (const one of this.#leaving.keys()) if (!one.isBusy) at = Math.min(at, Math.max(one.retryAtMs, nowMs + idleMs))
+    for (const one of this.#leaving.keys()) {
+      // What a reader holds is told when it lets go.
+      const isWaiting = one.isBusy || one.pins > 0 || one.warmPins > 0
+      if (!isWaiting) at = Math.min(at, Math.max(one.retryAtMs, nowMs + idleMs))
+    }
     return at === Number.POSITIVE_INFINITY ? undefined : Math.max(idleMs, at - nowMs)
   }
 
