@@ -5,59 +5,48 @@
 //      while a second reader follows the tail.
 //   3. The store is closed, opened once more and read from its first to its last record. The SHA-256 of what was read
 //      must be that of the input; so it must for every earlier run in a store that was kept with `--root`.
+//   4. Everything is evicted to the object store and read back from there, compared again; a thousand random records are
+//      read cold; a warm file is removed and repaired; the store is opened a last time.
+//
+// The budgets are small, so that segments move from tier to tier all the time; a line of signs shows where they are.
 //
 // The modules beside this file, in `ingest/`, hold the parts; `ingest/store.ts` and `ingest/append_lines.ts` first.
 
 import { createHash } from "node:crypto"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
-import type { Cursor } from "bop-aof"
+import { join, resolve } from "node:path"
 import { appendLines, skipLines } from "./ingest/append_lines.ts"
+import { goThroughTier2 } from "./ingest/cold.ts"
 import { describe, exitCodes, failed } from "./ingest/failure.ts"
 import { Follower } from "./ingest/follower.ts"
 import { type Input, openInput } from "./ingest/input.ts"
+import { type Job, placesOf, reopen, say } from "./ingest/job.ts"
 import { type Acknowledged, writeAndKill } from "./ingest/killed_writer.ts"
 import { LineReader } from "./ingest/line_reader.ts"
 import { MemoryWatch } from "./ingest/memory.ts"
 import { count, duration, plural, rate, size } from "./ingest/numbers.ts"
 import { help, parseOptions } from "./ingest/options.ts"
 import { Progress } from "./ingest/progress.ts"
-import { measureDirectory, overhead, segmentPicture, table } from "./ingest/report.ts"
+import { measureDirectory, overhead, segmentPicture, table, tierBytes } from "./ingest/report.ts"
 import { Stop } from "./ingest/stop.ts"
-import { beginRun, lineBytesMax, openStore, type Run, readRuns, type Store } from "./ingest/store.ts"
+import {
+  beginRun,
+  lineBytesMax,
+  openStore,
+  type Place,
+  type Run,
+  readRuns,
+  type Store,
+  tier0Bytes,
+  tier1Bytes,
+} from "./ingest/store.ts"
+import { tierLegend } from "./ingest/tier_picture.ts"
 import { verifyRuns } from "./ingest/verify.ts"
-
-/** What the parts of one job share. */
-interface Job {
-  readonly root: string
-  readonly input: Input
-  readonly signal: AbortSignal
-  readonly progress: Progress
-  readonly memory: { readonly own: MemoryWatch; child: MemoryWatch | undefined }
-  /** Rows of the table at the end. */
-  readonly rows: Array<readonly [string, string]>
-}
-
-function say(text: string): void {
-  process.stdout.write(`${text}\n`)
-}
-
-/** Opens the store and moves to its first record: as fast as a program can have its data after a crash. */
-async function reopen(root: string): Promise<{ readonly store: Store; readonly cursor: Cursor; readonly ms: number }> {
-  const startedMs = performance.now()
-  const store = await openStore(root)
-  const cursor = store.lines.cursor({ from: "start" })
-  cursor.next()
-  const ms = performance.now() - startedMs
-  cursor.close()
-  // The caller wants to read the first record as well.
-  return { store, cursor: store.lines.cursor({ from: "start" }), ms }
-}
 
 /** Part 1: the first half, by a process that gets killed. */
 async function writeFirstHalf(
-  { root, input, signal, progress, memory, rows }: Job,
+  { place, input, signal, progress, memory, rows }: Job,
   run: Run,
 ): Promise<Acknowledged | undefined> {
   let latest: Acknowledged | undefined
@@ -66,6 +55,7 @@ async function writeFirstHalf(
     bytes: latest?.appendedBytes ?? 0,
     records: latest === undefined ? 0 : latest.recordNumber + 1 - run.firstNumber,
     lagBytes: latest === undefined ? 0 : latest.appendedBytes - latest.durableBytes,
+    tiers: latest?.tiers ?? "[]",
   }))
   const onReport = (report: Acknowledged): void => {
     latest = report
@@ -74,13 +64,18 @@ async function writeFirstHalf(
     memory.child = new MemoryWatch(pid)
     startedMs = performance.now()
   }
-  await writeAndKill({ root, run, input }, signal, onReport, onStart)
+  await writeAndKill({ place, run, input }, signal, onReport, onStart)
   const ms = performance.now() - startedMs
   progress.stop()
   const records = latest === undefined ? 0 : latest.recordNumber + 1 - run.firstNumber
-  say(`killed the writing process with SIGKILL, ${plural(records, "record")} acknowledged`)
-  rows.push(["first half, start included", rate(records, latest?.durableBytes ?? 0, ms)])
+  say(`killed the writing process with SIGKILL, ${plural(records, "record")} acknowledged ${latest?.tiers ?? "[]"}`)
+  rows.push(["first half, start included", timed(rate(records, latest?.durableBytes ?? 0, ms), ms)])
   return latest
+}
+
+/** A rate, and how long that took. */
+function timed(text: string, ms: number): string {
+  return `${text}, in ${duration(ms)}`
 }
 
 /** Every acknowledged record must be there: the last of them under its number, and all of them before it. */
@@ -108,6 +103,7 @@ async function writeSecondHalf(job: Job, store: Store, run: Run, skip: number): 
     bytes: reader.takenBytes,
     records: appended.lines,
     lagBytes: store.lines.info().unflushedBytes,
+    tiers: placesOf(store),
   }))
   try {
     await skipLines(store, run, reader, appended, { lines: skip, signal })
@@ -119,10 +115,12 @@ async function writeSecondHalf(job: Job, store: Store, run: Run, skip: number): 
     await appendLines(store, run, reader, appended, { signal })
     await store.lines.flush()
     const writtenMs = performance.now() - startedMs
-    rows.push(["second half, while followed", rate(appended.lines - skip, reader.takenBytes - skippedBytes, writtenMs)])
+    const writtenRate = rate(appended.lines - skip, reader.takenBytes - skippedBytes, writtenMs)
+    rows.push(["second half, while followed", timed(writtenRate, writtenMs)])
     progress.start("follow", reader.takenBytes, () => ({
       bytes: reading.bytes + reading.records,
       records: reading.records,
+      tiers: placesOf(store),
     }))
     const sha256 = inputHash.digest("hex")
     await store.runs.flush()
@@ -131,7 +129,7 @@ async function writeSecondHalf(job: Job, store: Store, run: Run, skip: number): 
     const seen = await reading.finish(appended.lines)
     await store.runs.append({ type: "end", run: run.run, endNumber: run.endNumber, sha256 })
     if (seen !== sha256) throw failed("the follower saw something else than the input")
-    say(`the follower saw ${plural(reading.records, "record")}, the same text as the input`)
+    say(`the follower saw ${plural(reading.records, "record")}, the same text as the input ${placesOf(store)}`)
   } finally {
     progress.stop()
     await follower?.leave()
@@ -140,29 +138,32 @@ async function writeSecondHalf(job: Job, store: Store, run: Run, skip: number): 
 }
 
 /** Part 3: everything back, from the first record of the store to its last. */
-async function readBack({ progress, signal, rows, root }: Job, run: Run): Promise<void> {
-  const { store, cursor, ms } = await reopen(root)
+async function readBack(job: Job, run: Run): Promise<void> {
+  const { progress, signal, rows, place } = job
+  const { store, cursor, ms } = await reopen(job)
   try {
     const runs = await readRuns(store)
     const info = store.lines.info()
     const done = { records: 0, bytes: 0 }
     const startedMs = performance.now()
-    progress.start("read back", info.bytes, () => done)
+    progress.start("read back", info.bytes, () => ({ ...done, tiers: placesOf(store) }))
     const checks = await verifyRuns(cursor, runs, done, signal)
     const readMs = performance.now() - startedMs
     progress.stop()
-    const disk = await measureDirectory(root)
+    const disk = await measureDirectory(place.root)
+    const held = store.lines.info()
     rows.push(
-      ["read back and hashed", rate(done.records, done.bytes, readMs)],
+      ["read back and hashed", timed(rate(done.records, done.bytes, readMs), readMs)],
       ["reopened after close", `${duration(ms)} to the first record`],
       [
         "in the store",
         `${plural(done.records, "record")}, ${size(done.bytes)} of payload, ${plural(runs.length, "run")}`,
       ],
-      ["on disk", `${size(disk.bytes)} in ${plural(disk.files, "file")}`],
-      ["overhead on disk", overhead(disk.bytes, done.bytes, done.records)],
+      ["on this disk", `${size(disk.bytes)} in ${plural(disk.files, "file")}`],
+      ["bytes in each tier", tierBytes(held)],
+      ["overhead of segments", overhead(held.bytes, done.bytes, done.records)],
     )
-    say(`\nsegments of the stream ${info.name}:\n${segmentPicture(info)}`)
+    say(`\nsegments of the stream ${info.name}:\n${segmentPicture(held)}`)
     const own = checks.find((check) => check.run.run === run.run)
     const bad = checks.filter((check) => !check.isEqual)
     const unfinished = runs.length - checks.length
@@ -182,27 +183,29 @@ async function readBack({ progress, signal, rows, root }: Job, run: Run): Promis
 /** Says how far an interrupted or failed run got; the store is closed in order afterwards. */
 function sayWhereStopped(store: Store, run: Run, job: Job, isKept: boolean): void {
   const records = store.lines.info().nextRecordNumber - run.firstNumber
-  const place = isKept ? `kept in ${job.root}` : "gone with the temporary store"
-  say(`stopped after ${plural(records, "record")} of this run, ${place}`)
+  const where = isKept ? `kept in ${job.place.root}` : "gone with the temporary store"
+  say(`stopped after ${plural(records, "record")} of this run, ${where}`)
 }
 
 async function ingest(job: Job, isKept: boolean): Promise<void> {
-  const { root, input, memory, rows } = job
-  const first = await openStore(root)
+  const { place, input, memory, rows } = job
+  const first = await openStore(place)
   const run = await beginRun(first, input.title).finally(() => first.manager.close())
   say(`input: ${input.title}, ${size(input.bytes)}`)
+  say(`at most ${size(tier0Bytes)} in Tier 0 and ${size(tier1Bytes)} in Tier 1, the rest in Tier 2, ${place.tier2}`)
+  say(tierLegend)
   const acknowledged = await writeFirstHalf(job, run).catch(async (error) => {
-    const { store } = await reopen(root)
+    const store = await openStore(place)
     sayWhereStopped(store, run, job, isKept)
     await store.manager.close()
     throw error
   })
-  const { store, cursor, ms } = await reopen(root)
+  const { store, cursor, ms } = await reopen(job)
   cursor.close()
   try {
     const held = await checkAcknowledged(store, run, acknowledged)
     say(
-      `opened again in ${duration(ms)}: all acknowledged records are there, ${count(held)} in all; the input goes on behind them`,
+      `opened again in ${duration(ms)}: all acknowledged records are there, ${count(held)} in all; the input goes on behind them ${placesOf(store)}`,
     )
     rows.push(["reopened after SIGKILL", `${duration(ms)} to the first record`])
     run.withoutLineFeed.clear()
@@ -217,6 +220,7 @@ async function ingest(job: Job, isKept: boolean): Promise<void> {
   rows.unshift(["input", `${plural(run.endNumber! - run.firstNumber, "record")}, ${size(input.bytes)}`])
   try {
     await readBack(job, run)
+    await goThroughTier2(job, run)
   } finally {
     memory.own.look()
     if (memory.own.bytesMax > 0) {
@@ -227,6 +231,12 @@ async function ingest(job: Job, isKept: boolean): Promise<void> {
     }
     say(table(rows))
   }
+}
+
+/** The objects lie beside the root, so that what is below it is what is on this machine. */
+function placeOf(root: string | undefined, temporary: string | undefined): Place {
+  if (root === undefined) return { root: join(temporary!, "store"), tier2: join(temporary!, "tier2") }
+  return { root, tier2: `${resolve(root)}.tier2` }
 }
 
 async function main(): Promise<number> {
@@ -246,9 +256,9 @@ async function main(): Promise<number> {
   try {
     input = await openInput(options.files, stop.signal)
     if (options.root === undefined) temporary = await mkdtemp(join(tmpdir(), "bop-aof-"))
-    const root = options.root ?? temporary!
-    await ingest({ root, input, signal: stop.signal, progress, memory, rows: [] }, temporary === undefined)
-    if (temporary === undefined) say(`the store is kept in ${root}`)
+    const place = placeOf(options.root, temporary)
+    await ingest({ place, input, signal: stop.signal, progress, memory, rows: [] }, temporary === undefined)
+    if (temporary === undefined) say(`the store is kept in ${place.root}, and its objects in ${place.tier2}`)
     return exitCodes.ok
   } finally {
     progress.stop()

@@ -2,6 +2,7 @@
 // become durable, without gap or repeat, at its own pace.
 
 import { setImmediate } from "node:timers/promises"
+import { move } from "./cursor_move.ts"
 import { LineHash } from "./line_hash.ts"
 import type { Run, Store } from "./store.ts"
 
@@ -46,7 +47,7 @@ export class Follower {
     const cursor = store.lines.cursor({ number: firstNumber, level: "durable" })
     try {
       for (;;) {
-        while (cursor.next()) {
+        while (move(cursor) === "record") {
           const { buffer, payloadStart, payloadEnd, recordNumber } = cursor
           this.#hash.add(buffer, payloadStart, payloadEnd, !withoutLineFeed.has(recordNumber))
           this.bytes += payloadEnd - payloadStart
@@ -55,6 +56,7 @@ export class Follower {
           if (this.records % recordsPerTurn === 0) await setImmediate()
           if (signal.aborted) return
         }
+        // At the tail, or before a segment that has to be fetched.
         await cursor.ready({ signal })
       }
     } finally {

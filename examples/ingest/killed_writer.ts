@@ -4,7 +4,7 @@ import { type ChildProcess, fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { Failure, failed } from "./failure.ts"
 import type { Input } from "./input.ts"
-import type { Run } from "./store.ts"
+import type { Place, Run } from "./store.ts"
 import type { WriterJob, WriterReport } from "./writer_child.ts"
 
 export type Acknowledged = Extract<WriterReport, { type: "acknowledged" }>
@@ -19,12 +19,12 @@ export interface KilledWriter {
  * Rejects with what the child failed of, or with the reason of `signal`, after the child has ended in order.
  */
 export async function writeAndKill(
-  job: { readonly root: string; readonly run: Run; readonly input: Input },
+  job: { readonly place: Place; readonly run: Run; readonly input: Input },
   signal: AbortSignal,
   onReport: (report: Acknowledged) => void,
   onStart: (pid: number) => void,
 ): Promise<KilledWriter> {
-  const { root, run, input } = job
+  const { place, run, input } = job
   const child = fork(fileURLToPath(new URL("writer_child.ts", import.meta.url)), [], {
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   })
@@ -52,7 +52,7 @@ export async function writeAndKill(
   })
   if (child.pid !== undefined) onStart(child.pid)
   const { withoutLineFeed: _, ...plainRun } = run
-  const order: WriterJob = { root, run: plainRun, files: input.files, bytesMax: (input.bytes * 3) / 4 }
+  const order: WriterJob = { place, run: plainRun, files: input.files, bytesMax: (input.bytes * 3) / 4 }
   child.send(order, () => {})
   if (signal.aborted) disconnect(child)
   const end = await ended.finally(() => signal.removeEventListener("abort", onAbort))

@@ -6,11 +6,13 @@ import { unusable } from "./failure.ts"
 export const help = `npm start [-- [--root DIR] [FILE... | -]]
 
 Appends the lines of files to a store, one record a line, follows them while they are appended, kills the writing
-process half-way, goes on from what was acknowledged, and reads all back to compare it with the input.
+process half-way, goes on from what was acknowledged, and reads all back to compare it with the input. Budgets are small,
+so that segments move to zstd and to an object store (a directory) meanwhile; in the end all is evicted there and read back.
 
   FILE...      files to take, byte for byte; - is standard input
                without any: the source text that came with the installed packages
-  --root DIR   keep the store in DIR; the next run with the same DIR appends to it and verifies every run in it
+  --root DIR   keep the store in DIR; the next run with the same DIR appends to it and verifies every run in it;
+               its objects are in DIR.tier2, and belong to it
                without it: a temporary directory, which is removed at the end
   --runtime R  bun, deno or node; default bun (taken by npm start itself)
   --help       this text

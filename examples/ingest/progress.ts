@@ -8,11 +8,15 @@ export interface ProgressState {
   readonly records: number
   /** Bytes that are appended but not yet durable, where that is known. */
   readonly lagBytes?: number | undefined
+  /** Where the segments are, one character each. */
+  readonly tiers?: string | undefined
+  /** What is counted where it is not bytes. */
+  readonly unit?: string | undefined
 }
 
 const terminalIntervalMs = 100
 const plainIntervalMs = 2000
-const barWidth = 24
+const barWidth = 16
 
 export class Progress {
   readonly #isTerminal: boolean = process.stderr.isTTY === true
@@ -55,14 +59,15 @@ export class Progress {
     const nowMs = performance.now()
     if (!this.#isTerminal && nowMs - this.#printedMs < plainIntervalMs) return
     this.#printedMs = nowMs
-    const { bytes, records, lagBytes } = this.#state()
+    const { bytes, records, lagBytes, tiers, unit } = this.#state()
     const part = this.#totalBytes === 0 ? 1 : Math.min(bytes / this.#totalBytes, 1)
     const perSecond = ((bytes - this.#fromBytes) * 1000) / (nowMs - this.#startedMs)
     const words = [
       `${Math.floor(part * 100)}%`.padStart(4),
-      `${size(bytes)} of ${size(this.#totalBytes)}`,
-      `${count(records)} records`,
-      `${size(perSecond)}/s`,
+      ...(tiers === undefined ? [] : [tiers]),
+      ...(unit === undefined
+        ? [`${size(bytes)} of ${size(this.#totalBytes)}`, `${count(records)} records`, `${size(perSecond)}/s`]
+        : [`${count(bytes)} of ${count(this.#totalBytes)} ${unit}`, `${count(perSecond)}/s`]),
       ...(lagBytes === undefined ? [] : [`${size(lagBytes)} not yet durable`]),
     ].join("  ")
     if (!this.#isTerminal) {

@@ -1,4 +1,4 @@
-// What the job keeps in its store: the stream `lines` with one record a line, and the stream `runs`, which says what
+// The store of the job, with budgets so small that segments move while it runs, and what it keeps in it: the stream `lines` with one record a line, and the stream `runs`, which says what
 // lines alone can't: where each run begins and ends, its checksum, and which lines had no LF.
 
 import { type Aof, AofManager } from "bop-aof"
@@ -29,11 +29,31 @@ export interface Store {
   readonly runs: Aof<RunEvent>
 }
 
-/** A quarter of the default, so that tens of MiB make several segments; each has room for the longest line. */
-const segmentBytes = 16 * 1024 * 1024
+/** Where a store lies: its root, and beside it the directory that is its object store. */
+export interface Place {
+  readonly root: string
+  readonly tier2: string
+}
 
-export async function openStore(root: string): Promise<Store> {
-  const manager = await AofManager.open({ root, segmentBytes, recordBytesMax: lineBytesMax })
+const MiB = 1024 * 1024
+
+/** Small, so that tens of MiB make several segments; each has room for the longest line. */
+const segmentBytes = 9 * MiB
+/** Four segments: one is written, one sealed, one compressed, one evicted. */
+export const tier0Bytes: number = 4 * segmentBytes
+/** Some three segments of text. */
+export const tier1Bytes: number = 8 * MiB
+
+export async function openStore({ root, tier2 }: Place): Promise<Store> {
+  const manager = await AofManager.open({
+    root,
+    segmentBytes,
+    recordBytesMax: lineBytesMax,
+    // The smallest cache: random reads are to show what it costs to fetch.
+    tier0: { bytesMax: tier0Bytes, frameCacheBytes: MiB },
+    tier1: { bytesMax: tier1Bytes, residencyMsMin: 0 },
+    tier2: { store: { directory: tier2 } },
+  })
   try {
     const lines = await manager.stream("lines")
     return { manager, lines, runs: (await manager.stream("runs", { codec: "json" })) as Aof<RunEvent> }

@@ -2,7 +2,9 @@
 
 import { setImmediate } from "node:timers/promises"
 import type { Cursor } from "bop-aof"
+import { move } from "./cursor_move.ts"
 import { LineHash } from "./line_hash.ts"
+import type { Samples } from "./samples.ts"
 import type { Run } from "./store.ts"
 
 const recordsPerTurn = 4096
@@ -21,13 +23,15 @@ export interface RunCheck {
 
 /**
  * Moves `cursor`, which stands before the first record, to the end and checks the finished runs on the way. Records of
- * a run that did not come to its end are read, but there is nothing to compare them with.
+ * a run that did not come to its end are read, but there is nothing to compare them with. Segments that are not on this disk
+ * are fetched as they come. `samples` is shown each record.
  */
 export async function verifyRuns(
   cursor: Cursor,
   runs: ReadonlyArray<Run>,
   readBack: ReadBack,
   signal: AbortSignal,
+  samples?: Samples,
 ): Promise<ReadonlyArray<RunCheck>> {
   const checks: Array<RunCheck> = []
   const finished = runs.filter((run) => run.endNumber !== undefined)
@@ -42,13 +46,20 @@ export async function verifyRuns(
       hash = new LineHash()
     }
   }
-  while (cursor.next()) {
+  for (;;) {
+    const moved = move(cursor)
+    if (moved === "end") break
+    if (moved === "away") {
+      await cursor.ready({ signal })
+      continue
+    }
     const { buffer, payloadStart, payloadEnd, recordNumber } = cursor
     settle(recordNumber)
     const run = finished[at]
     if (run !== undefined && recordNumber >= run.firstNumber) {
       hash.add(buffer, payloadStart, payloadEnd, !run.withoutLineFeed.has(recordNumber))
     }
+    samples?.look(cursor)
     readBack.records++
     readBack.bytes += payloadEnd - payloadStart
     if (readBack.records % recordsPerTurn === 0) {

@@ -4,12 +4,13 @@
 import { appendLines } from "./append_lines.ts"
 import { describe, exitCodes } from "./failure.ts"
 import type { Input } from "./input.ts"
+import { placesOf } from "./job.ts"
 import { LineReader } from "./line_reader.ts"
-import { lineBytesMax, openStore, type Run } from "./store.ts"
+import { lineBytesMax, openStore, type Place, type Run } from "./store.ts"
 
 /** What the parent sends first. */
 export interface WriterJob {
-  readonly root: string
+  readonly place: Place
   readonly run: Omit<Run, "withoutLineFeed">
   readonly files: Input["files"]
   /** Where to wait for the end: the parent is to have something left to do, even if it is slow to kill. */
@@ -26,6 +27,8 @@ export type WriterReport =
       /** Bytes of input that are durable with it, and bytes of input that are appended. */
       readonly durableBytes: number
       readonly appendedBytes: number
+      /** Where the segments are now. */
+      readonly tiers: string
     }
   /** Its part is done, or there was nothing to do. */
   | { readonly type: "waiting" }
@@ -58,7 +61,7 @@ process.once("message", (job: WriterJob) => {
 })
 
 async function work(job: WriterJob): Promise<void> {
-  const store = await openStore(job.root)
+  const store = await openStore(job.place)
   const input: Input = { title: job.run.title, files: job.files, bytes: 0, dispose: async () => {} }
   const reader = new LineReader(input, lineBytesMax)
   const progress = { lines: 0, recordId: 0 }
@@ -70,7 +73,8 @@ async function work(job: WriterJob): Promise<void> {
       const durableBytes = reader.takenBytes
       const { recordNumber } = await store.lines.durable(recordId)
       reportedId = recordId
-      report({ type: "acknowledged", recordId, recordNumber, durableBytes, appendedBytes: reader.takenBytes })
+      const tiers = placesOf(store)
+      report({ type: "acknowledged", recordId, recordNumber, durableBytes, appendedBytes: reader.takenBytes, tiers })
     }
     // One group commit after another, while appending goes on: each covers all that was appended when it started.
     const onAppended = (): void => {

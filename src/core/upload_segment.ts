@@ -77,7 +77,7 @@ export const fileBody = (file: SegmentFile, lengthBytes: number): ObjectBody => 
         onSuccess: (count) =>
           count === length
             ? Effect.succeed(buffer)
-            : Effect.fail(storeError("Invalid", "reading the body", file.path, "a file that is too short")),
+            : Effect.fail(storeError("Invalid", "reading the body", file.path, "IncompleteBody")),
       })
     }),
 })
@@ -97,7 +97,7 @@ const fail = (services: TierServices, residency: Residency, error: AofError): Ef
     }
     noteFailure(services, residency, error)
     services.segments.changed(residency)
-    const { streamId, stream, index: segmentIndex, failures: attempts } = residency
+    const { streamId, index: segmentIndex, failures: attempts } = residency
     const reasonCode = isMissing
       ? manifestReason.Missing
       : error._tag === "Corrupt"
@@ -113,15 +113,6 @@ const fail = (services: TierServices, residency: Residency, error: AofError): Ef
       attempts,
       key,
       reasonCode,
-    })
-    services.emit({
-      name: "tier2_upload_failed",
-      level: "error",
-      stream,
-      segmentIndex,
-      key,
-      attempt: attempts,
-      reason: error.message,
     })
   })
 

@@ -81,14 +81,7 @@ export const rejection = async (run: () => Promise<unknown>): Promise<any> => {
   return failure(promise)
 }
 
-/** Numbers below `n` from a seed, the same on every runtime. */
-export const makeRandom = (seed: number): ((n: number) => number) => {
-  let state = seed >>> 0
-  return (n) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    return Math.floor((state / 4294967296) * n)
-  }
-}
+export { makeRandom } from "./random.ts"
 
 /** Appends `count` records of about `bytes` bytes each and returns their ids. */
 export const fill = async (stream: Aof, count: number, bytes = 100): Promise<Array<number>> => {
