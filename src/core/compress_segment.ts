@@ -9,7 +9,7 @@ import type { AofError } from "../model/errors.ts"
 import { warmBytesOf } from "../state/tier_plan.ts"
 import { warmFolder } from "./paths.ts"
 import type { Residency } from "./residency.ts"
-import { noteFailure, noteSuccess } from "./tier_retry.ts"
+import { forgetFailures, noteFailure } from "./tier_retry.ts"
 import type { TierServices } from "./tier_services.ts"
 
 /** How far the expected size is above that of the last segment. */
@@ -75,7 +75,7 @@ const compress = Effect.fnUntraced(function* (
 const succeed = (services: TierServices, residency: Residency, startMs: number): void => {
   if (residency.isGone) return
   services.counters.compressions++
-  noteSuccess(residency)
+  forgetFailures(residency)
   const { stream, index: segmentIndex } = residency
   const durationMs = services.clock.currentTimeMillisUnsafe() - startMs
   const bytes = residency.form?.fileBytes

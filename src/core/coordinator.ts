@@ -13,6 +13,7 @@ import { evictHot, evictWarm, quarantineHot } from "./evict_segment.ts"
 import { Hydrator, hydrationPriority } from "./hydrator.ts"
 import { diskFullJobs, leavingJobs } from "./leaving_jobs.ts"
 import type { Residency } from "./residency.ts"
+import { forgetFailures } from "./tier_retry.ts"
 import type { TierSegments } from "./tier_segments.ts"
 import type { TierServices, TierStream } from "./tier_services.ts"
 import { objectKey, uploadSegment } from "./upload_segment.ts"
@@ -105,9 +106,12 @@ export class Coordinator {
     return Effect.sync(() => this.#roundWaiters.delete(waiter))
   })
 
-  /** Makes segments leave Tier 0, and with `tier2` the local disk, as soon as they may. */
+  /** Makes segments leave Tier 0, and with `tier2` the local disk, as soon as they may; what failed before is tried anew at once. */
   evict(residencies: Iterable<Residency>, to: "tier1" | "tier2"): void {
-    for (const one of residencies) this.#leaving.set(one, to)
+    for (const one of residencies) {
+      forgetFailures(one)
+      this.#leaving.set(one, to)
+    }
     this.wake()
   }
 
@@ -315,7 +319,8 @@ export class Coordinator {
       if (this.#isWoken) return resume(Effect.void)
       this.#wake = () => {
         this.#wake = undefined
-        resume(Effect.void)
+        // Never within the caller, who may be half-way through an append: what is planned may seal its segment.
+        resume(Effect.yieldNow)
       }
       return Effect.sync(() => {
         this.#wake = undefined

@@ -16,8 +16,12 @@ export const evictHot: (services: TierServices, residency: Residency) => Effect.
     const { streamId, stream, index: segmentIndex } = residency
     const hasCopy = residency.isWarm || residency.cold !== undefined
     if (!residency.isHot || residency.isGone || residency.seal === undefined || !hasCopy || residency.pins > 0) return
-    // Somebody may have removed it behind the store's back, and it would be the only copy.
-    if (residency.cold === undefined && !isWarmThere(services, residency)) return forgetWarm(services, residency)
+    if (residency.cold === undefined) {
+      // Somebody may have removed or changed it behind the store's back, and it would be the only copy.
+      const isIntact = yield* isWarmIntact(services, residency)
+      if (residency.isGone || !residency.isHot || residency.pins > 0) return
+      if (!isIntact) return forgetWarm(services, residency)
+    }
     const bytes = residency.seal.fileBytes
     services.manifest.append({
       type: "LocalEvicted",
@@ -61,7 +65,13 @@ export const evictWarm: (services: TierServices, residency: Residency) => Effect
     residency.isWarm = false
     services.reader.release(residency)
     services.segments.changed(residency)
-    yield* services.directory.remove(residency.warmPath)
+    yield* Effect.tapError(services.directory.remove(residency.warmPath), () =>
+      Effect.sync(() => {
+        // It is still there, counts, and is tried again.
+        residency.isWarm = !residency.isGone
+        services.segments.changed(residency)
+      }),
+    )
     services.counters.warmEvictions++
     services.counters.warmEvictedBytes += bytes
     services.emit({ name: "tier1_eviction", level: "debug", stream, segmentIndex, bytes })
@@ -76,16 +86,19 @@ export const quarantineHot: (services: TierServices, residency: Residency) => Ef
     yield* directory.sync(quarantine)
   })
 
-/** True when the warm file is there with the length that it was made with. */
-const isWarmThere = (services: TierServices, { warmPath, form }: Residency): boolean => {
-  let length = -1
-  caught(() => {
-    const file = services.directory.openUnsafe(warmPath, "read")
-    length = file.sizeUnsafe()
-    file.closeUnsafe()
+/** True when the warm file is there as it was made. */
+const isWarmIntact = (services: TierServices, { warmPath, form }: Residency): Effect.Effect<boolean, AofError> =>
+  Effect.suspend(() => {
+    let length = -1
+    caught(() => {
+      const file = services.directory.openUnsafe(warmPath, "read")
+      length = file.sizeUnsafe()
+      file.closeUnsafe()
+    })
+    if (form === undefined || length !== form.fileBytes) return Effect.succeed(false)
+    const checksum = services.compressor.checksum({ path: warmPath, lengthBytes: length })
+    return Effect.map(checksum, (checksum64) => checksum64 === form.checksum64)
   })
-  return length === form?.fileBytes
-}
 
 /** The segment is compressed anew. */
 const forgetWarm = (services: TierServices, residency: Residency): void => {

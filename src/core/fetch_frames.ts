@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import { type SeekTable, seekTableBytes, type ZstdFrame } from "../format/seekable_zstd.ts"
+import { walkZstdFrames } from "../format/zstd_walk.ts"
 import { type AofError, corrupt, notFound } from "../model/errors.ts"
 import { recordIdOf } from "../model/record_id.ts"
 import type { ColdNeed } from "./cold_need.ts"
@@ -43,8 +44,32 @@ const readObject = (
   if (cold === undefined || services.tier2 === undefined) {
     return Effect.fail(notFound("segment", residency.index, "no copy of it in any tier"))
   }
-  return services.tier2.readRange(cold.key, offset, length)
+  // The object store knows nothing of records; who asked for one is told which cannot be had.
+  return Effect.mapError(services.tier2.readRange(cold.key, offset, length), (error) =>
+    error._tag === "Corrupt" ? lostObject(residency, error.detail) : error,
+  )
 }
+
+/** The damage of a whole object, in id positions. */
+const lostObject = ({ index, seal, cold }: Residency, detail: string): AofError =>
+  corrupt(`object ${cold?.key}`, detail, recordIdOf(index, 0), recordIdOf(index, seal?.framesEnd ?? 0))
+
+/** Bytes of an object read at once where all of it has to be looked at. */
+const walkBytes = 4 * 1024 * 1024
+
+/** The seek table of an object that has none that checks: from its frames, which all have to be read once. */
+const walkObject = Effect.fnUntraced(function* (
+  services: TierServices,
+  residency: Residency,
+): Effect.fn.Return<SeekTable | undefined, AofError> {
+  const { fileBytes, frameCount } = residency.form!
+  const all = new Uint8Array(fileBytes)
+  for (let offset = 0; offset < fileBytes; offset += walkBytes) {
+    all.set(yield* readObject(services, residency, offset, Math.min(walkBytes, fileBytes - offset)), offset)
+  }
+  const read = (offset: number, length: number): Uint8Array => all.subarray(offset, offset + length)
+  return walkZstdFrames(read, { fileBytes, frameCount, contentBytes: residency.seal?.fileBytes ?? 0 })
+})
 
 const fetchTail = Effect.fnUntraced(function* (
   services: TierServices,
@@ -55,12 +80,8 @@ const fetchTail = Effect.fnUntraced(function* (
   const tableOffset = Math.max(0, form.fileBytes - seekTableBytes(form.frameCount))
   const from = Math.min(form.tailOffset, tableOffset)
   const tail = yield* readObject(services, residency, from, form.fileBytes - from)
-  const table = tableOf({ residency }, form, tail)
-  if (table === undefined) {
-    const to = recordIdOf(residency.index, residency.seal?.framesEnd ?? 0)
-    const what = `object ${residency.cold?.key}`
-    return yield* Effect.fail(corrupt(what, "its seek table does not check", recordIdOf(residency.index, 0), to))
-  }
+  const table = tableOf({ residency }, form, tail) ?? (yield* walkObject(services, residency))
+  if (table === undefined) return yield* Effect.fail(lostObject(residency, "its seek table does not check"))
   services.tables.set(residency.uid, table, seekTableBytes(table.frameCount))
   const first = residency.seal === undefined ? undefined : table.frameAt(residency.seal.framesEnd)
   const last = table.frame(table.frameCount - 1)

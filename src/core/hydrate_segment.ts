@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { manifestReason } from "../format/manifest_reason.ts"
 import { type AofError, notFound } from "../model/errors.ts"
+import type { Directory } from "../port/directory.ts"
 import type { SegmentFile } from "../port/segment_file.ts"
 import { attempt } from "./attempt.ts"
 import { segmentsPath, warmFolder } from "./paths.ts"
@@ -57,21 +58,12 @@ const fetchWarm = Effect.fnUntraced(function* (
       Effect.andThen(tier2.fetch(wanted), file.syncData),
       Effect.sync(() => file.closeUnsafe()),
     )
-    if (residency.isGone) return yield* Effect.fail(goneError(residency))
-    yield* directory.rename(target, residency.warmPath)
-    yield* directory.sync(folder)
   })
-  yield* Effect.ensuring(
-    Effect.onExit(fetched, (exit) => (exit._tag === "Success" ? Effect.void : Effect.ignore(directory.remove(target)))),
-    Effect.sync(release),
+  const placed = placeFile(directory, { residency, target, path: residency.warmPath, folder, made: fetched })
+  // A file with its name is counted: nothing may come between.
+  yield* Effect.uninterruptibleMask((restore) =>
+    Effect.map(Effect.ensuring(placed(restore), Effect.sync(release)), () => enterWarm(services, residency)),
   )
-  if (residency.isGone) return yield* Effect.ignore(directory.remove(residency.warmPath))
-  services.reader.release(residency)
-  residency.isWarm = true
-  residency.needsRecovery = false
-  residency.warmSinceMs = clock.currentTimeMillisUnsafe()
-  services.uses.note(residency, false)
-  services.segments.changed(residency)
   const durationMs = Math.max(0, clock.currentTimeMillisUnsafe() - startMs)
   const bytes = form.fileBytes
   manifest.append({ type: "HydrationDone", streamId, segmentIndex, fromTier: 2, toTier: 1, bytes, durationMs })
@@ -94,6 +86,51 @@ const syncingSink = (file: SegmentFile): Tier2Sink => {
   }
 }
 
+const enterWarm = (services: TierServices, residency: Residency): void => {
+  services.reader.release(residency)
+  residency.isWarm = true
+  residency.needsRecovery = false
+  residency.warmSinceMs = services.clock.currentTimeMillisUnsafe()
+  services.uses.note(residency, false)
+  services.segments.changed(residency)
+}
+
+/** Masks an effect in what cannot be interrupted otherwise. */
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/**
+ * Gives a file that `made` has written to `target` its name, durably. Only `made` can be interrupted; when it was, or anything fails,
+ * or the segment is gone by then, neither name is left.
+ */
+const placeFile =
+  (
+    directory: Directory,
+    file: {
+      readonly residency: Residency
+      readonly target: string
+      readonly path: string
+      readonly folder: string
+      readonly made: Effect.Effect<unknown, AofError>
+    },
+  ) =>
+  (restore: Restore): Effect.Effect<void, AofError> => {
+    const { residency, target, path, folder, made } = file
+    let isNamed = false
+    const placed = Effect.gen(function* () {
+      yield* restore(made)
+      if (residency.isGone) return yield* Effect.fail(goneError(residency))
+      yield* directory.rename(target, path)
+      isNamed = true
+      yield* directory.sync(folder)
+      if (residency.isGone) return yield* Effect.fail(goneError(residency))
+    })
+    return Effect.onExit(placed, (exit) =>
+      exit._tag === "Success"
+        ? Effect.void
+        : Effect.suspend(() => Effect.ignore(directory.remove(isNamed ? path : target))),
+    )
+  }
+
 /** Tier 1 to Tier 0. */
 const restoreHot = Effect.fnUntraced(function* (
   services: TierServices,
@@ -108,27 +145,24 @@ const restoreHot = Effect.fnUntraced(function* (
   const guard = yield* admissionGuard(services, owner, seal.fileBytes)
   manifest.append({ type: "HydrationStarted", streamId, segmentIndex, fromTier: 1, toTier: 0 })
   const target = `${residency.hotPath}.tmp`
-  const restored = Effect.gen(function* () {
-    yield* compressor.decompress({
-      source: residency.warmPath,
-      target,
-      sourceBytes: form.fileBytes,
-      sourceChecksum64: form.checksum64,
-      targetBytes: seal.fileBytes,
-      targetChecksum64: seal.checksum64,
-    })
-    if (residency.isGone) return yield* Effect.fail(goneError(residency))
-    yield* directory.rename(target, residency.hotPath)
-    yield* directory.sync(segmentsPath(services.root, stream))
+  const restored = compressor.decompress({
+    source: residency.warmPath,
+    target,
+    sourceBytes: form.fileBytes,
+    sourceChecksum64: form.checksum64,
+    targetBytes: seal.fileBytes,
+    targetChecksum64: seal.checksum64,
   })
-  yield* Effect.onExit(restored, (exit) =>
-    exit._tag === "Success" ? Effect.void : Effect.ignore(directory.remove(target)),
+  const folder = segmentsPath(services.root, stream)
+  const placed = placeFile(directory, { residency, target, path: residency.hotPath, folder, made: restored })
+  yield* Effect.uninterruptibleMask((restore) =>
+    Effect.map(placed(restore), () => {
+      // The bytes change hands: from the guard of this scope to that of the file.
+      residency.enterHot(guard.handOver())
+      services.uses.note(residency, false)
+      services.segments.changed(residency)
+    }),
   )
-  if (residency.isGone) return yield* Effect.ignore(directory.remove(residency.hotPath))
-  // The bytes change hands: from the guard of this scope to that of the file.
-  residency.enterHot(guard.handOver())
-  services.uses.note(residency, false)
-  services.segments.changed(residency)
   services.counters.promotions++
   const durationMs = Math.max(0, clock.currentTimeMillisUnsafe() - startMs)
   const bytes = seal.fileBytes

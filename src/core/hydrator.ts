@@ -45,6 +45,8 @@ export class Hydrator implements NeedServer {
   readonly #services: TierServices
   readonly #requests: Map<string, Request> = new Map()
   readonly #frames: SingleFlight<string, void>
+  /** What somebody waits for, and lets go of by interrupting. */
+  readonly #awaited: WeakSet<ColdNeed> = new WeakSet()
   #sequence = 0
   #running = 0
   #isWarned = false
@@ -66,6 +68,7 @@ export class Hydrator implements NeedServer {
   satisfy(need: ColdNeed): Effect.Effect<void, AofError> {
     return Effect.suspend(() => {
       const { residency, kind } = need
+      this.#awaited.add(need)
       if (this.#isClosed) return Effect.fail(closed("manager"))
       if (kind === "look") return this.#services.segments.stream(residency.streamId)?.look ?? Effect.void
       if (kind === "hot") return this.request(residency, "tier0", hydrationPriority.reader)
@@ -77,11 +80,13 @@ export class Hydrator implements NeedServer {
     })
   }
 
-  /** Starts to bring it for a caller who does not wait. */
+  /** Starts to bring it for a caller who does not wait. One who does begins to right away, and may end it again. */
   begin(need: ColdNeed): void {
     if (this.#isClosed || need.kind === "look") return
+    const isLeft = Effect.sync(() => !this.#awaited.has(need))
     // Its end is for the next try to find out.
-    this.#services.fork(Effect.ignore(this.satisfy(need)))
+    const brought = Effect.flatMap(isLeft, (isWanted) => (isWanted ? Effect.ignore(this.satisfy(need)) : Effect.void))
+    this.#services.fork(Effect.andThen(Effect.yieldNow, brought))
   }
 
   /** Brings a segment to a tier; joins a request that is under way. Interrupting it may cancel that. */

@@ -22,6 +22,8 @@ export const endStream = (stream: StreamState, what: string): void => {
   stream.closedAs = what
   stream.blocked = blockedForGood
   stream.services.tiers.removeStream(stream.owner)
+  stream.spareGuard?.release()
+  stream.spareGuard = undefined
   const error = closed(what)
   stream.durableWaiters.failAll(error)
   stream.writtenWaiters.failAll(error)

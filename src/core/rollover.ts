@@ -58,8 +58,11 @@ export const openNextSegment = (stream: StreamState): void => {
     source: services.tiers.services.reader,
     isReadOnly: false,
   })
-  stream.spareGuard?.release()
-  stream.spareGuard = undefined
+  // One that is still being prepared is for the segment after this one, and keeps its bytes.
+  if (stream.spare === "none") {
+    stream.spareGuard?.release()
+    stream.spareGuard = undefined
+  }
   services.tiers.hold(stream.owner, residency, Math.max(next.zeroedBytes, segmentHeaderBytes))
   segment.file = next.file
   stream.active = startWriting(stream, segment, { offset: segmentHeaderBytes, isEntrySynced: false, slotSequence: 0 })

@@ -26,13 +26,20 @@ export const makeTierStream = (
 
 const tellRoom = (stream: StreamState): void => {
   if (stream.closedAs !== undefined) return
-  const { clock, tiers } = stream.services
+  const { services } = stream
+  const { clock, tiers } = services
   if (stream.refusedSinceMs > 0) {
     tiers.services.counters.admissionWaits.note(Math.max(0, clock.currentTimeMillisUnsafe() - stream.refusedSinceMs))
     stream.refusedSinceMs = 0
   }
-  wakeReady(stream)
+  // Not at once: who gives room back may be in the middle of an append or of a rollover of this very stream.
+  services.run(Effect.andThen(Effect.yieldNow, wakeAppends(stream)))
 }
+
+const wakeAppends = (stream: StreamState): Effect.Effect<void> =>
+  Effect.sync(() => {
+    if (stream.closedAs === undefined) wakeReady(stream)
+  })
 
 /** Bytes of the active segment when it holds records and may be sealed now; 0 when not. */
 const sealableBytes = (stream: StreamState): number => {

@@ -5,6 +5,7 @@
  * A scan leaves nothing in the cache and never makes room in Tier 0 for what it passes.
  */
 import { decodeSeekTable, type SeekTable, seekTableBytes, type ZstdFrame } from "../format/seekable_zstd.ts"
+import { walkZstdFrames } from "../format/zstd_walk.ts"
 import { type AofError, corrupt, notFound } from "../model/errors.ts"
 import type { Compressor } from "../port/compressor.ts"
 import type { Directory } from "../port/directory.ts"
@@ -147,7 +148,7 @@ export class TierReader implements SegmentSource {
         const count = file.readUnsafe(tail, 0, tail.length, form.fileBytes - tail.length)
         if (count !== tail.length || file.sizeUnsafe() !== form.fileBytes) throw lost(segment, "its length is wrong")
       })
-      const table = isRead ? tableOf(segment, form, tail) : undefined
+      const table = isRead ? (tableOf(segment, form, tail) ?? this.#walkedTable(segment, form)) : undefined
       if (table !== undefined) {
         tables.set(residency.uid, table, seekTableBytes(table.frameCount))
         return table
@@ -155,6 +156,22 @@ export class TierReader implements SegmentSource {
       if (isRead) this.#lose(segment, "Corrupt", lost(segment, "its seek table does not check"))
     }
     throw this.#blocked(segment, isScan && !this.#options.isReadOnly ? "object" : "frames", noRange)
+  }
+
+  /** What the seek table of the only copy should be, from its frames; undefined where another copy is fetched instead. */
+  #walkedTable(segment: Segment, form: WarmForm): SeekTable | undefined {
+    const { cold, seal } = segment.residency
+    if (cold !== undefined && !this.#options.isReadOnly) return undefined
+    const { fileBytes, frameCount } = form
+    let table: SeekTable | undefined
+    this.#tryWarm(segment, (file) => {
+      const read = (offset: number, length: number): Uint8Array => {
+        const bytes = new Uint8Array(length)
+        return bytes.subarray(0, file.readUnsafe(bytes, 0, length, offset))
+      }
+      table = walkZstdFrames(read, { fileBytes, frameCount, contentBytes: seal?.fileBytes ?? 0 })
+    })
+    return table
   }
 
   /** Decodes frames out of the warm file; undefined when it is lost and another copy may be had. */

@@ -20,8 +20,8 @@ export const noteFailure = (
   residency.retryAtMs = services.clock.currentTimeMillisUnsafe() + delayMs
 }
 
-/** The step succeeded: the next one begins with a clean slate. */
-export const noteSuccess = (residency: Residency): void => {
+/** The step succeeded, or somebody asks for it: it begins with a clean slate. */
+export const forgetFailures = (residency: Residency): void => {
   residency.failures = 0
   residency.retryAtMs = 0
   residency.lastError = undefined

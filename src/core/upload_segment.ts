@@ -10,7 +10,7 @@ import type { SegmentFile } from "../port/segment_file.ts"
 import { storeError } from "../port/store_error.ts"
 import { attempt } from "./attempt.ts"
 import type { Residency } from "./residency.ts"
-import { noteFailure, noteSuccess } from "./tier_retry.ts"
+import { forgetFailures, noteFailure } from "./tier_retry.ts"
 import type { TierServices } from "./tier_services.ts"
 
 /** The epoch of the writer, part of each key. */
@@ -28,7 +28,7 @@ export const objectKey = (services: Pick<TierServices, "rootId">, residency: Res
 export const uploadSegment = (services: TierServices, residency: Residency): Effect.Effect<void> =>
   Effect.matchEffect(upload(services, residency), {
     onFailure: (error) => fail(services, residency, error),
-    onSuccess: () => Effect.sync(() => noteSuccess(residency)),
+    onSuccess: () => Effect.sync(() => forgetFailures(residency)),
   })
 
 const upload = Effect.fnUntraced(function* (
@@ -51,6 +51,8 @@ const upload = Effect.fnUntraced(function* (
     manifest.append({ type: "Tier2DeleteQueued", streamId, segmentIndex, key: begun.key, notBeforeMs: 0, reasonCode })
   }
   manifest.append({ type: "UploadStarted", streamId, segmentIndex, fileGeneration, writerEpoch, key })
+  // A trim that is on its way to the disk came first, and has queued what it knew of: nobody would remove this object.
+  if (!manifest.state.streams.get(streamId)?.sealed.has(segmentIndex)) return
   yield* manifest.commit
   const file = yield* attempt(() => directory.openUnsafe(warmPath, "read"))
   const { etag } = yield* Effect.ensuring(

@@ -59,6 +59,34 @@ test("options have the documented defaults", () => {
     flushIntervalMs: 50,
     closeTimeoutMs: 10_000,
     retention: {},
+    tier0: {
+      bytesMax: 34_359_738_368,
+      policy: "strict",
+      frameCacheBytes: 33_554_432,
+      promoteReads: 256,
+      activationQueueWarnThreshold: 32,
+    },
+    tier1: {
+      bytesMax: 137_438_953_472,
+      level: 8,
+      frameBytes: 65_536,
+      residencyMsMin: 1000,
+      retriesMax: 3,
+      retryBackoffMs: 100,
+      compress: "pressure",
+    },
+    tier2: {
+      store: { directory: "/data/tier2" },
+      upload: "pressure",
+      deleteGraceMs: 60_000,
+      client: {
+        concurrency: 4,
+        requestTimeoutMs: 30_000,
+        retry: { maxAttempts: 5, baseDelayMs: 100, jitter: 0.5 },
+      },
+    },
+    manifest: { chunkBytes: undefined, chunkAgeMs: undefined },
+    onEvent: undefined,
   })
   expect(makeConfig({ root: "/" }).root).toBe("/")
   expect(thrown(() => checkNames("option", { a: 1 }, ["b"]))).toMatchObject({ what: "option", value: "a", limit: "b" })

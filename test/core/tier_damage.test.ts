@@ -1,0 +1,237 @@
+// Files and objects of segments that are removed, cut short or changed behind the store's back, while it is open and while it is
+// closed. Where another copy is left nothing is lost, and the warm file comes back. Where none is, the store opens, what lies in other
+// zstd frames stays readable, and the error names what is lost.
+
+import { describe, expect, test } from "bun:test"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type { Aof } from "../../src/api/aof.ts"
+import type { AofManager } from "../../src/api/manager.ts"
+import type { AofManagerOptions } from "../../src/model/config.ts"
+import { Directory } from "../../src/port/directory.ts"
+import { MemoryDisk } from "../../src/testing/memory_disk.ts"
+import { withStore } from "../support/crash_model.ts"
+import { filesOf } from "../support/tier_check.ts"
+import { noise } from "../support/tier_workload.ts"
+
+const options: AofManagerOptions = {
+  root: "/store",
+  segmentBytes: 32 * 1024,
+  stagingBytes: 4096,
+  tier1: { frameBytes: 4096, residencyMsMin: 0, retryBackoffMs: 1, retriesMax: 2 },
+  tier2: { store: { directory: "/cold" }, deleteGraceMs: 0, retry: { maxAttempts: 1, baseDelayMs: 1 } },
+}
+const withoutCold: AofManagerOptions = { ...options, tier2: false }
+
+const textOf = (number: number): string => noise(`record ${number} `, 200)
+const perSegment = 100
+
+type Change = (bytes: Uint8Array) => Uint8Array | undefined
+
+const flip =
+  (at: (length: number) => number): Change =>
+  (bytes) => {
+    bytes[at(bytes.length)]! ^= 0x41
+    return bytes
+  }
+
+/** What may happen to a file, by name. */
+const changes: ReadonlyArray<readonly [string, Change]> = [
+  ["removed", () => undefined],
+  ["emptied", () => new Uint8Array(0)],
+  ["cut in half", (bytes) => bytes.subarray(0, bytes.length >> 1)],
+  ["without its last byte", (bytes) => bytes.subarray(0, bytes.length - 1)],
+  ["with a byte more", (bytes) => new Uint8Array([...bytes, 0])],
+  ["all zeros", (bytes) => new Uint8Array(bytes.length)],
+  ["flipped in its first byte", flip(() => 0)],
+  ["flipped in a frame", flip((length) => length >> 1)],
+  ["flipped behind its frames", flip((length) => length - 300)],
+  ["flipped in its seek table", flip((length) => length - 30)],
+  ["flipped in its last byte", flip((length) => length - 1)],
+]
+
+/** Changes a file as another program would. */
+const damage = (disk: MemoryDisk, path: string, change: Change): Promise<void> => {
+  const directory = Context.get(disk.services(), Directory)
+  const work = Effect.gen(function* () {
+    const bytes = change((yield* directory.readFile(path))!.slice())
+    if (bytes === undefined) return yield* directory.remove(path)
+    const file = directory.openUnsafe(path, "write")
+    yield* file.truncate(0)
+    if (bytes.length > 0) file.writeUnsafe(bytes, 0, bytes.length, 0)
+    file.closeUnsafe()
+  })
+  return Effect.runPromise(work)
+}
+
+const fileOf = (disk: MemoryDisk, path: string): Promise<Uint8Array | undefined> =>
+  Effect.runPromise(Context.get(disk.services(), Directory).readFile(path))
+
+const hotPath = "/store/streams/s/segments/0000000002.seg"
+const warmPath = "/store/streams/s/warm/0000000002.seg.zst"
+const objectPath = async (disk: MemoryDisk): Promise<string> =>
+  [...(await filesOf(disk, "/cold/objects")).keys()].find((path) => path.includes("/0000000002-"))!
+
+/** Three sealed segments with records of every number, brought to where `place` says. */
+const fill = async (manager: AofManager, place: (stream: Aof) => Promise<unknown>): Promise<ReadonlyArray<number>> => {
+  const stream = await manager.stream("s")
+  const ids: Array<number> = []
+  for (let segment = 0; segment < 3; segment++) {
+    for (let one = 0; one < perSegment; one++) {
+      ids.push(stream.tryAppend(textOf(ids.length)))
+      if (one % 5 === 4) await stream.flush()
+    }
+    await stream.seal()
+  }
+  await place(stream)
+  await manager.settled()
+  return ids
+}
+
+/** Numbers that `get` gives, and the errors for the others, which must be typed and name the record. */
+const getAll = async (stream: Aof, ids: ReadonlyArray<number>): Promise<ReadonlyArray<number>> => {
+  const lost: Array<number> = []
+  for (const [number, id] of ids.entries()) {
+    try {
+      const record = await stream.get(id)
+      if (record.text() !== textOf(number)) throw new Error(`record ${number} has other bytes`)
+    } catch (error) {
+      const { _tag, from, to } = error as { readonly _tag?: string; readonly from: number; readonly to: number }
+      if (_tag === "Corrupt" && id >= from && id <= Math.max(from + 4096, to)) lost.push(number)
+      else if (_tag === "NotFound" || _tag === "Unavailable") lost.push(number)
+      else throw error
+    }
+  }
+  return lost
+}
+
+const readAll = async (stream: Aof): Promise<void> => {
+  let number = 0
+  for await (const record of stream.read()) {
+    if (record.recordNumber !== number || record.text() !== textOf(number)) throw new Error(`record ${number} is wrong`)
+    number++
+  }
+  expect(number).toBe(3 * perSegment)
+}
+
+interface Place {
+  readonly name: string
+  readonly options: AofManagerOptions
+  readonly go: (stream: Aof) => Promise<unknown>
+  readonly path: (disk: MemoryDisk) => string | Promise<string>
+}
+
+const warmWithCold: Place = {
+  name: "a warm file with an object",
+  options,
+  go: async (stream) => {
+    await stream.evict({ to: "tier2" })
+    await stream.prefetch({ to: "tier1" })
+  },
+  path: () => warmPath,
+}
+const backed: ReadonlyArray<Place> = [
+  warmWithCold,
+  {
+    name: "a plain file with a warm one",
+    options: withoutCold,
+    go: async (stream) => {
+      await stream.evict({ to: "tier1" })
+      await stream.prefetch({ to: "tier0" })
+    },
+    path: () => hotPath,
+  },
+  {
+    name: "a warm file with a plain one",
+    options: withoutCold,
+    go: async (stream) => {
+      await stream.evict({ to: "tier1" })
+      await stream.prefetch({ to: "tier0" })
+    },
+    path: () => warmPath,
+  },
+  { name: "an object with a warm file", options, go: warmWithCold.go, path: objectPath },
+]
+
+const cases = backed.flatMap((place) => changes.map(([what, change]) => ({ ...place, what, change })))
+
+describe("what has another copy", () => {
+  test.each(cases)("$name, $what: is read whole by an open store", async ({ options: those, go, path, change }) => {
+    const disk = new MemoryDisk({ modelsCrashes: false, mapsFiles: false })
+    await withStore(disk.layer, those, async (manager) => {
+      const ids = await fill(manager, go)
+      const stream = await manager.stream("s")
+      await damage(disk, await path(disk), change)
+      // An id in a plain file of other bytes cannot be told from an invalid one before a scan has met the damage.
+      await readAll(stream)
+      expect(await getAll(stream, ids)).toEqual([])
+      await manager.settled()
+      expect(stream.segments().some((one) => one.needsRecovery)).toBe(false)
+      // Whatever is moved next must not take what is damaged for good.
+      await stream.evict({ to: "tier1" })
+      await readAll(stream)
+    })
+    await withStore(disk.layer, those, async (manager) => readAll(await manager.stream("s")))
+  })
+
+  test.each(cases)(
+    "$name, $what: is read whole by a store that opens",
+    async ({ options: those, go, path, change }) => {
+      const disk = new MemoryDisk({ modelsCrashes: false, mapsFiles: false })
+      const ids = await withStore(disk.layer, those, (manager) => fill(manager, go))
+      await damage(disk, await path(disk), change)
+      await withStore(disk.layer, those, async (manager) => {
+        const stream = await manager.stream("s")
+        await readAll(stream)
+        expect(await getAll(stream, ids)).toEqual([])
+        await manager.settled()
+        expect(stream.segments().some((one) => one.needsRecovery)).toBe(false)
+      })
+    },
+  )
+
+  test.each(changes.map(([what, change]) => ({ what, change })))(
+    "a warm file, $what, is fetched again and is what it was",
+    async ({ change }) => {
+      const disk = new MemoryDisk({ modelsCrashes: false, mapsFiles: false })
+      await withStore(disk.layer, options, async (manager) => {
+        await fill(manager, warmWithCold.go)
+        const before = await fileOf(disk, warmPath)
+        await damage(disk, warmPath, change)
+        const stream = await manager.stream("s")
+        await readAll(stream)
+        await manager.settled()
+        const after = await fileOf(disk, warmPath)
+        // What nobody has to look at to read is found when it is used.
+        if (after?.length !== before!.length || stream.segments()[1]!.tier !== "tier1") throw new Error("not fetched")
+      })
+    },
+  )
+})
+
+const alone: ReadonlyArray<Place> = [
+  { name: "a warm file", options: withoutCold, go: (stream) => stream.evict({ to: "tier1" }), path: () => warmPath },
+  { name: "an object", options, go: (stream) => stream.evict({ to: "tier2" }), path: objectPath },
+]
+const aloneCases = alone.flatMap((place) => changes.map(([what, change]) => ({ ...place, what, change })))
+
+describe("what is the only copy", () => {
+  test.each(aloneCases)(
+    "$name, $what: costs what was damaged, and the rest is read",
+    async ({ options: those, go, path, what, change }) => {
+      const disk = new MemoryDisk({ modelsCrashes: false, mapsFiles: false })
+      const ids = await withStore(disk.layer, those, (manager) => fill(manager, go))
+      await damage(disk, await path(disk), change)
+      await withStore(disk.layer, those, async (manager) => {
+        const stream = await manager.stream("s")
+        const lost = await getAll(stream, ids)
+        // Nothing outside of the segment.
+        expect(lost.every((number) => number >= perSegment && number < 2 * perSegment)).toBe(true)
+        // A frame has 4 KiB, a flush each kilobyte.
+        if (what.startsWith("flipped")) expect([what, lost.length <= 40]).toEqual([what, true])
+        if (what === "removed") expect(lost.length).toBe(perSegment)
+        await stream.append("goes on")
+      })
+    },
+  )
+})
