@@ -17,7 +17,7 @@ import { type CoreCursor, cursorReady, openCursor, openSegmentCursor } from "../
 import type * as CoreManager from "../core/manager.ts"
 import { observe } from "../core/observability.ts"
 import { openManager } from "../core/open_manager.ts"
-import { get, openSource, type RecordSource, tryGet } from "../core/read.ts"
+import { get, openSource, tryGet } from "../core/read.ts"
 import { refreshStream } from "../core/read_only.ts"
 import type { ReadLevel } from "../core/reader.ts"
 import type { AofRecord } from "../core/record.ts"
@@ -38,6 +38,8 @@ import type { RootLock } from "../port/root_lock.ts"
 import { openStore } from "./object_store.ts"
 import { type BatchInput, encodeBatch, encodePayload } from "./payload.ts"
 import { quietEvents } from "./quiet_events.ts"
+import { recordPull } from "./record_pull.ts"
+import { planSealedSegments, type SealedSegmentsOptions } from "./sealed_segments.ts"
 import type { CodecStreamOptions, JsonStreamOptions, StreamOptions } from "./stream_options.ts"
 
 export type { Ack, AckLevel, BatchAck, SegmentInfo, StreamInfo } from "../core/aof.ts"
@@ -61,6 +63,7 @@ export { EventLoop } from "../port/event_loop.ts"
 export { RootLock } from "../port/root_lock.ts"
 export type { SegmentFile } from "../port/segment_file.ts"
 export * from "./error_exports.ts"
+export * from "./tier_exports.ts"
 export type {
   AofManagerOptions,
   AofRecord,
@@ -77,9 +80,6 @@ export type {
 export type AppendOptions = Omit<CoreAppendOptions, "signal">
 /** Where a read starts and how it goes. */
 export type ReadOptions = Omit<CoreReadOptions, "signal">
-
-/** Records handed to a Stream at once at most. */
-const chunkMax = 256
 
 /** Walks records without an object for each; the fields of the current record live until the next move. */
 export interface Cursor extends RecordView {
@@ -203,6 +203,23 @@ export class Aof<T = Uint8Array | string, V = T> {
     return trimBefore(this.#state, options.before)
   }
 
+  /**
+   * A cursor over each sealed segment, one after the other, as a Stream; each lives until the next is pulled, and is in Tier 0 while it does,
+   * the next one on its way meanwhile.
+   */
+  sealedSegments(options: SealedSegmentsOptions = {}): Stream.Stream<Cursor, AofError> {
+    const open = Effect.gen({ self: this }, function* () {
+      const walk = yield* Effect.acquireRelease(
+        attempt(() => planSealedSegments(this.#state, options)),
+        (one) => Effect.sync(() => one.close()),
+      )
+      return Effect.flatMap(walk.next, (cursor) =>
+        cursor === undefined ? Cause.done() : Effect.succeed<readonly [Cursor]>([dressCursor(cursor)]),
+      )
+    })
+    return Stream.scoped(Stream.fromPull(open))
+  }
+
   /** Brings sealed segments up before they are read. */
   prefetch(options: PrefetchOptions = {}): Effect.Effect<void, AofError> {
     return prefetch(this.#state, options)
@@ -238,42 +255,10 @@ export class Aof<T = Uint8Array | string, V = T> {
     const open = Effect.gen({ self: this }, function* () {
       const plan = yield* attempt(() => planRead(options))
       if (state.services.config.readOnly) yield* refreshStream(state)
-      return pullOf(yield* attempt(() => openSource(state, plan, this.#codec, isFollowing)))
+      return recordPull(yield* attempt(() => openSource(state, plan, this.#codec, isFollowing)))
     })
     return Stream.fromPull(open)
   }
-}
-
-/** A pull of chunks; what a source throws after it gave records comes with the next pull. */
-const pullOf = <V>(
-  source: RecordSource<V>,
-): Effect.Effect<readonly [AofRecord<V>, ...Array<AofRecord<V>>], AofError | Cause.Done> => {
-  let failure: AofError | undefined
-  const pull: Effect.Effect<readonly [AofRecord<V>, ...Array<AofRecord<V>>], AofError | Cause.Done> = Effect.suspend(
-    () => {
-      if (failure !== undefined) return Effect.fail(failure)
-      const records: Array<AofRecord<V>> = []
-      const collected = attempt(() => {
-        for (let record = source.pull(); record !== undefined; record = source.pull()) {
-          records.push(record)
-          if (records.length === chunkMax) break
-        }
-      })
-      return Effect.matchEffect(collected, {
-        onFailure: (error) => {
-          failure = error
-          return records.length === 0
-            ? Effect.fail(error)
-            : Effect.succeed(records as [AofRecord<V>, ...Array<AofRecord<V>>])
-        },
-        onSuccess: () => {
-          if (records.length > 0) return Effect.succeed(records as [AofRecord<V>, ...Array<AofRecord<V>>])
-          return source.isDone() ? Cause.done() : Effect.andThen(source.ready, pull)
-        },
-      })
-    },
-  )
-  return pull
 }
 
 const dressCursor = (cursor: CoreCursor): Cursor => Object.assign(cursor, { ready: cursorReady(cursor) })

@@ -26,12 +26,17 @@ export interface SealedSegmentStream extends AsyncIterableIterator<Cursor> {
   readonly [Symbol.asyncDispose]: () => Promise<void>
 }
 
-/** Makes the walk; throws `InvalidArgument`. */
-export const makeSealedSegments = (state: StreamState, options: SealedSegmentsOptions): SealedSegmentStream => {
+/** The walk of the core; throws `InvalidArgument`. */
+export const planSealedSegments = (state: StreamState, options: SealedSegmentsOptions): SegmentWalk => {
   checkNames("option", options, ["from", "level"])
   const { from = 0 } = options
   if (!Number.isSafeInteger(from) || from < 0) throw invalidArgument("from", from, "an integer of at least 0")
-  const walk = new SegmentWalk(state, from, checkReadLevel(options.level))
+  return new SegmentWalk(state, from, checkReadLevel(options.level))
+}
+
+/** Makes the walk; throws `InvalidArgument`. */
+export const makeSealedSegments = (state: StreamState, options: SealedSegmentsOptions): SealedSegmentStream => {
+  const walk = planSealedSegments(state, options)
   const nextSegment = async (): Promise<Cursor | undefined> => {
     const cursor = await runPromise(walk.next)
     return cursor === undefined ? undefined : dressCursor(cursor)

@@ -14,13 +14,7 @@ export type {
 } from "../model/observability.ts"
 export type { Tier0Options, Tier0Policy, Tier1Options } from "../model/tier_config.ts"
 export type { TierEvent, TierEventLevel } from "../model/tier_event.ts"
-export type {
-  Tier2LaneSnapshot,
-  Tier2MetricsSnapshot,
-  Tier2Operation,
-  Tier2Outcomes,
-  Tier2RequestKind,
-} from "../model/tier_metrics.ts"
+export type * from "../model/tier_metrics.ts"
 export type { RetryOptions, Tier2Options } from "../model/tier2_config.ts"
 export type {
   ObjectBody,

@@ -46,6 +46,33 @@ describe("the Effect dress", () => {
     expect(error).toMatchObject({ _tag: "InvalidArgument", what: "payload", retryable: false })
   })
 
+  test("sealedSegments() gives a cursor for each segment that is sealed, and lets go of the last", async () => {
+    const result = await withManager((manager) =>
+      Effect.gen(function* () {
+        const stream = yield* manager.stream("orders")
+        for (let segment = 0; segment < 3; segment++) {
+          for (let one = 0; one < 4; one++) yield* stream.append(`${segment}.${one}`)
+          yield* stream.seal
+        }
+        yield* stream.append("not sealed")
+        const counts: Array<number> = []
+        const count = Stream.runForEach(stream.sealedSegments({ from: 2 }), (cursor) =>
+          Effect.sync(() => {
+            let records = 0
+            while (cursor.next()) records++
+            counts.push(records)
+          }),
+        )
+        yield* count
+        const first = yield* Stream.runCollect(Stream.take(stream.sealedSegments(), 1))
+        const error = yield* Effect.flip(Stream.runDrain(stream.sealedSegments({ from: -1 })))
+        return { counts, taken: first.length, error, pinned: manager.observe().tier0.pinnedSegments }
+      }),
+    )
+    expect(result).toMatchObject({ counts: [4, 4], taken: 1, pinned: 0 })
+    expect(result.error).toMatchObject({ _tag: "InvalidArgument", what: "from", value: -1 })
+  })
+
   test("follow() goes from history to the live tail and is ended by interruption", async () => {
     const texts = await withManager((manager) =>
       Effect.gen(function* () {
