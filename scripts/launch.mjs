@@ -1,4 +1,4 @@
-// The one entry of all npm scripts: `node scripts/launch.mjs start|test|bench|check|fix|build [arguments]`.
+// The one entry of all npm scripts: `node scripts/launch.mjs start|test|test:s3|bench|check|fix|build [arguments]`.
 // Plain JavaScript for Node 20, which is all that a machine needs to have: the rest is installed from here.
 
 import { existsSync } from "node:fs"
@@ -29,11 +29,47 @@ const commands = {
     return runOnEach(names.slice(0, 1), join(rootDirectory, "bench", "tiers.ts"), [`--runtime=${names}`, ...rest])
   },
 
+  /** Peers run on Node and Bun, whatever runtimes this store is measured on. */
+  "bench:peers": (args) => runBench("peers.ts", args, ["bun", "node"]),
+  "bench:streams": (args) => runBench("streams.ts", args),
+  "bench:latency": (args) => runBench("latency.ts", args),
+  "bench:memory": (args) => runBench("memory.ts", args),
+  "bench:growth": (args) => runBench("growth.ts", args),
+
   async test(args) {
     const { names, rest } = takeRuntimes(args, runtimeNames)
     install()
     const { runTests } = await import("./test.mjs")
     return runTests(names, rest)
+  },
+
+  /** The tests of `test/s3` with a server of their own. */
+  async "test:s3"(args) {
+    const { names, rest } = takeRuntimes(args, runtimeNames)
+    install()
+    const { runWithServer } = await import("./s3_run.mjs")
+    const { runTests } = await import("./test.mjs")
+    const filters =
+      rest.length > 0 ? rest.map((part) => (part.startsWith("test/") ? part : `test/s3/${part}`)) : ["test/s3/"]
+    return runWithServer(() => runTests(names, filters))
+  },
+
+  async "bench:s3"(args) {
+    const { names, rest } = takeRuntimes(args, runtimeNames)
+    install(names)
+    const { runWithServer } = await import("./s3_run.mjs")
+    const program = join(rootDirectory, "bench", "s3.ts")
+    return runWithServer(() => runOnEach(names.slice(0, 1), program, [`--runtime=${names}`, ...rest]))
+  },
+
+  async simulate(args) {
+    const { runSimulate } = await import("./simulate.mjs")
+    return runSimulate(args)
+  },
+
+  async mutants(args) {
+    const { runMutants } = await import("./mutants.mjs")
+    return runMutants(args)
   },
 
   async check(args) {
@@ -58,6 +94,22 @@ const commands = {
     const { build } = await import("./build.mjs")
     return build()
   },
+}
+
+/** One program starts the processes of all runtimes; a wrong option ends it with code 2. */
+async function runBench(file, args, needed = []) {
+  let taken
+  try {
+    taken = takeRuntimes(args, runtimeNames)
+  } catch (error) {
+    console.error(error.message)
+    return 2
+  }
+  const { names, rest } = taken
+  install([...new Set([...names, ...needed])])
+  // Packages that npm builds are built for this Node.
+  process.env.BOP_AOF_CALLER_NODE = process.execPath
+  return runOnEach(names.slice(0, 1), join(rootDirectory, "bench", file), [`--runtime=${names}`, ...rest])
 }
 
 /** One after another, and on to the next even if one fails: the worst exit code is the result. */

@@ -10,8 +10,8 @@ import { capture, endWithChildren } from "./process.mjs"
 import { nodeFlags, rootDirectory, runtimePath } from "./runtimes.mjs"
 import { lastLine, printSummary } from "./summary.mjs"
 
-/** Packs the package: part of `npm run check`, and run here only when asked for by name. */
-const onRequestOnly = ["test/package.test.ts"]
+/** Run only when asked for by name: what packs the package, part of `npm run check`, and what needs a server, `npm run test:s3`. */
+const onRequestOnly = ["test/package.test.ts", "test/s3/"]
 const fileTimeoutMs = 10 * 60_000
 
 const commandLines = {
@@ -54,7 +54,9 @@ function testFiles(filters) {
   const files = entries.filter((path) => path.endsWith(".test.ts")).map((path) => `test/${path.split(sep).join("/")}`)
   const wanted = filters.map((filter) => filter.replace(/^\.\//, ""))
   const isWanted = (file) =>
-    wanted.length > 0 ? wanted.some((part) => file.includes(part)) : !onRequestOnly.includes(file)
+    wanted.length > 0
+      ? wanted.some((part) => file.includes(part))
+      : !onRequestOnly.some((part) => file.startsWith(part))
   return files.filter(isWanted).sort()
 }
 

@@ -17,6 +17,7 @@ import type { StreamState } from "../core/stream_state.ts"
 import { trimBefore } from "../core/trim.ts"
 import type { Codec } from "../model/codec.ts"
 import { checkNames } from "../model/config_check.ts"
+import type { AofError } from "../model/errors.ts"
 import { AckWaiter } from "./ack_waiter.ts"
 import { type Cursor, dressCursor } from "./cursor.ts"
 import { type BatchInput, encodeBatch, encodePayload } from "./payload.ts"
@@ -107,6 +108,11 @@ export class Aof<T = Uint8Array | string, V = T> {
       extId,
       timestampMs,
     )
+  }
+
+  /** Why a `tryAppend` returned this negative code, with the numbers of this moment; `Admission` says what is wrong with Tier 2. */
+  whyBlocked(code: number): AofError {
+    return Core.blockedError(this.#state, code)
   }
 
   /** Resolves when a `tryAppend` that returned a negative code may succeed. */

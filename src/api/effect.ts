@@ -31,14 +31,17 @@ import { type Codec, checkCodec } from "../model/codec.ts"
 import { type AofManagerOptions, makeConfig } from "../model/config.ts"
 import type { AofError } from "../model/errors.ts"
 import type { TieredObservabilitySnapshot } from "../model/observability.ts"
+import type { RepairOptions, RepairReport } from "../model/repair.ts"
+import { makeScrubPlan, type ScrubOptions, type ScrubReport } from "../model/scrub.ts"
 import type { Compressor } from "../port/compressor.ts"
 import type { Directory } from "../port/directory.ts"
 import type { EventLoop } from "../port/event_loop.ts"
 import type { RootLock } from "../port/root_lock.ts"
 import { openStore } from "./object_store.ts"
 import { type BatchInput, encodeBatch, encodePayload } from "./payload.ts"
-import { quietEvents } from "./quiet_events.ts"
+import { quietEvents, quietPlan } from "./quiet_events.ts"
 import { recordPull } from "./record_pull.ts"
+import { repairHere } from "./repair.ts"
 import { planSealedSegments, type SealedSegmentsOptions } from "./sealed_segments.ts"
 import type { CodecStreamOptions, JsonStreamOptions, StreamOptions } from "./stream_options.ts"
 
@@ -135,6 +138,11 @@ export class Aof<T = Uint8Array | string, V = T> {
   /** Appends without waiting; a record id, or a negative code. Throws typed errors. */
   tryAppend(payload: T, extId: number | bigint = 0, timestampMs = -1): number {
     return tryAppend(this.#state, encodePayload(this.#codec, payload), extId, timestampMs)
+  }
+
+  /** Why a `tryAppend` returned this negative code, with the numbers of this moment; `Admission` says what is wrong with Tier 2. */
+  whyBlocked(code: number): AofError {
+    return Core.blockedError(this.#state, code)
   }
 
   /** Succeeds when a `tryAppend` that returned a negative code may succeed. */
@@ -286,6 +294,13 @@ export class AofManager {
     )
   }
 
+  /** Repairs a store that nobody has open, or tells what a repair would do. Fails like the main module's. */
+  static repair(
+    options: RepairOptions,
+  ): Effect.Effect<RepairReport, AofError, Directory | RootLock | EventLoop | Compressor> {
+    return repairHere(options)
+  }
+
   /** What opening found out of order. */
   get recovery(): Recovery {
     return this.#core.recovery
@@ -337,6 +352,14 @@ export class AofManager {
   /** Writes a record of the application into the manifest, durably. */
   customEvent(kind: number, payload: Uint8Array): Effect.Effect<void, AofError> {
     return this.#core.customEvent(kind, payload)
+  }
+
+  /** Reads everything that the root holds and checks it; interruption takes the place of a signal. */
+  scrub(options: ScrubOptions = {}): Effect.Effect<ScrubReport, AofError> {
+    return Effect.flatMap(
+      attempt(() => quietPlan(makeScrubPlan(options))),
+      (plan) => this.#core.scrub(plan),
+    )
   }
 
   /** Drains and closes everything, within `closeTimeoutMs`; a second close does nothing. */

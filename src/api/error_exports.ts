@@ -21,6 +21,7 @@ export {
   type RootHolder,
   type TaggedErrorBase,
   type Tail,
+  type Tier2Trouble,
   Unavailable,
   UnavailableBase,
   WouldBlock,

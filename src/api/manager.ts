@@ -15,6 +15,8 @@ import { type AofManagerOptions, makeConfig } from "../model/config.ts"
 import { checkNames } from "../model/config_check.ts"
 import { invalidArgument } from "../model/errors.ts"
 import type { TieredObservabilitySnapshot } from "../model/observability.ts"
+import type { RepairOptions, RepairReport } from "../model/repair.ts"
+import { makeScrubPlan, type ScrubOptions, type ScrubReport, scrubOptionNames } from "../model/scrub.ts"
 import type { Compressor } from "../port/compressor.ts"
 import type { Directory } from "../port/directory.ts"
 import type { EventLoop } from "../port/event_loop.ts"
@@ -22,7 +24,8 @@ import type { RootLock } from "../port/root_lock.ts"
 import { type Aof, makeAof, type WaitOptions } from "./aof.ts"
 import { openStore } from "./object_store.ts"
 import { closeWith, runPromise, runWith } from "./promise.ts"
-import { quietEvents } from "./quiet_events.ts"
+import { quietEvents, quietPlan } from "./quiet_events.ts"
+import { repairWith } from "./repair.ts"
 import {
   type CodecStreamOptions,
   type JsonStreamOptions,
@@ -35,8 +38,12 @@ export type RuntimeServices = Directory | RootLock | EventLoop | Compressor
 /** The layer of an adapter. */
 export type RuntimeLayer = Layer.Layer<RuntimeServices>
 
-/** Opens the root of `options` with the services of `layer`. */
-export const openWith = async (layer: RuntimeLayer, options: AofManagerOptions): Promise<AofManager> => {
+/** Opens the root of `options` with the services of `layer`. `onOpen` is given what the manager dresses. */
+export const openWith = async (
+  layer: RuntimeLayer,
+  options: AofManagerOptions,
+  onOpen: (core: CoreManager.CoreManager) => void = () => {},
+): Promise<AofManager> => {
   const scope = Scope.makeUnsafe()
   const opened = Effect.flatMap(
     attempt(() => quietEvents(makeConfig(options))),
@@ -49,12 +56,18 @@ export const openWith = async (layer: RuntimeLayer, options: AofManagerOptions):
       ),
   )
   try {
-    return makeManager(await runPromise(opened, options?.signal), scope)
+    const core = await runPromise(opened, options?.signal)
+    onOpen(core)
+    return makeManager(core, scope)
   } catch (error) {
     await Effect.runPromise(Scope.close(scope, Exit.void))
     throw error
   }
 }
+
+/** Repairs the root of `options` with the services of `layer`. */
+export const repairPromise = (layer: RuntimeLayer, options: RepairOptions): Promise<RepairReport> =>
+  runPromise(repairWith(layer, options), options?.signal)
 
 /** Set by the class, so that nobody outside sees of what a manager is made. */
 let makeManager: (core: CoreManager.CoreManager, scope: Scope.Closeable) => AofManager
@@ -82,6 +95,14 @@ export class AofManager {
    */
   static async open(options: AofManagerOptions): Promise<AofManager> {
     return openWith(await runtimeLayer(), options)
+  }
+
+  /**
+   * Repairs a store that nobody has open, or, with `plan`, tells what a repair would do. Rejects with `InvalidArgument`, `NotFound` when there
+   * is no store, `Corrupt` when nothing says whose the files are, and `Unavailable` when the root is held or the disk fails.
+   */
+  static async repair(options: RepairOptions): Promise<RepairReport> {
+    return repairPromise(await runtimeLayer(), options)
   }
 
   /** What opening found out of order. */
@@ -149,6 +170,16 @@ export class AofManager {
     return runWith(() => this.#core.customEvent(kind, payload), options)
   }
 
+  /**
+   * Reads everything that the root holds and checks it, in all tiers and at a bounded rate; what another copy can make good is made good.
+   * Rejects with `InvalidArgument`, `NotFound` for a stream that is not there, and `Closed`. Damage is in the report, and never rejects.
+   */
+  async scrub(options: ScrubOptions & WaitOptions = {}): Promise<ScrubReport> {
+    checkNames("scrub option", options, [...scrubOptionNames, "signal"])
+    const { signal, ...rest } = options
+    return runPromise(this.#core.scrub(quietPlan(makeScrubPlan(rest))), signal)
+  }
+
   /** Drains all streams, closes them in order and gives the lock back, within `closeTimeoutMs`; a second close does nothing. */
   close(options: WaitOptions = {}): Promise<void> {
     return closeWith(() => this.#close(), options)
@@ -169,7 +200,7 @@ export class AofManager {
 }
 
 /** The adapter of this runtime, loaded when it is needed. */
-const runtimeLayer = async (): Promise<RuntimeLayer> => {
+export const runtimeLayer = async (): Promise<RuntimeLayer> => {
   if ("Bun" in globalThis) return withCompressor((await import("../runtime/bun.ts")).layer)
   if ("Deno" in globalThis) return withCompressor((await import("../runtime/deno.ts")).layer)
   return withCompressor((await import("../runtime/node.ts")).layer)

@@ -1,8 +1,9 @@
 /** The store with the adapter of Node fixed, for bundlers and for those who want to say which one. */
 import { withCompressor } from "../compressor/compressor.ts"
 import type { AofManagerOptions } from "../model/config.ts"
+import type { RepairOptions, RepairReport } from "../model/repair.ts"
 import { layer as runtimeLayer } from "../runtime/node.ts"
-import { type AofManager as AnyManager, openWith, type RuntimeLayer } from "./manager.ts"
+import { type AofManager as AnyManager, openWith, type RuntimeLayer, repairPromise } from "./manager.ts"
 
 export * from "./exports.ts"
 export type { RuntimeLayer, RuntimeServices } from "./manager.ts"
@@ -17,4 +18,6 @@ export type AofManager = AnyManager
 export const AofManager: {
   /** As `AofManager.open` of the main module. */
   readonly open: (options: AofManagerOptions) => Promise<AofManager>
-} = { open: (options) => openWith(layer, options) }
+  /** As `AofManager.repair` of the main module. */
+  readonly repair: (options: RepairOptions) => Promise<RepairReport>
+} = { open: (options) => openWith(layer, options), repair: (options) => repairPromise(layer, options) }

@@ -7,15 +7,27 @@ export type { ColdOptions, DirectoryPlace, ObjectStoreHandle } from "../model/co
 export type { ManifestOptions } from "../model/config.ts"
 export type {
   AdmissionMetricsSnapshot,
+  BucketMetricsSnapshot,
   FlushMetricsSnapshot,
   Tier0MetricsSnapshot,
   Tier1MetricsSnapshot,
   TieredObservabilitySnapshot,
 } from "../model/observability.ts"
+export type { RepairChange, RepairEntry, RepairOptions, RepairOutcome, RepairReport } from "../model/repair.ts"
+export type {
+  BackgroundScrubOptions,
+  ScrubFinding,
+  ScrubOptions,
+  ScrubProblem,
+  ScrubProgress,
+  ScrubReport,
+  ScrubSkip,
+  ScrubTier,
+} from "../model/scrub.ts"
 export type { Tier0Options, Tier0Policy, Tier1Options } from "../model/tier_config.ts"
 export type { TierEvent, TierEventLevel } from "../model/tier_event.ts"
 export type * from "../model/tier_metrics.ts"
-export type { RetryOptions, Tier2Options } from "../model/tier2_config.ts"
+export type { BreakerOptions, RetryOptions, Tier2Options } from "../model/tier2_config.ts"
 export type {
   ObjectBody,
   ObjectInfo,

@@ -20,18 +20,21 @@ export interface InlineServices {
   readonly eventLoop: EventLoop
   /** Gives the codec; it is asked for each job. */
   readonly loadCodec: () => Promise<FrameCodec>
+  /** Taken instead, without waiting, where it is given: whoever gives it has loaded CRC-64 too. */
+  readonly codec?: FrameCodec | undefined
 }
 
 /** Runs one job; `isCanceled` is asked in each turn. */
 export const runInline: (services: InlineServices, request: JobRequest, isCanceled: () => boolean) => JobEffect =
   Effect.fnUntraced(function* (services, request, isCanceled) {
-    const codec = yield* Effect.tryPromise({
+    const load = Effect.tryPromise({
       try: async () => {
         await loadCrc64()
         return await services.loadCodec()
       },
       catch: (error) => unavailable("loading zstd", "ENOTSUP", String(error)),
     })
+    const codec = services.codec ?? (yield* load)
     return yield* Effect.acquireUseRelease(
       openFiles(services.directory, request),
       (files) => runSteps(services, { request, files, codec, isCanceled }),

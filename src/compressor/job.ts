@@ -99,13 +99,16 @@ export class SegmentChecksum {
   }
 }
 
-/** The checksum of the beginning of a file. */
+/** The checksum of a stretch of a file. */
 export function* checksumSteps(source: JobFile, job: ChecksumJob): Steps<bigint> {
   assert(Number.isSafeInteger(job.lengthBytes) && job.lengthBytes >= 0, "the bytes to checksum are a safe integer")
-  const crc = crc64Start()
+  const { offset = 0, before = 0n } = job
+  assert(Number.isSafeInteger(offset) && offset >= 0, "the bytes to checksum start at a safe integer")
+  const crc = crc64Start(before)
   const buffer = new Uint8Array(Math.min(pieceBytes, job.lengthBytes))
-  for (let position = 0; position < job.lengthBytes; ) {
-    const length = Math.min(buffer.length, job.lengthBytes - position)
+  const end = offset + job.lengthBytes
+  for (let position = offset; position < end; ) {
+    const length = Math.min(buffer.length, end - position)
     readAll(job.path, source, buffer, length, position)
     crc.update(buffer.subarray(0, length))
     position += length

@@ -14,8 +14,8 @@ export interface SyncFile extends JobFile {
 
 /** Opens a file to read, or makes a private one to write, which must not be there. */
 export const openSyncFile = (path: string, mode: "read" | "create"): SyncFile => {
-  const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL } = fs.constants
-  const descriptor = fs.openSync(path, mode === "read" ? O_RDONLY : O_RDWR | O_CREAT | O_EXCL, 0o600)
+  const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW = 0 } = fs.constants
+  const descriptor = fs.openSync(path, mode === "read" ? O_RDONLY | O_NOFOLLOW : O_RDWR | O_CREAT | O_EXCL, 0o600)
   return {
     readUnsafe: (buffer, start, end, position) => {
       let at = start

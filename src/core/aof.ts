@@ -7,7 +7,7 @@ import { checkNames } from "../model/config_check.ts"
 import { type AofError, invalidArgument } from "../model/errors.ts"
 import type { Waiter } from "../state/wait_queue.ts"
 import { appendBlocked, type BatchItem, checkTimestamp, tryAppend, tryAppendBatch } from "./append.ts"
-import { APPEND_FLUSH } from "./append_codes.ts"
+import { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "./append_codes.ts"
 import { attempt } from "./attempt.ts"
 import { whenAtHand } from "./cold_need.ts"
 import { firstRecordId, firstRecordNumber } from "./first_record.ts"
@@ -97,9 +97,10 @@ export const whenUnblocked = (stream: StreamState): Effect.Effect<void, AofError
     Effect.suspend(() => (isBlocked(stream) ? ready(stream) : Effect.void)),
   )
 
-/** Throws `InvalidArgument` on a read-only stream and `Closed` on a closed one. */
+/** Throws `InvalidArgument` on a read-only stream, `Closed` on a closed one and `Fenced` when the root was lost. */
 export const checkWritable = (stream: StreamState, what = "append"): void => {
   checkOpen(stream)
+  stream.services.fence.check()
   if (stream.services.config.readOnly) throw invalidArgument(what, "a read-only store", "a writable one")
 }
 
@@ -111,6 +112,8 @@ export const awaitLevel = (stream: StreamState, level: "written" | "durable", wa
     return
   }
   if (stream.durable.position > waiter.position) return waiter.done(waiter)
+  const { error } = stream.services.fence
+  if (error !== undefined) return waiter.fail(error)
   stream.durableWaiters.add(waiter)
   // A reader asks for nothing: it looks for the watermark of the writer.
   if (stream.services.config.readOnly) startPolling(stream)
@@ -206,8 +209,11 @@ const untilTaken = <A extends object>(
     },
   )
 
-/** The typed error for a negative code, for callers who throw. */
-export const blockedError = (stream: StreamState, code: number): AofError => appendBlocked(stream, code)
+/** The typed error for a negative code of `tryAppend`, for callers who throw; `InvalidArgument` for any other number. */
+export const blockedError = (stream: StreamState, code: number): AofError =>
+  code === APPEND_ADMISSION || code === APPEND_ROLLOVER || code === APPEND_FLUSH
+    ? appendBlocked(stream, code)
+    : invalidArgument("code of tryAppend", code, "APPEND_ADMISSION, APPEND_ROLLOVER or APPEND_FLUSH")
 
 /** Starts or joins a group commit that covers `recordId`. */
 export const durable = (stream: StreamState, recordId: number): Effect.Effect<Ack, AofError> =>
@@ -221,6 +227,13 @@ export const durable = (stream: StreamState, recordId: number): Effect.Effect<Ac
 
 /** Makes everything appended before the call durable. */
 export const flush = (stream: StreamState): Effect.Effect<void, AofError> =>
+  Effect.andThen(
+    attempt(() => stream.services.fence.check()),
+    flushLocally(stream),
+  )
+
+/** The same also for a writer that has lost its root: what it has stays on its disk. */
+export const flushLocally = (stream: StreamState): Effect.Effect<void, AofError> =>
   Effect.suspend(() => {
     const { position } = appendedMark(stream)
     if (stream.closedAs !== undefined || stream.services.config.readOnly || stream.durable.position >= position) {

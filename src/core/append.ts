@@ -4,7 +4,7 @@
  */
 
 import { segmentHeaderBytes } from "../format/segment_header.ts"
-import { closed, invalidArgument, type WouldBlock, wouldBlock } from "../model/errors.ts"
+import { admissionBlocked, closed, invalidArgument, isDiskFull, type WouldBlock, wouldBlock } from "../model/errors.ts"
 import {
   batchBytesMax,
   frameOverheadMax,
@@ -13,10 +13,12 @@ import {
   recordOverheadMax,
 } from "../state/segment_writer.ts"
 import { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "./append_codes.ts"
+import { caught } from "./attempt.ts"
 import { planTurn, requestFlush, startFlushing } from "./flusher.ts"
 import { openNextSegment } from "./rollover.ts"
 import { framesBytesMax, tailBytesMax, unfinishedSegmentsMax } from "./segment_limits.ts"
-import { admissionBytesMax, checkOpen, type StreamState, unflushedBytes } from "./stream_state.ts"
+import { admissionBytesMax, bufferBytesOf, checkOpen, type StreamState, unflushedBytes } from "./stream_state.ts"
+import { tier2Trouble } from "./tier2_trouble.ts"
 import { markOpen } from "./watermark_slot.ts"
 import { writeOut } from "./write_out.ts"
 
@@ -96,8 +98,10 @@ export const tryAppendBatch = (
 /** The error for a negative code of `tryAppend`, with its numbers. */
 export const appendBlocked = (stream: StreamState, code: number): WouldBlock => {
   const { unflushedBytesMax } = stream.services.config
-  const { tier0 } = stream.services.tiers
-  if (code === APPEND_ADMISSION) return wouldBlock("Admission", tier0.usedBytes, tier0.limitBytes, 50)
+  const { tiers } = stream.services
+  if (code === APPEND_ADMISSION) {
+    return admissionBlocked(tiers.tier0.usedBytes, tiers.tier0.limitBytes, tier2Trouble(tiers))
+  }
   if (code === APPEND_ROLLOVER) return wouldBlock("Rollover", stream.sealing.length, unfinishedSegmentsMax)
   return wouldBlock("Flush", unflushedBytes(stream), unflushedBytesMax)
 }
@@ -138,7 +142,7 @@ const checkBatch = (stream: StreamState, items: ReadonlyArray<BatchItem>): Check
     return { payload, extId, timestampMs: item.timestampMs ?? -1 }
   })
   const limit = Math.min(framesBytesMax(stream.segmentBytes), admissionBytesMax(stream.services.config, stream))
-  const needed = batchBytesMax(sizeBytes, stream.services.pool.bufferBytes)
+  const needed = batchBytesMax(sizeBytes, bufferBytesOf(stream))
   if (needed > limit) throw invalidArgument("batch bytes in one segment", needed, limit)
   return { records, sizeBytes, neededBytes: needed }
 }
@@ -175,6 +179,7 @@ const payloadLength = (payload: Uint8Array | string): number =>
 
 const blockedCode = (stream: StreamState): number => {
   checkOpen(stream)
+  stream.services.fence.check()
   if (stream.services.config.readOnly) throw invalidArgument("append", "a read-only store", "a writable one")
   if (stream.blocked < APPEND_FLUSH) throw closed(`stream ${stream.name}`)
   return stream.blocked
@@ -209,7 +214,7 @@ const refused = (stream: StreamState, code: number): number => {
 }
 
 const nextBuffer = (stream: StreamState, sizeBytesMax: number): number => {
-  const { bufferBytes } = stream.services.pool
+  const bufferBytes = bufferBytesOf(stream)
   const code = admitBytes(stream, Math.min(bufferBytes, sizeBytesMax))
   if (code < 0) return code
   if (!admitTier0(stream, Math.max(bufferBytes, sizeBytesMax + recordOverheadMax + 2 * frameOverheadMax))) {
@@ -228,7 +233,8 @@ const takeBuffer = (stream: StreamState, sizeBytes: number): void => {
   const writer = active.writer!
   writer.closeFrame()
   writeOut(stream)
-  const bytes = stream.services.pool.take(sizeBytes + recordOverheadMax + 2 * frameOverheadMax)
+  const neededBytes = sizeBytes + recordOverheadMax + 2 * frameOverheadMax
+  const bytes = stream.services.pool.take(neededBytes, bufferBytesOf(stream))
   const { guard } = active.segment.residency
   // What a batch needs beyond its estimate is counted all the same.
   if (guard !== undefined && guard.bytes < writer.endOffset) guard.resize(writer.endOffset)
@@ -240,11 +246,15 @@ const nextSegment = (stream: StreamState): number => {
   if (stream.sealing.length >= unfinishedSegmentsMax) return refused(stream, APPEND_ROLLOVER)
   const code = admitBytes(stream, 0)
   if (code < 0) return code
-  const { tiers, pool } = stream.services
+  const { tiers } = stream.services
   // With room for a first buffer: an empty segment could not even be sealed.
-  const firstBytes = segmentHeaderBytes + pool.bufferBytes
+  const firstBytes = segmentHeaderBytes + bufferBytesOf(stream)
   if (!tiers.tier0.hasRoom(stream.owner, firstBytes + tailBytesMax(firstBytes)))
     return refused(stream, APPEND_ADMISSION)
-  openNextSegment(stream)
+  const failure = caught(() => openNextSegment(stream))
+  if (failure !== undefined) {
+    if (isDiskFull(failure)) stream.services.tiers.services.onDiskFull()
+    throw failure
+  }
   return 0
 }

@@ -5,7 +5,7 @@
 import * as Effect from "effect/Effect"
 import { slotOffsets } from "../format/segment_header.ts"
 import { type AofError, closed } from "../model/errors.ts"
-import { flush } from "./aof.ts"
+import { flushLocally } from "./aof.ts"
 import { attempt } from "./attempt.ts"
 import { repeatWatermark } from "./flusher.ts"
 import { sparePath } from "./paths.ts"
@@ -21,7 +21,9 @@ export const drainStream: (stream: StreamState) => Effect.Effect<void, AofError>
     failReady(stream, closed(`stream ${stream.name}`))
     // What the application has noted since the last seal needs a segment whose header can say it.
     if (stream.active === undefined && stream.isCoordinatorUnsaved) yield* attempt(() => openNextSegment(stream))
-    yield* flush(stream)
+    yield* flushLocally(stream)
+    // What stood in the way may be gone: the next try decides.
+    stream.sealFailure = undefined
     while (isBusy(stream)) {
       if (stream.sealFailure !== undefined) return yield* Effect.fail(stream.sealFailure)
       yield* Effect.sleep(1)

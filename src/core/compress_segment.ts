@@ -7,7 +7,9 @@ import { manifestReason } from "../format/manifest_reason.ts"
 import { segmentHeaderBytes } from "../format/segment_header.ts"
 import type { AofError } from "../model/errors.ts"
 import { warmBytesOf } from "../state/tier_plan.ts"
+import { makeDurableFolder } from "./durable_folder.ts"
 import { warmFolder } from "./paths.ts"
+import { refuseLinks } from "./refuse_links.ts"
 import type { Residency } from "./residency.ts"
 import { forgetFailures, noteFailure } from "./tier_retry.ts"
 import type { TierServices } from "./tier_services.ts"
@@ -40,7 +42,8 @@ const compress = Effect.fnUntraced(function* (
   const { fileGeneration } = seal
   manifest.append({ type: "CompressionStarted", streamId, segmentIndex, fileGeneration, level })
   const folder = warmFolder(services.root, residency.stream)
-  yield* directory.makeDirectory(folder)
+  yield* refuseLinks(directory, [folder])
+  yield* makeDurableFolder(directory, folder)
   const target = `${residency.warmPath}.tmp`
   const made = yield* Effect.onInterrupt(
     compressor.compress({

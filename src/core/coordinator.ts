@@ -8,12 +8,13 @@ import * as Fiber from "effect/Fiber"
 import type { AofError } from "../model/errors.ts"
 import { planTiers, type TierJob, type TierPlanInput } from "../state/tier_plan.ts"
 import { compressSegment } from "./compress_segment.ts"
-import { deleteObjects } from "./delete_objects.ts"
+import { deleteObjects, nextDeleteMs } from "./delete_objects.ts"
 import { evictHot, evictWarm, quarantineHot } from "./evict_segment.ts"
 import { Hydrator, hydrationPriority } from "./hydrator.ts"
 import { diskFullJobs, leavingJobs } from "./leaving_jobs.ts"
 import type { Residency } from "./residency.ts"
-import { forgetFailures } from "./tier_retry.ts"
+import { isTightTier1, type TierBacklog } from "./tier_backlog.ts"
+import { forgetAllFailures, forgetFailures } from "./tier_retry.ts"
 import type { TierSegments } from "./tier_segments.ts"
 import type { TierServices, TierStream } from "./tier_services.ts"
 import { objectKey, uploadSegment } from "./upload_segment.ts"
@@ -23,22 +24,8 @@ const compressionsMax = 1
 const uploadsMax = 2
 /** A pause after a job that could not do anything, so that the loop never spins. */
 const idleMs = 5
-
-/** What the tiers still have to do. */
-export interface TierBacklog {
-  /** Sealed segments without a warm form. */
-  readonly uncompressed: number
-  /** Warm segments that Tier 2 does not have. */
-  readonly unuploaded: number
-  /** Bytes of these. */
-  readonly unuploadedBytes: number
-  /** Objects that wait for their deletion. */
-  readonly deletes: number
-  /** Segments that are being brought up. */
-  readonly hydrations: number
-  /** Jobs that run. */
-  readonly running: number
-}
+/** Between two calls of the collector. */
+const reclaimPauseMs = 250
 
 type Job = TierJob<Residency, TierStream>
 
@@ -55,6 +42,7 @@ export class Coordinator {
   #isClosing = false
   #isDeleting = false
   #isDiskFull = false
+  #reclaimedMs = Number.NEGATIVE_INFINITY
   /** Everything is to leave Tier 0, or the machine, although no budget asks for it. */
   readonly #leaving: Map<Residency, "tier1" | "tier2"> = new Map()
 
@@ -64,6 +52,12 @@ export class Coordinator {
     this.hydrator = new Hydrator(services)
     this.hydrator.onEnd = () => this.wake()
     services.tier0.onRefused = () => this.wake()
+    if (services.tier2 !== undefined) services.tier2.gate.onChange = () => this.#onGateChange()
+    services.bucket?.listen({
+      onChange: () => this.wake(),
+      onCommitted: (residency) => segments.changed(residency),
+      isUrgent: () => this.#leaving.size + this.#settleWaiters.size > 0 || isTightTier1(services, segments),
+    })
   }
 
   /** The loop, for as long as the manager is open. */
@@ -124,6 +118,7 @@ export class Coordinator {
   forget(residency: Residency): void {
     this.#leaving.delete(residency)
     this.#segments.forget(residency)
+    this.#reclaimedMs = Number.NEGATIVE_INFINITY
     this.wake()
   }
 
@@ -184,7 +179,6 @@ export class Coordinator {
       else isWanted = true
     }
     const isTight = isWanted || wantedStreams.size > 0 || tier0.usedBytes > tier0.config.bytesMax * 0.75
-    const isTight1 = warmBytes > tier1.bytesMax * 0.5
     const actives = isWanted || wantedStreams.size > 0 ? [...streams.values()] : []
     return {
       nowMs: clock.currentTimeMillisUnsafe(),
@@ -197,7 +191,7 @@ export class Coordinator {
       },
       // Without need only what is still to be done is looked at: the rest may be many.
       hot: isTight ? [...hot] : tier1.compress === "eager" ? [...uncompressed] : [],
-      warm: isTight1 ? [...warm] : isUploadEager ? [...unuploaded] : [],
+      warm: isTightTier1(this.#services, this.#segments) ? [...warm] : isUploadEager ? [...unuploaded] : [],
       actives: actives
         .map((active) => ({ active, streamId: active.streamId, bytes: active.sealableBytes() }))
         .filter(({ bytes }) => bytes > 0),
@@ -221,8 +215,18 @@ export class Coordinator {
   #slots(): { readonly compress: number; readonly upload: number } {
     return {
       compress: compressionsMax - this.#countRunning("compress"),
-      upload: uploadsMax - this.#countRunning("upload"),
+      upload:
+        this.#services.tier2?.gate.isAway === true || this.#services.bucket?.isHeld === false
+          ? 0
+          : uploadsMax - this.#countRunning("upload"),
     }
+  }
+
+  /** Tier 2 is away, or there again: then what has failed meanwhile is tried at once. */
+  #onGateChange(): void {
+    if (this.#services.tier2?.gate.breaker.state === "closed") forgetAllFailures(this.#segments.unuploaded)
+    this.#services.bucket?.wake()
+    this.wake()
   }
 
   #countRunning(type: Job["type"]): number {
@@ -254,7 +258,9 @@ export class Coordinator {
       case "compress":
         return compressSegment(this.#services, job.segment, job.level)
       case "upload":
-        return uploadSegment(this.#services, job.segment)
+        return Effect.map(uploadSegment(this.#services, job.segment), () => {
+          if (job.segment.cold !== undefined) forgetAllFailures(this.#segments.unuploaded)
+        })
       case "evictHot":
         return this.#tolerate(job.segment, evictHot(this.#services, job.segment))
       case "evictWarm":
@@ -282,7 +288,7 @@ export class Coordinator {
   #startDeletes(): void {
     const { manifest, tier2 } = this.#services
     if (this.#isDeleting || tier2 === undefined || manifest.state.deletes.size === 0) return
-    if (this.#nextDeleteMs() > this.#services.clock.currentTimeMillisUnsafe()) return
+    if (nextDeleteMs(this.#services) > this.#services.clock.currentTimeMillisUnsafe() || tier2.gate.isAway) return
     this.#isDeleting = true
     // A late put must not bring back what was removed.
     const uploading = new Set<string>()
@@ -295,19 +301,18 @@ export class Coordinator {
     })
   }
 
-  #nextDeleteMs(): number {
-    let next = Number.POSITIVE_INFINITY
-    for (const { notBeforeMs } of this.#services.manifest.state.deletes.values()) next = Math.min(next, notBeforeMs)
-    return next
-  }
-
   #nextLookMs(wakeAtMs: number | undefined): number | undefined {
     const nowMs = this.#services.clock.currentTimeMillisUnsafe()
     let at = wakeAtMs ?? Number.POSITIVE_INFINITY
-    if (!this.#isDeleting && this.#services.tier2 !== undefined) at = Math.min(at, this.#nextDeleteMs())
+    const { tier2 } = this.#services
+    if (tier2?.gate.isAway === true) {
+      const { retryAtMs } = tier2.gate.breaker
+      const isNeeded = this.#segments.unuploaded.size > 0 || this.#services.manifest.state.deletes.size > 0
+      if (retryAtMs !== undefined && isNeeded) at = Math.min(at, retryAtMs)
+    } else if (!this.#isDeleting && tier2 !== undefined) at = Math.min(at, nextDeleteMs(this.#services))
     for (const one of this.#leaving.keys()) {
       // What a reader holds is told when it lets go.
-      const isWaiting = one.isBusy || one.pins > 0 || one.warmPins > 0
+      const isWaiting = one.isBusy || one.pins > 0 || one.warmPins > 0 || one.isUntold
       if (!isWaiting) at = Math.min(at, Math.max(one.retryAtMs, nowMs + idleMs))
     }
     return at === Number.POSITIVE_INFINITY ? undefined : Math.max(idleMs, at - nowMs)
@@ -343,15 +348,21 @@ export class Coordinator {
 
   #tellSettled(wakeAtMs: number | undefined): void {
     if (this.#settleWaiters.size === 0) return
-    const isBusy = this.#running.size > 0 || this.hydrator.queueDepth > 0 || this.#isWoken || this.#isDeleting
+    const isHere = this.#running.size > 0 || this.hydrator.queueDepth > 0 || this.#isWoken || this.#isDeleting
+    const isBusy = isHere || this.#services.bucket?.isBusy === true
     const isDue = wakeAtMs !== undefined && wakeAtMs <= this.#services.clock.currentTimeMillisUnsafe()
-    const isLeaving = [...this.#leaving.keys()].some((one) => one.failures === 0)
+    const isLeaving = [...this.#leaving.keys()].some((one) => one.failures === 0 && !one.isUntold)
     if (isBusy || isDue || isLeaving) return
     this.#tellAllSettled()
   }
 
   /** The disk is full, whatever the budgets say: one round makes what room it can. */
   onDiskFull(): void {
+    const nowMs = this.#services.clock.currentTimeMillisUnsafe()
+    if (nowMs >= this.#reclaimedMs + reclaimPauseMs || nowMs < this.#reclaimedMs) {
+      this.#reclaimedMs = nowMs
+      this.#services.directory.reclaimUnsafe()
+    }
     this.#isDiskFull = true
     this.wake()
   }

@@ -9,22 +9,38 @@ import type { TierServices } from "./tier_services.ts"
 /** Pause after a round in which an object could not be removed. */
 const retryDelayMs = 1000
 
+/** When an object that is queued for deletion may be removed, Unix milliseconds. */
+const deleteAtMs = (
+  { bucket }: Pick<TierServices, "bucket">,
+  record: { readonly streamId: number; readonly sequence: number; readonly notBeforeMs: number },
+): number => (bucket === undefined ? record.notBeforeMs : bucket.deleteAtMs(record))
+
+/** When the first of them may be removed. */
+export const nextDeleteMs = (services: Pick<TierServices, "bucket" | "manifest">): number => {
+  let next = Number.POSITIVE_INFINITY
+  for (const record of services.manifest.state.deletes.values()) next = Math.min(next, deleteAtMs(services, record))
+  return next
+}
+
 /** Removes all objects that are due. Never fails: what could not be removed stays queued. */
 export const deleteObjects = (services: TierServices, inUse: ReadonlySet<string>): Effect.Effect<void> =>
   Effect.gen(function* () {
     const { manifest, clock, tier2 } = services
     const nowMs = clock.currentTimeMillisUnsafe()
     const due = [...manifest.state.deletes.values()].filter(
-      ({ notBeforeMs, key }) => notBeforeMs <= nowMs && !inUse.has(key),
+      (record) => deleteAtMs(services, record) <= nowMs && !inUse.has(record.key),
     )
     // The records are durable before the first object goes.
     const committed = yield* Effect.result(manifest.commit)
     let hasFailed = committed._tag === "Failure" || due.length === 0
     if (committed._tag === "Success" && tier2 !== undefined) {
       for (const { streamId, segmentIndex, key } of due) {
+        if (services.bucket?.isHeld === false) break
         const removed = yield* Effect.result(tier2.remove(key))
-        if (removed._tag === "Failure") hasFailed = true
-        else
+        if (removed._tag === "Failure") {
+          hasFailed = true
+          if (tier2.gate.isAway) break
+        } else
           manifest.append({ type: "Tier2Deleted", streamId, segmentIndex, key, reasonCode: manifestReason.Requested })
       }
       yield* Effect.ignore(manifest.commit)

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import { manifestReason } from "../format/manifest_reason.ts"
 import type { AofError } from "../model/errors.ts"
 import { caught } from "./attempt.ts"
-import { quarantinePath } from "./paths.ts"
+import { quarantineMove } from "./quarantine.ts"
 import type { Residency } from "./residency.ts"
 import type { TierServices } from "./tier_services.ts"
 
@@ -14,12 +14,13 @@ import type { TierServices } from "./tier_services.ts"
 export const evictHot: (services: TierServices, residency: Residency) => Effect.Effect<void, AofError> =
   Effect.fnUntraced(function* (services, residency) {
     const { streamId, stream, index: segmentIndex } = residency
-    const hasCopy = residency.isWarm || residency.cold !== undefined
+    const hasCopy = residency.isWarm || residency.isTold
     if (!residency.isHot || residency.isGone || residency.seal === undefined || !hasCopy || residency.pins > 0) return
-    if (residency.cold === undefined) {
+    if (!residency.isTold) {
       // Somebody may have removed or changed it behind the store's back, and it would be the only copy.
       const isIntact = yield* isWarmIntact(services, residency)
       if (residency.isGone || !residency.isHot || residency.pins > 0) return
+      if (!isIntact && residency.cold !== undefined) return services.reader.loseWarm(residency, "Corrupt")
       if (!isIntact) return forgetWarm(services, residency)
     }
     const bytes = residency.seal.fileBytes
@@ -50,7 +51,7 @@ export const evictHot: (services: TierServices, residency: Residency) => Effect.
 export const evictWarm: (services: TierServices, residency: Residency) => Effect.Effect<void, AofError> =
   Effect.fnUntraced(function* (services, residency) {
     const { streamId, stream, index: segmentIndex } = residency
-    const isStaying = residency.cold === undefined || residency.warmPins > 0
+    const isStaying = !residency.isTold || residency.warmPins > 0
     if (!residency.isWarm || residency.isGone || isStaying) return
     const bytes = residency.warmBytes
     services.manifest.append({
@@ -80,10 +81,7 @@ export const evictWarm: (services: TierServices, residency: Residency) => Effect
 /** Moves a Tier 0 file that does not check to the quarantine. */
 export const quarantineHot: (services: TierServices, residency: Residency) => Effect.Effect<void, AofError> =
   Effect.fnUntraced(function* ({ directory, root }, { hotPath, streamId, index }) {
-    const quarantine = quarantinePath(root)
-    yield* directory.makeDirectory(quarantine)
-    yield* directory.rename(hotPath, `${quarantine}/${streamId}-${index}.seg`)
-    yield* directory.sync(quarantine)
+    yield* quarantineMove(directory, { root, path: hotPath, name: `${streamId}-${index}.seg` })
   })
 
 /** True when the warm file is there as it was made. */

@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import { type SeekTable, seekTableBytes, type ZstdFrame } from "../format/seekable_zstd.ts"
-import { walkZstdFrames } from "../format/zstd_walk.ts"
+import { salvageZstdFrames, walkZstdFrames } from "../format/zstd_walk.ts"
 import { type AofError, corrupt, notFound } from "../model/errors.ts"
 import { recordIdOf } from "../model/record_id.ts"
 import type { ColdNeed } from "./cold_need.ts"
@@ -29,7 +29,7 @@ export const fetchFrames: (services: TierServices, need: ColdNeed) => Effect.Eff
     const kept = services.stretches.get(stretchKey(residency, first.index))
     if (kept !== undefined && kept.offset + kept.bytes.length >= last.contentOffset + last.contentBytes) return
     const end = last.compressedOffset + last.compressedBytes
-    const packed = yield* readObject(services, residency, first.compressedOffset, end - first.compressedOffset)
+    const packed = yield* readPadded(services, residency, first.compressedOffset, end - first.compressedOffset)
     yield* keepFrames(services, residency, { table, first, last, packed })
   },
 )
@@ -50,6 +50,30 @@ const readObject = (
   )
 }
 
+/**
+ * Like `readObject`, but of an object that is too short zeros stand for what it lacks, which are no frame: what is left of it counts.
+ */
+const readPadded = (
+  services: TierServices,
+  residency: Residency,
+  offset: number,
+  length: number,
+): Effect.Effect<Uint8Array, AofError> =>
+  Effect.catch(readObject(services, residency, offset, length), (error: AofError) => {
+    const { cold } = residency
+    if (error._tag !== "Corrupt" || cold === undefined || services.tier2 === undefined) return Effect.fail(error)
+    return Effect.flatMap(services.tier2.head(cold.key), (info): Effect.Effect<Uint8Array, AofError> => {
+      const left = Math.min(length, (info?.lengthBytes ?? 0) - offset)
+      if (info === undefined || left >= length) return Effect.fail(error)
+      const padded = new Uint8Array(length)
+      if (left <= 0) return Effect.succeed(padded)
+      return Effect.map(readObject(services, residency, offset, left), (bytes) => {
+        padded.set(bytes)
+        return padded
+      })
+    })
+  })
+
 /** The damage of a whole object, in id positions. */
 const lostObject = ({ index, seal, cold }: Residency, detail: string): AofError =>
   corrupt(`object ${cold?.key}`, detail, recordIdOf(index, 0), recordIdOf(index, seal?.framesEnd ?? 0))
@@ -65,10 +89,11 @@ const walkObject = Effect.fnUntraced(function* (
   const { fileBytes, frameCount } = residency.form!
   const all = new Uint8Array(fileBytes)
   for (let offset = 0; offset < fileBytes; offset += walkBytes) {
-    all.set(yield* readObject(services, residency, offset, Math.min(walkBytes, fileBytes - offset)), offset)
+    all.set(yield* readPadded(services, residency, offset, Math.min(walkBytes, fileBytes - offset)), offset)
   }
   const read = (offset: number, length: number): Uint8Array => all.subarray(offset, offset + length)
-  return walkZstdFrames(read, { fileBytes, frameCount, contentBytes: residency.seal?.fileBytes ?? 0 })
+  const bounds = { fileBytes, frameCount, contentBytes: residency.seal?.fileBytes ?? 0 }
+  return walkZstdFrames(read, bounds) ?? salvageZstdFrames(read, bounds)
 })
 
 const fetchTail = Effect.fnUntraced(function* (
@@ -79,13 +104,15 @@ const fetchTail = Effect.fnUntraced(function* (
   if (form === undefined) return yield* Effect.fail(notFound("segment", residency.index, "no copy of it in any tier"))
   const tableOffset = Math.max(0, form.fileBytes - seekTableBytes(form.frameCount))
   const from = Math.min(form.tailOffset, tableOffset)
-  const tail = yield* readObject(services, residency, from, form.fileBytes - from)
+  const tail = yield* readPadded(services, residency, from, form.fileBytes - from)
   const table = tableOf({ residency }, form, tail) ?? (yield* walkObject(services, residency))
   if (table === undefined) return yield* Effect.fail(lostObject(residency, "its seek table does not check"))
   services.tables.set(residency.uid, table, seekTableBytes(table.frameCount))
   const first = residency.seal === undefined ? undefined : table.frameAt(residency.seal.framesEnd)
   const last = table.frame(table.frameCount - 1)
-  if (first !== undefined && last !== undefined && first.compressedOffset >= from) {
+  const isInTail = first !== undefined && first.compressedOffset >= from
+  // A table that was made up has its lost frames where the tail has others.
+  if (isInTail && last !== undefined && last.compressedOffset + last.compressedBytes <= form.fileBytes) {
     const packed = tail.subarray(first.compressedOffset - from, last.compressedOffset + last.compressedBytes - from)
     yield* keepFrames(services, residency, { table, first, last, packed })
   }

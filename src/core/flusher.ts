@@ -4,7 +4,7 @@
  * segment only when its predecessor is durable whole. The durable watermark moves here and nowhere else.
  */
 import * as Effect from "effect/Effect"
-import { type AofError, closed } from "../model/errors.ts"
+import { type AofError, closed, isDiskFull } from "../model/errors.ts"
 import type { Mark } from "../state/watermark.ts"
 import { APPEND_FLUSH } from "./append_codes.ts"
 import { caught } from "./attempt.ts"
@@ -24,7 +24,6 @@ const slotStrideBytes = 1024 * 1024
 const idleMs = 10
 /** Staging memory that a quiet store keeps for use again. */
 const idlePoolBytes = 4 * 1024 * 1024
-const noRoomCodes = ["ENOSPC", "EDQUOT"]
 const retryDelayMsMin = 10
 const retryDelayMsMax = 250
 
@@ -164,10 +163,12 @@ const needsFlush = (stream: StreamState): boolean => {
   const isWanted =
     stream.flushWanted > stream.durable.position || unflushed >= unsyncedBytesMax || stream.sealing.length > 0
   // While a stretch is being zeroed the rest waits in memory; the end of that plans a turn.
-  return (
-    isWanted && !(stream.active?.zeroing !== undefined && stream.active.writtenOffset >= stream.active.zeroing.from)
-  )
+  return isWanted && !writingSegments(stream).some(isBehindZeros)
 }
+
+/** True when what is left to be written waits for zeros, which may be in a segment that is complete already. */
+const isBehindZeros = ({ zeroing, writtenOffset, endOffset }: WritingSegment): boolean =>
+  zeroing !== undefined && writtenOffset >= zeroing.from && endOffset > writtenOffset
 
 /** Says in the header of the active segment how far the stream is durable. A hint: when it cannot be written nothing is lost. */
 export const repeatWatermark = (stream: StreamState, writing: WritingSegment): void => {
@@ -187,7 +188,7 @@ const failWaiters = (stream: StreamState, error: AofError): void => {
   stream.failure = error
   if (stream.blocked === 0) stream.blocked = APPEND_FLUSH
   // What has a copy elsewhere may go, so that the disk has room again.
-  if (error._tag === "Unavailable" && noRoomCodes.includes(error.code)) stream.services.tiers.coordinator.onDiskFull()
+  if (isDiskFull(error)) stream.services.tiers.services.onDiskFull()
   stream.durableWaiters.failAll(error)
   stream.writtenWaiters.failAll(error)
   failReady(stream, error)

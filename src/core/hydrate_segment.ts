@@ -9,7 +9,9 @@ import { type AofError, notFound } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
 import type { SegmentFile } from "../port/segment_file.ts"
 import { attempt } from "./attempt.ts"
+import { makeDurableFolder } from "./durable_folder.ts"
 import { segmentsPath, warmFolder } from "./paths.ts"
+import { refuseLinks } from "./refuse_links.ts"
 import type { Residency } from "./residency.ts"
 import type { TierServices } from "./tier_services.ts"
 import type { AdmissionGuard, Tier0Owner } from "./tier0.ts"
@@ -48,7 +50,8 @@ const fetchWarm = Effect.fnUntraced(function* (
   const folder = warmFolder(services.root, stream)
   const target = `${residency.warmPath}.tmp`
   const fetched = Effect.gen(function* () {
-    yield* directory.makeDirectory(folder)
+    yield* refuseLinks(directory, [folder])
+    yield* makeDurableFolder(directory, folder)
     yield* directory.remove(target)
     const file = yield* attempt(() => directory.openUnsafe(target, "create"))
     const sink = syncingSink(file)

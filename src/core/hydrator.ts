@@ -72,11 +72,16 @@ export class Hydrator implements NeedServer {
       if (this.#isClosed) return Effect.fail(closed("manager"))
       if (kind === "look") return this.#services.segments.stream(residency.streamId)?.look ?? Effect.void
       if (kind === "hot") return this.request(residency, "tier0", hydrationPriority.reader)
-      if (kind === "object" && this.#fitsTier1(residency)) {
-        this.#readAhead(residency)
-        return this.request(residency, "tier1", hydrationPriority.reader)
-      }
-      return this.#fetchFrames(kind === "object" ? { ...need, length: Math.max(need.length, scanBytes) } : need)
+      const frames = kind === "object" ? { ...need, length: Math.max(need.length, scanBytes) } : need
+      if (kind !== "object" || residency.isObjectDamaged || !this.#fitsTier1(residency))
+        return this.#fetchFrames(frames)
+      this.#readAhead(residency)
+      return Effect.catch(this.request(residency, "tier1", hydrationPriority.reader), (error: AofError) => {
+        if (error._tag !== "Corrupt" || residency.cold === undefined) return Effect.fail(error)
+        // What is left of an object that is damaged is read where it is.
+        residency.isObjectDamaged = true
+        return this.#fetchFrames(frames)
+      })
     })
   }
 
@@ -237,7 +242,8 @@ export class Hydrator implements NeedServer {
       if (error.retryable) this.#services.emit({ name: "tier1_hydration_retry_exhausted", level: "error", ...detail })
       this.#services.emit({ name: "tier1_hydration_failed", level: "error", ...detail })
     }
-    return Effect.fail(error)
+    // What is gone is no failure of the disk, whatever a job found in the place of its files.
+    return Effect.fail(residency.isGone ? notFound("segment", residency.index, "what trims have left") : error)
   }
 
   #leave(request: Request): Effect.Effect<void> {

@@ -3,9 +3,10 @@
  * frames that an earlier process wrote. In steps, so that a caller can let the event loop breathe between them.
  */
 import { alignFrame, frameHeader, isPlain } from "../format/frame.ts"
-import { assert } from "../model/assert.ts"
+import { corrupt } from "../model/errors.ts"
 import { IndexBuilder } from "../state/index_builder.ts"
 import { RecordScanner } from "../state/record_scanner.ts"
+import { caught } from "./attempt.ts"
 import { blockBytes, checkFrame, FRAME_OK, findNextBatch } from "./frame_reader.ts"
 import type { Segment } from "./segment.ts"
 import { Window } from "./window.ts"
@@ -32,21 +33,25 @@ export class IndexWalk extends RecordScanner {
   advance(bytes: number): boolean {
     const stop = Math.min(this.#to, this.#offset + bytes)
     while (this.#offset < stop) {
-      if (checkFrame(this.#segment, this.#window, this.#offset, this.#to, blockBytes) !== FRAME_OK) {
+      const isFrame = checkFrame(this.#segment, this.#window, this.#offset, this.#to, blockBytes) === FRAME_OK
+      const start = this.#offset - this.#window.base
+      if (!isFrame || caught(() => this.#walk(start)) !== undefined) {
         this.#offset = findNextBatch(this.#segment, this.#offset, this.#to)
         continue
-      }
-      const start = this.#offset - this.#window.base
-      this.enterFrame(this.#window.buffer, this.#window.view, start, this.#segment.position(this.#window.base))
-      this.index.note(this.#offset, this.recordNumber + 1, this.#timestampMsMax, this.#extIdMax)
-      if (isPlain(this.#window.view, start)) this.skipToLast(start)
-      while (this.recordsLeft > 0 && this.step()) {
-        if (this.timestampMs > this.#timestampMsMax) this.#timestampMsMax = this.timestampMs
-        if (this.extId > this.#extIdMax) this.#extIdMax = this.extId
       }
       this.#offset = alignFrame(this.#offset + this.#window.view.getUint32(start + frameHeader.at.lengthBytes, true))
     }
     return this.#offset >= this.#to
+  }
+
+  #walk(start: number): void {
+    this.enterFrame(this.#window.buffer, this.#window.view, start, this.#segment.position(this.#window.base))
+    this.index.note(this.#offset, this.recordNumber + 1, this.#timestampMsMax, this.#extIdMax)
+    if (isPlain(this.#window.view, start)) this.skipToLast(start)
+    while (this.recordsLeft > 0 && this.step()) {
+      if (this.timestampMs > this.#timestampMsMax) this.#timestampMsMax = this.timestampMs
+      if (this.extId > this.#extIdMax) this.#extIdMax = this.extId
+    }
   }
 
   protected override nextFrame(): boolean {
@@ -54,6 +59,6 @@ export class IndexWalk extends RecordScanner {
   }
 
   protected override recordLeavesFrame(): never {
-    assert(false, "a checked frame holds its records")
+    throw corrupt(`segment ${this.#segment.index}`, "a record leaves its frame", this.#segment.position(this.#offset))
   }
 }

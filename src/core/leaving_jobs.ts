@@ -26,13 +26,14 @@ export const leavingJobs = (
       continue
     }
     if (segment.isBusy || segment.retryAtMs > now.nowMs || segment.seal === undefined) continue
+    // The last local copy stays until a HEAD knows of the object.
     if (segment.form === undefined) {
       if (compress-- > 0) jobs.push({ type: "compress", segment, level: now.level })
     } else if (to === "tier2" && segment.cold === undefined) {
       if (upload-- > 0) jobs.push({ type: "upload", segment })
     } else if (segment.isHot) {
-      if (segment.pins === 0) jobs.push({ type: "evictHot", segment })
-    } else if (segment.warmPins === 0) jobs.push({ type: "evictWarm", segment })
+      if (segment.pins === 0 && (segment.isWarm || segment.isTold)) jobs.push({ type: "evictHot", segment })
+    } else if (segment.warmPins === 0 && segment.isTold) jobs.push({ type: "evictWarm", segment })
   }
   return jobs
 }
@@ -40,8 +41,8 @@ export const leavingJobs = (
 /** On a full disk nothing is begun that needs room; what has a copy elsewhere goes, a few files at a time. */
 export const diskFullJobs = (segments: Pick<TierSegments, "hot" | "warm">): ReadonlyArray<Job> => {
   const isFree = (one: Residency): boolean => !one.isBusy && one.pins === 0 && one.warmPins === 0
-  const evictable = [...segments.hot].filter((one) => isFree(one) && (one.isWarm || one.cold !== undefined))
-  const cold = [...segments.warm].filter((one) => isFree(one) && one.cold !== undefined && !one.isHot)
+  const evictable = [...segments.hot].filter((one) => isFree(one) && (one.isWarm || one.isTold))
+  const cold = [...segments.warm].filter((one) => isFree(one) && one.isTold && !one.isHot)
   const oldest = (all: Array<Residency>): Array<Residency> =>
     all.sort((one, other) => one.lastUse - other.lastUse).slice(0, diskFullEvictions)
   return [

@@ -8,8 +8,10 @@ import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import { manifestReason } from "../format/manifest_reason.ts"
+import type { RootFile } from "../format/root_file.ts"
 import type { AofManagerConfig } from "../model/config.ts"
 import { type AofError, closed, invalidArgument, notFound } from "../model/errors.ts"
+import type { ScrubPlan, ScrubReport } from "../model/scrub.ts"
 import { checkStreamName } from "../model/stream_name.ts"
 import type { ManifestStream } from "../state/manifest_state.ts"
 import { attempt } from "./attempt.ts"
@@ -20,7 +22,9 @@ import { applyOptions, checkStreamOptions, openKnownStream, type StreamOptions }
 import { deletedPath, segmentsPath, streamPath, streamsPath } from "./paths.ts"
 import { refreshStream } from "./read_only.ts"
 import { type Recovery, RecoveryReport } from "./recovery_report.ts"
+import { refuseStreamLinks } from "./refuse_links.ts"
 import { releaseStream } from "./release_stream.ts"
+import { Scrubber } from "./scrub.ts"
 import type { StreamServices, StreamState } from "./stream_state.ts"
 
 export interface CoreManager {
@@ -37,6 +41,8 @@ export interface CoreManager {
   /** Opens or makes a stream; the same name gives the same state. */
   readonly stream: (name: string, options: StreamOptions) => Effect.Effect<StreamState, AofError>
   readonly deleteStream: (name: string) => Effect.Effect<void, AofError>
+  /** Reads everything and checks it. */
+  readonly scrub: (plan: ScrubPlan) => Effect.Effect<ScrubReport, AofError>
   readonly closeStream: (stream: StreamState) => Effect.Effect<void, AofError>
   /** Drains and closes everything, within `closeTimeoutMs`. */
   readonly close: Effect.Effect<void, AofError>
@@ -48,6 +54,7 @@ export interface ManagerParts {
   readonly scope: Scope.Closeable
   readonly streams: Map<string, StreamState>
   readonly recovery: Recovery
+  readonly rootFile: RootFile
 }
 
 export class Manager implements CoreManager {
@@ -61,6 +68,7 @@ export class Manager implements CoreManager {
   readonly #draining: Map<StreamState, Deferred.Deferred<void, AofError>> = new Map()
   /** Streams that somebody asked for by name: what their options say holds. */
   readonly #asked: WeakSet<StreamState> = new WeakSet()
+  readonly #scrubber: Scrubber
   #isClosed = false
   #closing: Deferred.Deferred<void, AofError> | undefined = undefined
 
@@ -69,6 +77,14 @@ export class Manager implements CoreManager {
     this.recovery = parts.recovery
     this.#scope = parts.scope
     this.#streams = parts.streams
+    this.#scrubber = new Scrubber({
+      services: parts.services,
+      rootFile: parts.rootFile,
+      openStreams: () => [...this.#streams.values()].filter((stream) => this.#isOpen(stream)),
+      isClosed: () => this.#isClosed,
+    })
+    const { scrub, readOnly } = this.config
+    if (scrub !== undefined && !readOnly) this.services.run(this.#scrubber.background(scrub))
   }
 
   get config(): AofManagerConfig {
@@ -93,11 +109,16 @@ export class Manager implements CoreManager {
     return Effect.andThen(
       attempt(() => {
         this.#checkOpen()
+        this.services.fence.check()
         if (this.config.readOnly) throw invalidArgument("customEvent", "a read-only store", "a writable one")
         this.manifest.customEvent(0, kind, payload)
       }),
       this.manifest.commit,
     )
+  }
+
+  scrub(plan: ScrubPlan): Effect.Effect<ScrubReport, AofError> {
+    return this.#scrubber.scrub(plan)
   }
 
   stream(name: string, options: StreamOptions): Effect.Effect<StreamState, AofError> {
@@ -169,6 +190,8 @@ export class Manager implements CoreManager {
     const { directory } = this.services
     return Effect.gen({ self: this }, function* () {
       if (options.create === false || this.config.readOnly) return yield* Effect.fail(missingStream(name, this.names()))
+      yield* attempt(() => this.services.fence.check())
+      yield* refuseStreamLinks(directory, this.config.root, name)
       yield* directory.makeDirectory(segmentsPath(this.config.root, name))
       const streamId = this.manifest.state.nextStreamId
       this.manifest.append({ type: "StreamCreated", streamId, name })
@@ -184,6 +207,7 @@ export class Manager implements CoreManager {
         yield* attempt(() => {
           this.#checkOpen()
           checkStreamName(name)
+          this.services.fence.check()
           if (this.config.readOnly) throw invalidArgument("deleteStream", "a read-only store", "a writable one")
         })
         const known = this.manifest.state.streamsByName.get(name)

@@ -12,7 +12,7 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type { ManifestEvent, ManifestRecord } from "../format/manifest_record.ts"
-import { type AofError, closed, isAofError } from "../model/errors.ts"
+import { type AofError, closed, isAofError, isDiskFull } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
 import { applyManifestRecord, type ManifestState, snapshotRecords } from "../state/manifest_state.ts"
 import { type Waiter, WaitQueue } from "../state/wait_queue.ts"
@@ -25,6 +25,8 @@ import type { ManifestWriter } from "./manifest_writer.ts"
 const chunkCountMax = 64
 /** Hints are staged until a commit takes them along, but no more bytes of them than these. */
 const hintBytesMax = 65536
+/** Pause while another snapshot is being written. */
+const renewPauseMs = 5
 
 /** What a committer is made of. */
 export interface ManifestCommitterOptions {
@@ -37,6 +39,8 @@ export interface ManifestCommitterOptions {
   /** True when a chunk is to be sealed in time also when nothing is committed any more. */
   readonly sealsIdle: boolean
   readonly loaded: LoadedManifest
+  /** Called when the disk is full; after true a commit is tried once more. */
+  readonly makeRoom: Effect.Effect<boolean> | undefined
 }
 
 /** Owns the writer of an open manifest. */
@@ -83,7 +87,7 @@ export class ManifestCommitter {
     if (this.#isClosed) throw closed("the manifest")
     const sequence = this.#lastSequence + 1
     const timestampMs = this.#options.nowMs()
-    const record = { reasonCode: 0, ...event, sequence, timestampMs, rest: undefined } as ManifestRecord
+    const record = { reasonCode: 0, rest: undefined, ...event, sequence, timestampMs } as ManifestRecord
     this.#writer.stage(record)
     this.#lastSequence = sequence
     applyManifestRecord(this.#state, record)
@@ -100,6 +104,27 @@ export class ManifestCommitter {
       ? Effect.fail(closed("the manifest"))
       : Effect.andThen(this.#join, this.#gate.withPermit(this.#writer.seal)),
   )
+
+  /**
+   * Commits what was staged and puts a snapshot in the place of all files there are, so that what is damaged in them counts no more. What it
+   * replaces is removed. Fails as `commit` does, and when the snapshot could not be written.
+   */
+  readonly renew: Effect.Effect<void, AofError> = Effect.suspend(() => {
+    if (this.#isClosed) return Effect.fail(closed("the manifest"))
+    return Effect.gen({ self: this }, function* () {
+      yield* this.#join
+      while (this.#isSnapshotting) yield* Effect.sleep(renewPauseMs)
+      this.#isSnapshotting = true
+      const sealed = Effect.andThen(this.#writer.seal, Effect.sync(this.#take))
+      const written = Effect.flatMap(this.#gate.withPermit(sealed), this.#writeSnapshot)
+      yield* Effect.ensuring(
+        written,
+        Effect.sync(() => {
+          this.#isSnapshotting = false
+        }),
+      )
+    })
+  })
 
   /** Returns when all that was staged before is durable. */
   readonly commit: Effect.Effect<void, AofError> = Effect.suspend(() =>
@@ -130,6 +155,17 @@ export class ManifestCommitter {
     }
   })
 
+  /** What could not be written goes into a fresh chunk, for which a full disk has no room. */
+  readonly #flush: Effect.Effect<void, AofError> = Effect.suspend(() => {
+    const flush = this.#gate.withPermit(this.#writer.flush)
+    const { makeRoom } = this.#options
+    if (makeRoom === undefined) return flush
+    return Effect.catch(flush, (error: AofError) => {
+      if (!isDiskFull(error)) return Effect.fail(error)
+      return Effect.flatMap(makeRoom, (isMade) => (isMade ? flush : Effect.fail(error)))
+    })
+  })
+
   /** One commit. The yield lets all that commit in this turn join it. */
   readonly #round = (scope: Scope.Scope): Effect.Effect<void> =>
     Effect.gen({ self: this }, function* () {
@@ -138,7 +174,7 @@ export class ManifestCommitter {
       // A flush of hints that fails is not tried again before there is something new.
       this.#isHintDue = false
       const end = this.#lastSequence + 1
-      const flushed = yield* Effect.exit(this.#gate.withPermit(this.#writer.flush))
+      const flushed = yield* Effect.exit(this.#flush)
       if (Exit.isFailure(flushed)) return this.#waiting.failAll(Cause.squash(flushed.cause), end)
       this.#waiting.wake(end)
       yield* this.#watchAge(scope)
@@ -187,12 +223,22 @@ export class ManifestCommitter {
     readonly records: ReadonlyArray<ManifestRecord>
     readonly chunkSequence: number
   }): Effect.Effect<void> =>
+    Effect.matchEffect(this.#writeSnapshot(taken), {
+      onFailure: () => Effect.sync(() => this.#endSnapshot()),
+      onSuccess: () => Effect.sync(() => this.#endSnapshot()),
+    })
+
+  #endSnapshot(): void {
+    this.#isSnapshotting = false
+  }
+
+  readonly #writeSnapshot = (taken: {
+    readonly records: ReadonlyArray<ManifestRecord>
+    readonly chunkSequence: number
+  }): Effect.Effect<void, AofError> =>
     Effect.gen({ self: this }, function* () {
       const { directory, path, rootId, hooks } = this.#options
-      const result = yield* Effect.result(writeManifestSnapshot(directory, { path, rootId, ...taken }))
-      this.#isSnapshotting = false
-      if (Result.isFailure(result)) return
-      const { written, older } = result.success
+      const { written, older } = yield* writeManifestSnapshot(directory, { path, rootId, ...taken })
       this.#snapshotBytes = written.bytes
       yield* tell(hooks.onSnapshot, written)
       const names = older.concat(this.#writer.takeCovered(taken.chunkSequence))

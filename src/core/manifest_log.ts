@@ -8,7 +8,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import { loadCrc64 } from "../format/checksum.ts"
+import { isCrc64Loaded, loadCrc64 } from "../format/checksum.ts"
 import {
   chunkBytesDefault,
   chunkBytesMax,
@@ -48,6 +48,8 @@ export interface ManifestLogOptions {
    */
   readonly chunkAgeMs?: number | undefined
   readonly hooks?: ManifestHooks | undefined
+  /** Called when the disk is full; after true a commit is tried once more. */
+  readonly makeRoom?: Effect.Effect<boolean> | undefined
 }
 
 export interface ManifestLog {
@@ -76,6 +78,11 @@ export interface ManifestLog {
    * chunk has records, and for a read-only manifest. Fails as `commit` does; interrupting it leaves the chunk open or sealed.
    */
   readonly sealChunk: Effect.Effect<void, AofError>
+  /**
+   * Commits what was staged and puts a snapshot of the state in the place of all files of the manifest. Does nothing for a read-only one.
+   * Fails as `commit` does; interrupting it leaves the old files, the new ones, or both.
+   */
+  readonly renew: Effect.Effect<void, AofError>
   /** Read-only: applies what the writer has committed since; true when there was something. Does nothing for a writer. */
   readonly refresh: Effect.Effect<boolean, AofError>
 }
@@ -94,7 +101,7 @@ export const open: (options: ManifestLogOptions) => Effect.Effect<ManifestLog, A
     const directory = yield* Directory
     const clock = yield* Clock.Clock
     const startMs = clock.currentTimeMillisUnsafe()
-    yield* Effect.promise(loadCrc64)
+    if (!isCrc64Loaded()) yield* Effect.promise(loadCrc64)
     const path = manifestPath(options.root)
     const { rootId } = options
     if (!options.readOnly) yield* directory.makeDirectory(path)
@@ -111,12 +118,12 @@ export const open: (options: ManifestLogOptions) => Effect.Effect<ManifestLog, A
     const writer = new ManifestWriter(settings, loaded)
     yield* Effect.acquireRelease(takeOver(writer, { directory, path, loaded, hooks }), () => writer.close)
     const sealsIdle = options.chunkAgeMs !== undefined || hooks.onChunkSealed !== undefined
-    const committer = new ManifestCommitter(writer, { ...settings, sealsIdle, loaded })
+    const committer = new ManifestCommitter(writer, { ...settings, sealsIdle, loaded, makeRoom: options.makeRoom })
     yield* committer.start
-    const { append, commit, sealChunk } = committer
+    const { append, commit, sealChunk, renew } = committer
     const { state } = loaded
     const customEvent = makeCustomEvent(state, append)
-    return { state, replay, append, customEvent, commit, sealChunk, refresh: Effect.succeed(false) }
+    return { state, replay, append, customEvent, commit, sealChunk, renew, refresh: Effect.succeed(false) }
   })
 
 const refuse = (): number => {
@@ -125,7 +132,13 @@ const refuse = (): number => {
 }
 
 /** What writes, where nothing is written. */
-const refusing = { append: refuse, customEvent: refuse, commit: Effect.void, sealChunk: Effect.void }
+const refusing = {
+  append: refuse,
+  customEvent: refuse,
+  commit: Effect.void,
+  sealChunk: Effect.void,
+  renew: Effect.void,
+}
 
 const checkChunkBytes = (chunkBytes: number): Effect.Effect<number, InvalidArgument> =>
   Number.isInteger(chunkBytes) && chunkBytes >= chunkBytesMin && chunkBytes <= chunkBytesMax

@@ -39,7 +39,10 @@ export const settleChunks: (
   return completed
 })
 
-/** The records are synced before a slot says that they count: they were read, but perhaps only from memory of the system. */
+/**
+ * The records are written again and synced before a slot says that they count: they were read, but perhaps only from memory of the system,
+ * and of pages that a failed sync has dropped no later sync takes care.
+ */
 const settle = (directory: Directory, path: string, chunk: UnsettledChunk): Effect.Effect<void, Unavailable> =>
   Effect.acquireUseRelease(
     Effect.try({ try: () => directory.openUnsafe(path, "write"), catch: (error) => error as Unavailable }),
@@ -50,9 +53,22 @@ const settle = (directory: Directory, path: string, chunk: UnsettledChunk): Effe
         try: () => file.writeUnsafe(bytes, 0, bytes.length, commitSlotOffset(chunk.slot.sequence)),
         catch: (error) => error as Unavailable,
       })
+      const end = manifestHeaderBytes + chunk.slot.committedBytes
+      const rewrite = Effect.try({
+        try: () => {
+          const content = new Uint8Array(end)
+          file.writeUnsafe(content, 0, file.readUnsafe(content, 0, end, 0), 0)
+        },
+        catch: (error) => error as Unavailable,
+      })
       return file
-        .truncate(manifestHeaderBytes + chunk.slot.committedBytes)
-        .pipe(Effect.andThen(file.syncData), Effect.andThen(write), Effect.andThen(file.syncData))
+        .truncate(end)
+        .pipe(
+          Effect.andThen(rewrite),
+          Effect.andThen(file.syncData),
+          Effect.andThen(write),
+          Effect.andThen(file.syncData),
+        )
     },
     (file) => Effect.sync(() => file.closeUnsafe()),
   )

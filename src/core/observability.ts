@@ -1,11 +1,13 @@
 /** Takes the snapshots of `model/observability.ts`. */
 import type {
   AdmissionMetricsSnapshot,
+  BucketMetricsSnapshot,
   FlushMetricsSnapshot,
   Tier0MetricsSnapshot,
   Tier1MetricsSnapshot,
   TieredObservabilitySnapshot,
 } from "../model/observability.ts"
+import type { Tier2MetricsSnapshot } from "../model/tier_metrics.ts"
 import { APPEND_FLUSH } from "./append_codes.ts"
 import { type StreamServices, type StreamState, unflushedBytes } from "./stream_state.ts"
 import type { Tiers } from "./tiers.ts"
@@ -20,10 +22,26 @@ export const observe = (services: StreamServices, streams: Iterable<StreamState>
     flush: flushOf(streams),
     tier0: tier0Of(tiers),
     tier1: tier1Of(tiers),
-    tier2: tiers.services.tier2?.snapshot(),
+    tier2: tier2Of(tiers, clock.currentTimeMillisUnsafe()),
+    bucket: bucketOf(tiers),
     manifestReplay: manifest.replay,
     backlog: { uncompressedSegments: uncompressed, unuploadedSegments: unuploaded, unuploadedBytes, deletes },
   }
+}
+
+const bucketOf = ({ services: { bucket } }: Tiers): BucketMetricsSnapshot | undefined => {
+  if (bucket === undefined) return undefined
+  const { epoch, isFenced, counters } = bucket
+  return { epoch, isFenced, heads: counters.heads, failures: counters.failures, headMs: counters.lastHeadMs }
+}
+
+const tier2Of = ({ services, segments, coordinator }: Tiers, nowMs: number): Tier2MetricsSnapshot | undefined => {
+  if (services.tier2 === undefined) return undefined
+  const { unuploaded, unuploadedBytes, deletes } = coordinator.backlog
+  let oldestMs = nowMs
+  for (const one of segments.unuploaded) oldestMs = Math.min(oldestMs, one.warmSinceMs)
+  const backlog = { segments: unuploaded, bytes: unuploadedBytes, ageMs: nowMs - oldestMs, deletes }
+  return { ...services.tier2.snapshot(), backlog }
 }
 
 const admissionOf = ({ services: { counters } }: Tiers): AdmissionMetricsSnapshot => ({

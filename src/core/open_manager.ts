@@ -5,6 +5,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
+import type { RootFile } from "../format/root_file.ts"
 import type { AofManagerConfig } from "../model/config.ts"
 import { type AofError, unavailable } from "../model/errors.ts"
 import type { TierEventInput } from "../model/tier_event.ts"
@@ -15,16 +16,25 @@ import type { ObjectStore } from "../port/object_store.ts"
 import { RootLock } from "../port/root_lock.ts"
 import { BufferPool } from "../state/staging_tail.ts"
 import { makeBackground } from "./background.ts"
+import { type BucketOpening, type OpenedBucket, openBucket } from "./bucket_open.ts"
+import { watchSealAge } from "./bucket_seal_age.ts"
+import { Fence } from "./head_fence.ts"
+import { fenceStream } from "./head_fence_stream.ts"
 import { type CoreManager, Manager } from "./manager.ts"
 import * as ManifestLog from "./manifest_log.ts"
 import { OpenFiles } from "./open_files.ts"
 import { openKnownStream } from "./open_stream.ts"
 import { streamsPath } from "./paths.ts"
 import { RecoveryReport } from "./recovery_report.ts"
+import { adoptLost, renewManifest } from "./recovery_restore.ts"
+import { refuseRootLinks } from "./refuse_links.ts"
 import { removeDeleted } from "./removed_streams.ts"
-import { createRoot, missingRoot, readRoot, syncNewRoot } from "./root.ts"
+import { Reserve } from "./reserve.ts"
+import { leaveGaps, noteNothingLocal } from "./restore_gaps.ts"
+import { endRestore, isRestoring } from "./restore_root.ts"
+import { createRoot, mendRoot, missingRoot, readRoot, syncNewRoot } from "./root.ts"
 import type { StreamServices, StreamState } from "./stream_state.ts"
-import { makeTier2 } from "./tier2.ts"
+import { makeTier2, type Tier2 } from "./tier2.ts"
 import { Tiers } from "./tiers.ts"
 
 /** Streams recovered side by side: most of it is waiting for syncs. */
@@ -45,46 +55,83 @@ export const openManager: (
   const startMs = clock.currentTimeMillisUnsafe()
   const random = yield* Random.Random
   const random32 = (): number => Math.floor(random.nextDoubleUnsafe() * 4294967296)
-  let root = yield* readRoot(directory, config.root)
-  if (config.readOnly) {
-    if (root === undefined) return yield* Effect.fail(missingRoot(config.root))
-  } else {
-    yield* refuseNetwork(directory, config.root)
-    yield* directory.makeDirectory(config.root)
-    yield* (yield* RootLock).acquire(config.root)
-    const rootId = new Uint8Array(16).map(() => random32() & 255)
-    root =
-      (yield* readRoot(directory, config.root)) ??
-      (yield* createRoot(directory, config.root, { rootId, createdMs: startMs }))
-    yield* directory.makeDirectory(streamsPath(config.root))
-  }
+  const emit = (event: TierEventInput): void =>
+    config.onEvent?.({ ...event, timestampMs: clock.currentTimeMillisUnsafe() })
+  const tier2 = store && makeTier2({ store, config: config.tier2.client, emit, clock, random32 })
+  const fence = new Fence()
+  yield* refuseRootLinks(directory, config.root)
+  const nowMs = (): number => clock.currentTimeMillisUnsafe()
+  const found = config.readOnly
+    ? { root: yield* readRoot(directory, config.root), opened: undefined }
+    : yield* openRoot({ config, directory, store, tier2, fence, nowMs, random32, emit })
+  const { root, opened } = found
+  if (root === undefined) return yield* Effect.fail(missingRoot(config.root))
+  const isRootDamaged = yield* mendRoot(directory, config.root, { file: root, isReadOnly: config.readOnly })
   const scope = yield* Scope.fork(yield* Scope.Scope)
-  const manifestOptions = { root: config.root, rootId: root.rootId, readOnly: config.readOnly, ...config.manifest }
+  const reserve = new Reserve(directory, config.root)
+  const manifestOptions = {
+    root: config.root,
+    rootId: root.rootId,
+    readOnly: config.readOnly,
+    makeRoom: reserve.give,
+    ...config.manifest,
+    hooks: opened?.bucket.hooks,
+  }
   const manifest = yield* ManifestLog.open(manifestOptions).pipe(Scope.provide(scope))
   const background = yield* makeBackground
   const openFiles = new OpenFiles(openFilesMax)
   const eventLoop = yield* EventLoop
-  const emit = (event: TierEventInput): void =>
-    config.onEvent?.({ ...event, timestampMs: clock.currentTimeMillisUnsafe() })
-  const tier2Config = config.tier2.client
-  const tier2 = store && makeTier2({ store, config: tier2Config, emit, clock, random32 })
   const compressor = yield* Compressor
   const { fork } = background
   const common = { config, rootId: root.rootId, directory, eventLoop, clock, manifest, openFiles }
-  const tiers = new Tiers({ ...common, compressor, fork, tier2, emit })
+  const bucket = opened?.bucket
+  if (bucket !== undefined) yield* bucket.attach(manifest)
+  const tiers = new Tiers({ ...common, compressor, fork, tier2, bucket, emit, reserve })
   yield* Scope.addFinalizer(scope, tiers.close(0))
   const services: StreamServices = {
     ...common,
     random32,
     tiers,
+    fence,
     pool: makePool(config),
     run: background.run,
   }
   yield* Scope.addFinalizer(scope, Effect.sync(background.stop))
   if (!config.readOnly && manifest.state.nextStreamId === 1) yield* syncNewRoot(directory, config.root)
-  const manager = yield* makeManager(services, scope, startMs)
+  const manager = yield* makeManager(services, scope, {
+    startMs,
+    rootFile: root,
+    isRootDamaged,
+    isRestored: opened?.isRestored === true,
+  })
   yield* Scope.addFinalizer(yield* Scope.Scope, Effect.ignore(manager.close))
   return manager
+})
+
+/** Takes the lock, asks the bucket whose root it is, and makes the root where there is none. */
+const openRoot = Effect.fnUntraced(function* (
+  parts: Omit<BucketOpening, "store" | "tier2"> & {
+    readonly store: ObjectStore | undefined
+    readonly tier2: Tier2 | undefined
+  },
+) {
+  const { config, directory, store, tier2, nowMs, random32 } = parts
+  yield* refuseNetwork(directory, config.root)
+  yield* directory.makeDirectory(config.root)
+  yield* (yield* RootLock).acquire(config.root)
+  let root = yield* readRoot(directory, config.root)
+  let opened: OpenedBucket | undefined
+  if (config.tier2.isBucket && store !== undefined && tier2 !== undefined) {
+    opened = yield* openBucket({ ...parts, store, tier2 }, root)
+    root = opened.root
+  } else if (yield* isRestoring(directory, config.root)) {
+    const what = "opening a root that was being made from its bucket, without that bucket,"
+    return yield* Effect.fail(unavailable(what, "ENOENT", config.root))
+  }
+  const rootId = opened?.bucket.rootId ?? new Uint8Array(16).map(() => random32() & 255)
+  root ??= yield* createRoot(directory, config.root, { rootId, createdMs: nowMs() })
+  yield* directory.makeDirectory(streamsPath(config.root))
+  return { root, opened }
 })
 
 const makePool = (config: AofManagerConfig): BufferPool => {
@@ -101,11 +148,27 @@ const refuseNetwork = Effect.fnUntraced(function* (directory: Directory, root: s
     return yield* Effect.fail(unavailable(`opening a root on a network file system (${kind})`, "ENOTSUP", root))
 })
 
-const makeManager = Effect.fnUntraced(function* (services: StreamServices, scope: Scope.Closeable, startMs: number) {
-  const { config, manifest, clock } = services
+interface OpenedRoot {
+  readonly startMs: number
+  readonly rootFile: RootFile
+  readonly isRootDamaged: boolean
+  readonly isRestored: boolean
+}
+
+const makeManager = Effect.fnUntraced(function* (
+  services: StreamServices,
+  scope: Scope.Closeable,
+  { startMs, rootFile, isRootDamaged, isRestored }: OpenedRoot,
+) {
+  const { config, manifest, clock, fence, directory } = services
   const report = new RecoveryReport()
+  report.isFromBucket = isRestored
+  if (isRestored) yield* noteNothingLocal(services)
   const streams = new Map<string, StreamState>()
-  if (!config.readOnly) yield* removeDeleted(services, report)
+  if (!config.readOnly) {
+    yield* adoptLost(services, report)
+    yield* removeDeleted(services, report)
+  }
   const named = [...manifest.state.streams.values()].filter((known) => known.name !== "")
   // No retention before the stream is asked for: its options may keep more than the manager's.
   const recovered = yield* Effect.forEach(
@@ -117,7 +180,19 @@ const makeManager = Effect.fnUntraced(function* (services: StreamServices, scope
   )
   for (const stream of recovered) streams.set(stream.name, stream)
   const damage = manifest.replay.damage.map((one) => `${one.file}, bytes ${one.from} to ${one.to}: ${one.why}`)
+  if (isRootDamaged) damage.unshift("ROOT: a byte of it had changed and was put right")
+  if (!config.readOnly) yield* Effect.ignore(renewManifest(services, report))
+  if (isRestored) {
+    yield* leaveGaps(services, recovered)
+    yield* endRestore(directory, config.root)
+  }
+  fence.onRaise = (error) => {
+    for (const stream of streams.values()) fenceStream(stream, error)
+  }
   services.tiers.start()
+  if (!config.readOnly && config.sealAfterMs !== undefined) {
+    services.run(watchSealAge(services, { sealAfterMs: config.sealAfterMs, streams }))
+  }
   const recovery = report.finish(clock.currentTimeMillisUnsafe() - startMs, damage)
-  return new Manager({ services, scope, streams, recovery })
+  return new Manager({ services, scope, streams, recovery, rootFile })
 })

@@ -5,6 +5,7 @@ import { checkNames } from "../model/config_check.ts"
 import { type AofError, invalidArgument } from "../model/errors.ts"
 import { checkTier0Bytes } from "../model/tier_config.ts"
 import type { ManifestStream } from "../state/manifest_state.ts"
+import { fenceStream } from "./head_fence_stream.ts"
 import { segmentsPath } from "./paths.ts"
 import { recoverStream } from "./recovery.ts"
 import type { RecoveryReport } from "./recovery_report.ts"
@@ -33,6 +34,8 @@ export const openKnownStream: (
 ) => Effect.Effect<StreamState, AofError> = Effect.fnUntraced(function* (services, known, options, report) {
   const stream = makeStream(services, known, options)
   yield* recoverStream(stream, known, report)
+  const { error } = services.fence
+  if (error !== undefined) fenceStream(stream, error)
   return stream
 })
 

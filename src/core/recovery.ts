@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import { crc32 } from "../format/checksum.ts"
+import { manifestReason } from "../format/manifest_reason.ts"
 import { decodeSegmentFooter, type SegmentFooter, segmentFooter } from "../format/segment_footer.ts"
 import { decodeSegmentHeader, type SegmentHeader, segmentHeaderBytes } from "../format/segment_header.ts"
 import type { AofError } from "../model/errors.ts"
@@ -15,11 +16,14 @@ import type { ManifestStream, SealedSegment } from "../state/manifest_state.ts"
 import { attempt } from "./attempt.ts"
 import { segmentIndexOfName, segmentIndexOfWarmName, segmentPath, spareName, sparePath, warmFolder } from "./paths.ts"
 import type { RecoveryReport } from "./recovery_report.ts"
+import { restoreHeader, restoreKnown } from "./recovery_restore.ts"
 import { scanSegment } from "./recovery_scan.ts"
 import { type Part, putAside, rewrite, settle } from "./recovery_settle.ts"
+import { refuseLinks } from "./refuse_links.ts"
 import type { SealFacts } from "./residency.ts"
+import { fileChecksum } from "./scrub_bytes.ts"
 import { Segment } from "./segment.ts"
-import type { StreamState } from "./stream_state.ts"
+import type { StreamServices, StreamState } from "./stream_state.ts"
 
 /** Recovers one stream into `stream`, which is new, and adds what it found to `report`. */
 export const recoverStream: (
@@ -28,9 +32,13 @@ export const recoverStream: (
   report: RecoveryReport,
 ) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (stream, known, report) {
   const { directory, config } = stream.services
+  const warmPath = warmFolder(config.root, stream.name)
+  // Also when the manifest names no warm file: one of a trimmed segment may be left, or one that it has forgotten.
+  const isForgetful = stream.services.manifest.replay.damage.length > 0 || report.isManifestShort
+  const hasWarm = known.lastSealed !== undefined || isForgetful
+  if (!config.readOnly) yield* refuseLinks(directory, hasWarm ? [stream.path, warmPath] : [stream.path])
   const names = yield* directory.list(stream.path)
-  // Also when the manifest names no warm file: one of a trimmed segment may be left.
-  const warmNames = known.lastSealed === undefined ? [] : yield* directory.list(warmFolder(config.root, stream.name))
+  const warmNames = hasWarm ? yield* directory.list(warmPath) : []
   if (!config.readOnly) yield* removeLeftovers(stream, names)
   const indexes = names.map((entry) => segmentIndexOfName(entry.name)).filter((index) => index !== undefined)
   if (known.trim !== undefined) {
@@ -38,20 +46,37 @@ export const recoverStream: (
   }
   const firstIndex = stream.trimPoint === undefined ? 0 : segmentIndexOf(stream.trimPoint.recordId)
   const warm = warmNames.map((entry) => segmentIndexOfWarmName(entry.name)).filter((index) => index !== undefined)
-  if (!config.readOnly) yield* removeTrimmed(stream, { firstIndex, hot: indexes, warmNames })
   const kept = indexes.filter((index) => index >= firstIndex)
+  if (!config.readOnly) {
+    yield* restoreKnown(stream, known, { hot: new Set(kept), warm: new Set(warm) }, report)
+    yield* removeTrimmed(stream, { firstIndex, hot: indexes, warmNames, known })
+  }
   const parts = addSealed(stream, known, { hot: new Set(kept), warm: new Set(warm) }, report)
   for (const index of kept) {
     if (known.sealed.has(index)) continue
-    const part = yield* openUnsealed(stream, index, report)
+    const part = yield* openUnsealed(stream, { index, known }, report)
     if (part !== undefined) parts.push(part)
   }
   parts.sort((one, other) => one.index - other.index)
-  const opened = new Set([...known.opened.keys(), ...kept])
+  // An index that was only left out, when a root was taken over, names no segment.
+  const begun = [...known.opened.values()].filter(({ reasonCode }) => reasonCode !== manifestReason.Missing)
+  const opened = new Set([...begun.map(({ segmentIndex }) => segmentIndex), ...kept])
   reportEmpty(stream, opened, parts.at(-1)?.index ?? firstIndex - 1, report)
-  stream.nextIndex = Math.max(known.segmentIndexMax, 0, ...indexes) + 1
+  // A trim of everything names a place in the segment that was to come next: what is appended must not lie before it.
+  stream.nextIndex = Math.max(known.segmentIndexMax, 0, firstIndex - 1, ...indexes) + 1
   yield* settle(stream, parts, report)
 })
+
+/** Whatever was in it is not to be seen any more. How much that was nobody knows. */
+const reportShort = (stream: StreamState, index: number, report: RecoveryReport): void => {
+  const from = index * 2 ** 28
+  report.cut(stream.name, {
+    from,
+    to: from + 2 ** 28,
+    bytes: 0,
+    reason: "a segment was opened and is empty or missing",
+  })
+}
 
 /** Segments at the end that were begun and that hold nothing: normal after a power cut, and damage cannot be told from it. */
 const reportEmpty = (
@@ -61,15 +86,18 @@ const reportEmpty = (
   report: RecoveryReport,
 ): void => {
   for (const index of opened) {
-    const from = index * 2 ** 28
-    const reason = "a segment was opened and is empty or missing"
-    if (index > lastIndex) report.cut(stream.name, { from, to: from, bytes: 0, reason })
+    if (index > lastIndex) reportShort(stream, index, report)
   }
 }
+
+/** True while the tiers work on a segment: they go on when its stream is closed, and its temporary files are theirs. */
+const isInUse = (stream: StreamState, index: number | undefined): boolean =>
+  index !== undefined && stream.services.tiers.take(stream, index).isBusy
 
 /** Removes what a crash left half made: temporary files, and a spare segment that was never used. */
 const removeLeftovers = Effect.fnUntraced(function* (stream: StreamState, names: ReadonlyArray<DirectoryEntry>) {
   for (const { name } of names) {
+    if (isInUse(stream, segmentIndexOfName(name.replace(/\.tmp$/, "")))) continue
     if (name.endsWith(".tmp")) yield* stream.services.directory.remove(`${stream.path}/${name}`)
     else if (name === spareName) yield* stream.services.directory.remove(sparePath(stream.path))
   }
@@ -82,21 +110,30 @@ const removeTrimmed = Effect.fnUntraced(function* (
     readonly firstIndex: number
     readonly hot: ReadonlyArray<number>
     readonly warmNames: ReadonlyArray<DirectoryEntry>
+    readonly known: ManifestStream
   },
 ) {
-  const { directory, config } = stream.services
+  const { directory, config, tiers } = stream.services
+  // A trim that was cut short by the closing of the stream has left them in the account.
+  const known = [...tiers.segments.ofStream(stream.streamId).values()]
+  tiers.forget(known.filter((one) => one.index < found.firstIndex && !one.isGone))
   const hot = found.hot.filter((index) => index < found.firstIndex)
   for (const index of hot) yield* directory.remove(segmentPath(stream.path, index))
   if (hot.length > 0) yield* directory.sync(stream.path)
   const folder = warmFolder(config.root, stream.name)
   for (const { name } of found.warmNames) {
     const index = segmentIndexOfWarmName(name)
-    const isBusy = index !== undefined && stream.services.tiers.take(stream, index).isBusy
-    if (name.endsWith(".tmp") || (index !== undefined && index < found.firstIndex && !isBusy)) {
+    const isBusy = isInUse(stream, segmentIndexOfWarmName(name.replace(/\.tmp$/, "")))
+    // One that got its name just before a crash, which the manifest does not know: nothing would ever count it.
+    const isUnknown = index !== undefined && !isCompressed(found.known, index) && found.hot.includes(index)
+    const isLeft = name.endsWith(".tmp") || (index !== undefined && (index < found.firstIndex || isUnknown))
+    if (isLeft && !isBusy) {
       yield* directory.remove(`${folder}/${name}`)
     }
   }
 })
+
+const isCompressed = (known: ManifestStream, index: number): boolean => known.tiers.get(index)?.compressed !== undefined
 
 /** Adds the sealed segments that the manifest names, and the last one also when it was trimmed: numbers go on from it. */
 const addSealed = (
@@ -194,7 +231,11 @@ export const makeSegment = (
 }
 
 /** A segment file that the manifest does not call sealed; undefined when it holds nothing or was put aside. */
-const openUnsealed = Effect.fnUntraced(function* (stream: StreamState, index: number, report: RecoveryReport) {
+const openUnsealed = Effect.fnUntraced(function* (
+  stream: StreamState,
+  { index, known }: { readonly index: number; readonly known: ManifestStream },
+  report: RecoveryReport,
+) {
   const { directory, config } = stream.services
   const path = segmentPath(stream.path, index)
   const opened = yield* Effect.result(attempt(() => directory.openUnsafe(path, config.readOnly ? "read" : "write")))
@@ -205,7 +246,8 @@ const openUnsealed = Effect.fnUntraced(function* (stream: StreamState, index: nu
   const block = new Uint8Array(segmentHeaderBytes)
   const size = file.sizeUnsafe()
   yield* attempt(() => file.readUnsafe(block, 0, block.length, 0))
-  const header = decodeSegmentHeader(block)
+  const found = decodeSegmentHeader(block)
+  const header = found ?? (yield* restoreHeader(stream, { index, known, file, size }, report))
   if (header === undefined || !isOwnHeader(stream, header, index)) {
     file.closeUnsafe()
     return yield* putBadHeaderAside(stream, { index, size, block }, report)
@@ -216,7 +258,8 @@ const openUnsealed = Effect.fnUntraced(function* (stream: StreamState, index: nu
   stream.catalog.add(segment)
   const { firstRecordNumber, baseOffset } = header
   const footer = yield* attempt(() => readFooter(segment, size))
-  if (footer === undefined || !(yield* attempt(() => isIndexIntact(segment, footer, size)))) {
+  if (size < segmentHeaderBytes) reportShort(stream, index, report)
+  if (footer === undefined || !(yield* isSealIntact(segment, footer, { size, services: stream.services }))) {
     const scan = yield* attempt(() => scanSegment(segment))
     const open: Part = { index, firstRecordNumber, baseOffset, sealed: undefined, scan }
     return open
@@ -229,6 +272,22 @@ const openUnsealed = Effect.fnUntraced(function* (stream: StreamState, index: nu
   stream.services.tiers.sealed(segment.residency, sealFactsOf({ ...footer, fileBytes: size }))
   const part: Part = { index, firstRecordNumber, baseOffset, sealed: { ...footer, baseOffset }, scan: undefined }
   return part
+})
+
+/**
+ * True when index and file have the checksums that the footer says. The last bytes of a footer, the checksum of the file, are not covered by its
+ * own: a manifest that took a wrong one from there would call the segment damaged for ever.
+ */
+const isSealIntact = Effect.fnUntraced(function* (
+  segment: Segment,
+  footer: SegmentFooter & { readonly checksum64: bigint },
+  { size, services }: { readonly size: number; readonly services: StreamServices },
+): Effect.fn.Return<boolean, AofError> {
+  if (!(yield* attempt(() => isIndexIntact(segment, footer, size)))) return false
+  // Who only reads looks often, and takes nothing from here.
+  if (services.config.readOnly) return true
+  const { compressor } = services.tiers.services
+  return (yield* fileChecksum({ ...services, compressor }, segment.path, size - 8)) === footer.checksum64
 })
 
 const isMissing = (error: AofError): boolean => error._tag === "Unavailable" && error.code === "ENOENT"
@@ -246,7 +305,8 @@ const putBadHeaderAside = Effect.fnUntraced(function* (
   if (block.every((byte) => byte === 0) && size <= segmentHeaderBytes) return undefined
   const isUnused = block.every((byte) => byte === 0)
   const from = index * 2 ** 28
-  const damage = { from, to: from + size, bytes: size, reason: "the header of a segment does not check" }
+  const to = from + (size < segmentHeaderBytes ? 2 ** 28 : size)
+  const damage = { from, to, bytes: size, reason: "the header of a segment does not check" }
   if (isUnused) report.cut(stream.name, damage)
   else report.add(stream.name, damage)
   yield* putAside(stream, index)

@@ -4,10 +4,11 @@
  */
 import { alignFrame, frameContinues, frameHeader, isPlain } from "../format/frame.ts"
 import { decodeSlots, segmentHeaderBytes, type WatermarkSlot } from "../format/segment_header.ts"
-import { assert } from "../model/assert.ts"
+import { corrupt } from "../model/errors.ts"
 import { segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
 import { RecordScanner } from "../state/record_scanner.ts"
 import { type Mark, startMark } from "../state/watermark.ts"
+import { caught } from "./attempt.ts"
 import { blockBytes, checkFrame, FRAME_OK, findNextBatch } from "./frame_reader.ts"
 import type { Segment } from "./segment.ts"
 import { Window } from "./window.ts"
@@ -110,30 +111,50 @@ class FrameScan extends RecordScanner {
   run(): void {
     let running = { ...this.#mark }
     for (;;) {
-      if (checkFrame(this.#segment, this.#window, this.#offset, this.#limit, blockBytes) !== FRAME_OK) {
+      const next = this.#next(running)
+      if (next === undefined) {
         const at = this.#offset
         const isZero = isZeroFrom(this.#segment, at, this.#limit)
-        const next = isZero ? this.#limit : findNextBatch(this.#segment, at, this.#limit)
-        this.badSpots.push({ offset: at, resumesAt: next < this.#limit ? next : undefined, isZero, mark: this.#mark })
-        if (next >= this.#limit) return
-        this.#offset = next
+        const resumesAt = isZero ? this.#limit : findNextBatch(this.#segment, at, this.#limit)
+        const isEnd = resumesAt >= this.#limit
+        this.badSpots.push({ offset: at, resumesAt: isEnd ? undefined : resumesAt, isZero, mark: this.#mark })
+        if (isEnd) return
+        this.#offset = resumesAt
         continue
       }
+      running = next
       const { view, base } = this.#window
       const start = this.#offset - base
-      this.enterFrame(this.#window.buffer, view, start, this.#segment.position(base))
       this.watermark = Math.max(this.watermark, readNumber(view, start + frameHeader.at.watermark))
-      if (isPlain(view, start)) this.skipToLast(start)
-      while (this.recordsLeft > 0 && this.step()) {
-        running.lastRecordId = this.recordId
-        running.lastTimestampMs = this.timestampMs
-        running.timestampMsMax = Math.max(running.timestampMsMax, this.timestampMs)
-        const { extId } = this
-        if (extId > running.extIdMax) running.extIdMax = extId
-      }
-      this.#offset = alignFrame(this.#offset + view.getUint32(start + frameHeader.at.lengthBytes, true))
-      running = { ...running, nextRecordNumber: this.recordNumber + 1, position: this.#segment.position(this.#offset) }
+      this.#offset = segmentOffsetOf(running.position)
       if ((view.getUint16(start + frameHeader.at.flags, true) & frameContinues) === 0) this.#mark = { ...running }
+    }
+  }
+
+  /** The state of the stream behind the frame at the offset; undefined when none is there that checks. */
+  #next(before: Mark): Mark | undefined {
+    if (checkFrame(this.#segment, this.#window, this.#offset, this.#limit, blockBytes) !== FRAME_OK) return undefined
+    const after = { ...before }
+    // Only somebody who means to can make a frame that checks and whose records do not fit.
+    if (caught(() => this.#walk(after)) !== undefined) return undefined
+    const start = this.#offset - this.#window.base
+    const lengthBytes = this.#window.view.getUint32(start + frameHeader.at.lengthBytes, true)
+    const position = this.#segment.position(alignFrame(this.#offset + lengthBytes))
+    return { ...after, nextRecordNumber: this.recordNumber + 1, position }
+  }
+
+  /** Walks the records of the frame at the offset, and notes in `after` what they change. */
+  #walk(after: { -readonly [K in keyof Mark]: Mark[K] }): void {
+    const { buffer, view, base } = this.#window
+    const start = this.#offset - base
+    this.enterFrame(buffer, view, start, this.#segment.position(base))
+    if (isPlain(view, start)) this.skipToLast(start)
+    while (this.recordsLeft > 0 && this.step()) {
+      after.lastRecordId = this.recordId
+      after.lastTimestampMs = this.timestampMs
+      after.timestampMsMax = Math.max(after.timestampMsMax, this.timestampMs)
+      const { extId } = this
+      if (extId > after.extIdMax) after.extIdMax = extId
     }
   }
 
@@ -141,7 +162,12 @@ class FrameScan extends RecordScanner {
     if (checkFrame(this.#segment, this.#window, this.#offset, this.#limit, 4096) !== FRAME_OK) return 0
     const start = this.#offset - this.#window.base
     this.enterFrame(this.#window.buffer, this.#window.view, start, this.#segment.position(this.#window.base))
-    return this.step() ? this.timestampMs : 0
+    let timestampMs = 0
+    // A frame whose records do not fit is met by the scan.
+    caught(() => {
+      if (this.step()) timestampMs = this.timestampMs
+    })
+    return timestampMs
   }
 
   protected override nextFrame(): boolean {
@@ -149,7 +175,7 @@ class FrameScan extends RecordScanner {
   }
 
   protected override recordLeavesFrame(): never {
-    assert(false, "a checked frame holds its records")
+    throw corrupt(`segment ${this.#segment.index}`, "a record leaves its frame", this.#segment.position(this.#offset))
   }
 }
 

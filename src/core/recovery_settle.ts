@@ -11,7 +11,8 @@ import { IndexBuilder } from "../state/index_builder.ts"
 import { StagingTail } from "../state/staging_tail.ts"
 import { type Mark, startMark } from "../state/watermark.ts"
 import { attempt } from "./attempt.ts"
-import { quarantinePath, segmentPath } from "./paths.ts"
+import { segmentPath } from "./paths.ts"
+import { quarantineMove } from "./quarantine.ts"
 import type { RecoveryReport } from "./recovery_report.ts"
 import { type BadSpot, firstTimestampMs, headMark, markAt, type SegmentScan } from "./recovery_scan.ts"
 import { startWriting } from "./rollover.ts"
@@ -86,7 +87,8 @@ export const settle: (
       report,
     )
   }
-  finish(stream, parts, { mark, watermark, isCut })
+  // It may read, and what a disk answers then is no mistake of this program.
+  yield* attempt(() => finish(stream, parts, { mark, watermark, isCut }))
 })
 
 const finish = (
@@ -213,11 +215,12 @@ const keep = Effect.fnUntraced(function* (
     Object.assign(stream.writer, stateOf(mark))
     stream.durable.advance(mark)
     const isEmpty = mark.nextRecordNumber === segment.header.firstRecordNumber
+    const firstMs = isEmpty ? 0 : yield* attempt(() => firstTimestampMs(segment, end))
     stream.active = startWriting(stream, segment, {
       offset: end,
       isEntrySynced: true,
       slotSequence: slot.sequence,
-      ...(isEmpty ? {} : { firstTimestampMs: firstTimestampMs(segment, end) }),
+      ...(isEmpty ? {} : { firstTimestampMs: firstMs }),
     })
     stream.active.closedWith = slot.coordinatorWatermark
     // Opened again by the first append: a stream that does nothing keeps no descriptor.
@@ -287,6 +290,10 @@ const dropSegment = Effect.fnUntraced(function* (stream: StreamState, scan: Segm
     reason: "behind the end of the log",
   })
   yield* putAside(stream, segment.index)
+  // Its bytes are not those of the stream any more. Whoever only reads may find it whole at the next look.
+  if (stream.services.config.readOnly) return
+  segment.residency.leaveHot()?.release()
+  stream.services.tiers.forget([segment.residency])
 })
 
 /** Moves a file to the quarantine, after the manifest has noted its index so that it is not used again. */
@@ -303,10 +310,8 @@ export const putAside: (stream: StreamState, index: number) => Effect.Effect<voi
       baseOffset: 0,
     })
     yield* manifest.commit
-    const quarantine = quarantinePath(config.root)
-    yield* directory.makeDirectory(quarantine)
-    yield* directory.rename(segmentPath(stream.path, index), `${quarantine}/${stream.streamId}-${index}.seg`)
-    yield* directory.sync(quarantine)
+    const name = `${stream.streamId}-${index}.seg`
+    yield* quarantineMove(directory, { root: config.root, path: segmentPath(stream.path, index), name })
     yield* directory.sync(stream.path)
   },
 )

@@ -1,7 +1,8 @@
 /** What is left of streams that are gone: removed when a root is opened, or put aside where nobody knows what it is. */
 import * as Effect from "effect/Effect"
-import { decodeSegmentHeader } from "../format/segment_header.ts"
+import { decodeSegmentHeader, segmentHeaderBytes } from "../format/segment_header.ts"
 import type { AofError } from "../model/errors.ts"
+import { makeDurableFolder } from "./durable_folder.ts"
 import {
   quarantinePath,
   segmentIndexOfName,
@@ -11,7 +12,9 @@ import {
   streamsPath,
   warmFolder,
 } from "./paths.ts"
+import { readStart } from "./read_start.ts"
 import type { RecoveryReport } from "./recovery_report.ts"
+import { refuseLinks } from "./refuse_links.ts"
 import type { StreamServices } from "./stream_state.ts"
 
 /** Finishes the removal of streams that were deleted before a crash, and puts directories aside that no record names. */
@@ -19,9 +22,12 @@ export const removeDeleted: (services: StreamServices, report: RecoveryReport) =
   Effect.fnUntraced(function* (services, report) {
     const { config, directory, manifest } = services
     const path = streamsPath(config.root)
-    for (const { name } of yield* directory.list(path)) {
-      if (manifest.state.streamsByName.has(name)) continue
-      const isRemovable = name.startsWith(".deleted-") || (yield* isLeftover(services, name))
+    for (const { name, isDirectory } of yield* directory.list(path)) {
+      if (manifest.state.streamsByName.has(name)) {
+        if (!isDirectory) yield* refuseLinks(directory, [`${path}/${name}`])
+        continue
+      }
+      const isRemovable = name.startsWith(".deleted-") || (yield* isLeftover(services, name, report))
       if (isRemovable) yield* directory.removeDirectory(`${path}/${name}`)
       else yield* putDirectoryAside(services, name, report)
     }
@@ -32,23 +38,34 @@ export const removeDeleted: (services: StreamServices, report: RecoveryReport) =
  * True for a directory without segments, made just before a crash, and for one of a stream that an undamaged manifest has known and
  * does not know any more: it was deleted.
  */
-const isLeftover = Effect.fnUntraced(function* ({ config, directory, manifest, rootId }: StreamServices, name: string) {
+const isLeftover = Effect.fnUntraced(function* (
+  { config, directory, manifest, rootId }: StreamServices,
+  name: string,
+  { isManifestShort }: RecoveryReport,
+) {
   const path = segmentsPath(config.root, name)
   const entries = yield* directory.list(path)
   const warm = yield* directory.list(warmFolder(config.root, name))
   if (entries.length === 0 && warm.length === 0) return true
-  if (manifest.replay.damage.length > 0) return false
+  // A manifest that is not whole, or not there at all, may have forgotten it.
+  if (manifest.replay.damage.length > 0 || isManifestShort || manifest.state.nextStreamId === 1) return false
   // All that was ever sealed in it is known to the manifest, or was.
   if (entries.length === 0) return true
+  let isKnown = true
   for (const entry of entries) {
     const index = segmentIndexOfName(entry.name)
-    if (index === undefined) continue
-    const bytes = yield* directory.readFile(segmentPath(path, index))
+    if (index === undefined) {
+      isKnown &&= entry.name === "spare.seg" || entry.name.endsWith(".tmp")
+      continue
+    }
+    const bytes = yield* readStart(directory, segmentPath(path, index), segmentHeaderBytes)
+    // A power cut left the entry and not the header: nothing in it was ever durable.
+    if (bytes?.every((byte) => byte === 0)) continue
     const header = bytes === undefined ? undefined : decodeSegmentHeader(bytes)
     const isOurs = header?.rootId.every((byte, at) => byte === rootId[at]) === true
     return isOurs && header.streamId < manifest.state.nextStreamId && !manifest.state.streams.has(header.streamId)
   }
-  return false
+  return isKnown
 })
 
 /** What lies there may be all that is left of a damaged manifest, or nothing of ours. */
@@ -58,7 +75,7 @@ const putDirectoryAside = Effect.fnUntraced(function* (
   report: RecoveryReport,
 ) {
   const quarantine = quarantinePath(config.root)
-  yield* directory.makeDirectory(quarantine)
+  yield* makeDurableFolder(directory, quarantine)
   const taken = new Set((yield* directory.list(quarantine)).map((entry) => entry.name))
   let target = name
   for (let i = 1; taken.has(target); i++) target = `${name}.${i}`

@@ -4,12 +4,20 @@ import type { AofError } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
 import { attempt } from "./attempt.ts"
 
-/** Writes `bytes` to a temporary file beside `path` in `folder`, syncs it, renames it over `path` and syncs the folder. */
+/**
+ * Writes `bytes` to a temporary file beside `path` in `folder`, syncs it, renames it over `path` and syncs the folder. Who may do so at the
+ * same time as somebody else names a `temporary` of its own.
+ */
 export const replaceSmallFile: (
   directory: Directory,
-  file: { readonly folder: string; readonly path: string; readonly bytes: Uint8Array },
-) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (directory, { folder, path, bytes }) {
-  const temporary = `${path}.tmp`
+  target: {
+    readonly folder: string
+    readonly path: string
+    readonly bytes: Uint8Array
+    readonly temporary?: string | undefined
+  },
+) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (directory, target) {
+  const { folder, path, bytes, temporary = `${path}.tmp` } = target
   yield* directory.remove(temporary)
   const file = yield* attempt(() => directory.openUnsafe(temporary, "create"))
   yield* Effect.ensuring(

@@ -64,10 +64,14 @@ export class Residency {
   /** True while the warm file is there. */
   isWarm = false
   cold: ColdPlace | undefined = undefined
+  /** True while no HEAD knows of its object: local copies stay so long. */
+  isUntold = false
   /** A warm file was missing or damaged and is being fetched again. */
   needsRecovery = false
   /** The source of a compression did not check: the plain file is all there is and stays. */
   isDamaged = false
+  /** The object did not check as a whole: it is read frame by frame, and not brought to Tier 1 again by readers. */
+  isObjectDamaged = false
   /** Trimmed or deleted. */
   isGone = false
   /** Stretches of the only copy that do not check, as offsets. */
@@ -105,6 +109,11 @@ export class Residency {
     this.index = options.index
     this.hotPath = options.hotPath
     this.warmPath = options.warmPath
+  }
+
+  /** True when Tier 2 has it and another machine could find it there: then nothing here is needed. */
+  get isTold(): boolean {
+    return this.cold !== undefined && !this.isUntold
   }
 
   /** Undefined when no copy is known. */

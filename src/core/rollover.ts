@@ -12,7 +12,7 @@ import { segmentPath, sparePath } from "./paths.ts"
 import { startSealing } from "./sealer.ts"
 import { Segment } from "./segment.ts"
 import { framesEndMax, spareZeroBytes, tailBytesMax } from "./segment_limits.ts"
-import type { StreamState } from "./stream_state.ts"
+import { bufferBytesOf, type StreamState } from "./stream_state.ts"
 import { statsOf } from "./watermark_slot.ts"
 import { writeOut } from "./write_out.ts"
 import { WritingSegment } from "./writing_segment.ts"
@@ -96,7 +96,7 @@ export const startWriting = (
     segmentIndex: segment.index,
     seed: segment.header.checksumSeed,
     framesEndMax: framesEndMax(stream.segmentBytes),
-    bufferBytes: pool.bufferBytes,
+    bufferBytes: bufferBytesOf(stream),
     now: () => clock.currentTimeMillisUnsafe(),
     state: stream.writer,
     offset: from.offset,

@@ -13,7 +13,7 @@ import {
   segmentFooter,
 } from "../format/segment_footer.ts"
 import { segmentHeaderBytes } from "../format/segment_header.ts"
-import { type AofError, unavailable } from "../model/errors.ts"
+import { type AofError, isDiskFull, unavailable } from "../model/errors.ts"
 import { attempt } from "./attempt.ts"
 import { startFlushing } from "./flusher.ts"
 import { IndexWalk } from "./index_walk.ts"
@@ -45,6 +45,7 @@ const sealLoop = (stream: StreamState): Effect.Effect<void> =>
       const result = yield* Effect.result(sealOne(stream, writing))
       if (result._tag === "Failure") {
         stream.sealFailure = result.failure
+        if (isDiskFull(result.failure)) stream.services.tiers.services.onDiskFull()
         wakeSealWaiters(stream)
         if (stream.closedAs !== undefined) break
         // Those who wait for room would wait for this segment.

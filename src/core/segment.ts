@@ -5,7 +5,7 @@
  */
 
 import { crc32 } from "../format/checksum.ts"
-import { type SegmentFooter, segmentFooter } from "../format/segment_footer.ts"
+import { indexEntry, type SegmentFooter, segmentFooter } from "../format/segment_footer.ts"
 import type { SegmentHeader } from "../format/segment_header.ts"
 import { corrupt, notFound } from "../model/errors.ts"
 import { recordIdOf } from "../model/record_id.ts"
@@ -18,6 +18,17 @@ import { caught } from "./attempt.ts"
 import type { OpenFiles } from "./open_files.ts"
 import type { Residency } from "./residency.ts"
 import { setWindow, Window } from "./window.ts"
+
+/** True when the entries are what a writer makes: offsets of frames, rising. */
+const isIndex = (bytes: Uint8Array, { indexCount, durableBytes }: SegmentFooter): boolean => {
+  let before = 0
+  for (let at = 0; at < indexCount; at++) {
+    const frameOffset = indexEntry.decode(bytes, at * indexEntry.sizeBytes)?.frameOffset
+    if (frameOffset === undefined || frameOffset <= before || frameOffset >= durableBytes) return false
+    before = frameOffset
+  }
+  return true
+}
 
 /** How a segment came to its end. */
 export interface SealedPart {
@@ -257,7 +268,8 @@ export class Segment {
     if (this.#sealedIndex !== undefined) return this.#sealedIndex
     const bytes = new Uint8Array(this.sealed!.fileBytes - segmentFooter.sizeBytes - footer.indexOffset)
     const count = this.readUnsafe(bytes, footer.indexOffset)
-    if (count !== bytes.length || crc32(bytes, this.header.checksumSeed) !== footer.tailChecksum) {
+    const isWhole = count === bytes.length && footer.indexCount * indexEntry.sizeBytes <= count
+    if (!isWhole || crc32(bytes, this.header.checksumSeed) !== footer.tailChecksum || !isIndex(bytes, footer)) {
       const from = this.position(footer.indexOffset)
       throw corrupt(
         `index of segment ${this.index}`,

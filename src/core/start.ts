@@ -1,9 +1,11 @@
 /** Where a read starts: by place, id, number, time, extId or from the end. Exactly one of them. */
+import type { SegmentFooter } from "../format/segment_footer.ts"
 import { segmentHeaderBytes } from "../format/segment_header.ts"
 import { checkNames } from "../model/config_check.ts"
 import { invalidArgument, notFound } from "../model/errors.ts"
 import { isRecordId, segmentIndexOf, segmentOffsetOf } from "../model/record_id.ts"
 import { decodedIndex, type IndexKey, type SegmentIndex, searchIndex } from "../state/segment_index.ts"
+import { caught } from "./attempt.ts"
 import { firstRecordId, firstRecordNumber } from "./first_record.ts"
 import { IndexWalk } from "./index_walk.ts"
 import { locateRecord } from "./point_read.ts"
@@ -206,9 +208,16 @@ const indexParts = (stream: StreamState, segment: Segment): ReadonlyArray<Segmen
   if (segment.state === "sealed" && segment.sealed !== undefined) {
     const footer = readFooter(segment, segment.sealed.fileBytes)
     // Without a footer that checks the records still do: the walk starts at the first one.
-    return footer === undefined ? [] : [segment.sealedIndex(footer)]
+    return footer === undefined ? [] : intactIndex(segment, footer)
   }
   return [headIndex(segment, segment.framesEnd)]
+}
+
+const intactIndex = (segment: Segment, footer: SegmentFooter): ReadonlyArray<SegmentIndex> => {
+  const index: Array<SegmentIndex> = []
+  const error = caught(() => index.push(segment.sealedIndex(footer)))
+  if (error !== undefined && error._tag !== "Corrupt") throw error
+  return index
 }
 
 const noIndex: SegmentIndex = decodedIndex(new Uint8Array(0))

@@ -86,12 +86,20 @@ export const evict: (stream: StreamState, options: EvictOptions) => Effect.Effec
     tiers.coordinator.evict(leaving, to)
     while (leaving.some((one) => tiers.coordinator.isLeaving(one) && !one.isGone)) {
       yield* attempt(() => checkOpen(stream))
+      if (to === "tier2") yield* checkBucket(stream)
       const stuck = leaving.find((one) => one.failures > config.tier1.retriesMax && one.lastError !== undefined)
       if (stuck !== undefined) return yield* Effect.fail(stuck.lastError!)
       yield* tiers.coordinator.nextRound
     }
   },
 )
+
+/** Fails when the root is lost, or HEAD cannot be put: then nothing leaves the disk. */
+const checkBucket = ({ services }: StreamState): Effect.Effect<void, AofError> => {
+  const { bucket, tier1 } = services.tiers.services
+  const error = services.fence.error ?? bucket?.trouble(tier1.retriesMax)
+  return error === undefined ? Effect.void : Effect.fail(error)
+}
 
 /** One sealed segment after the other, each in Tier 0 while it is read, the next one on its way meanwhile. */
 export class SegmentWalk {

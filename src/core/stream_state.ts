@@ -14,6 +14,7 @@ import type { WriterState } from "../state/segment_writer.ts"
 import type { BufferPool } from "../state/staging_tail.ts"
 import { WaitQueue } from "../state/wait_queue.ts"
 import { type Mark, startMark, Watermark } from "../state/watermark.ts"
+import type { Fence } from "./head_fence.ts"
 import type { ManifestLog } from "./manifest_log.ts"
 import type { OpenFiles } from "./open_files.ts"
 import type { Segment } from "./segment.ts"
@@ -36,6 +37,8 @@ export interface StreamServices {
   readonly openFiles: OpenFiles
   readonly pool: BufferPool
   readonly tiers: Tiers
+  /** Says whether another writer has taken the root. */
+  readonly fence: Fence
   /** Starts an effect in the scope of the manager; defects are reported, errors are the effect's own to handle. */
   readonly run: (effect: Effect.Effect<void>) => void
 }
@@ -255,6 +258,12 @@ export const admissionBytesMax = (
   config: AofManagerConfig,
   stream: { readonly tier0BytesMax: number | undefined },
 ): number => Math.floor(Math.min(config.tier0.bytesMax, stream.tier0BytesMax ?? Number.POSITIVE_INFINITY) / 2)
+
+/** Size of the staging buffers of a stream: several must fit what it may hold of Tier 0, so one with a small budget has smaller ones. */
+export const bufferBytesOf = ({ services, tier0BytesMax }: StreamState): number =>
+  tier0BytesMax === undefined
+    ? services.pool.bufferBytes
+    : Math.min(services.pool.bufferBytes, Math.floor(tier0BytesMax / 8))
 
 /** Changes what the options of a stream say about sizes, for what is appended from now on. */
 export const setSizes = (

@@ -50,9 +50,9 @@ export class AdmissionGuard {
     this.#tier0.change(this.#owner, change)
   }
 
-  /** Another guard that holds the bytes from now on; this one holds nothing and is done. */
-  handOver(): AdmissionGuard {
-    const next = new AdmissionGuard(this.#tier0, this.#owner, this.#isReleased ? 0 : this.#bytes)
+  /** Another guard that holds the bytes from now on, for `owner`, who is of the same stream; this one holds nothing and is done. */
+  handOver(owner: Tier0Owner = this.#owner): AdmissionGuard {
+    const next = new AdmissionGuard(this.#tier0, owner, this.#isReleased ? 0 : this.#bytes)
     this.#bytes = 0
     this.#isReleased = true
     return next

@@ -7,12 +7,13 @@
  * Everything can be interrupted, and then leaves no permit, no timer and no request behind.
  */
 import * as Effect from "effect/Effect"
-import { crc64Start, loadCrc64 } from "../format/checksum.ts"
+import { crc64Start, isCrc64Loaded, loadCrc64 } from "../format/checksum.ts"
 import { type AofError, corrupt, type InvalidArgument, invalidArgument } from "../model/errors.ts"
-import type { Tier2MetricsSnapshot, Tier2Operation } from "../model/tier_metrics.ts"
+import type { Tier2ClientSnapshot, Tier2Operation } from "../model/tier_metrics.ts"
 import type { ObjectBody, ObjectInfo, ObjectPage } from "../port/object_store.ts"
 import { StoreError, storeError } from "../port/store_error.ts"
 import { aofErrorOf } from "./tier2_error.ts"
+import type { Tier2Gate } from "./tier2_gate.ts"
 import { Lane, Tier2Metrics } from "./tier2_metrics.ts"
 import { Tier2Requests, type Tier2Settings, type Tier2Subject } from "./tier2_requests.ts"
 
@@ -68,7 +69,9 @@ export interface Tier2 {
     options?: { readonly after?: string | undefined; readonly limit?: number | undefined },
   ) => Effect.Effect<ObjectPage, AofError>
   /** Numbers since the client was made. */
-  readonly snapshot: () => Tier2MetricsSnapshot
+  readonly snapshot: () => Tier2ClientSnapshot
+  /** Whether requests are sent, or the store is left alone for a while. */
+  readonly gate: Tier2Gate
 }
 
 /** Makes the client of a store. Pauses and timeouts are those of the clock that its effects run with. */
@@ -133,7 +136,12 @@ class Tier2Client implements Tier2 {
   list: Tier2["list"] = (prefix, options) =>
     this.#smallOperation("list", { key: prefix }, this.#requests.list(prefix, options))
 
-  snapshot: Tier2["snapshot"] = () => this.#metrics.snapshot({ bulk: this.#bulk, small: this.#small })
+  get gate(): Tier2Gate {
+    return this.#requests.gate
+  }
+
+  snapshot: Tier2["snapshot"] = () =>
+    this.#metrics.snapshot({ bulk: this.#bulk, small: this.#small }, this.gate.breaker)
 
   /** One request with its retries; a pause between them holds no permit. */
   #smallOperation<A>(
@@ -148,7 +156,7 @@ class Tier2Client implements Tier2 {
   /** One try of an upload. An object that is there already may be one's own of an earlier try, or of an earlier process. */
   #put(upload: Tier2Upload): Effect.Effect<Tier2Uploaded, Failure> {
     const { key, body, checksum64 } = upload
-    const put = this.#requests.put(key, body, { condition: { absent: true }, checksum64 })
+    const put = this.#requests.put(key, body, { condition: { absent: true }, isContentNamed: true, checksum64 })
     return Effect.matchEffect(put, {
       onSuccess: ({ etag }) => Effect.succeed({ etag, lengthBytes: body.lengthBytes }),
       onFailure: (error): Effect.Effect<Tier2Uploaded, Failure> =>
@@ -205,7 +213,7 @@ class Tier2Client implements Tier2 {
     wanted: { readonly subject: Tier2Subject; readonly lengthBytes: number },
     sink: Tier2Sink["write"],
   ): Effect.fn.Return<bigint, Failure> {
-    yield* Effect.promise(loadCrc64)
+    if (!isCrc64Loaded()) yield* Effect.promise(loadCrc64)
     const checksum = crc64Start()
     const takeSlices = (bytes: Uint8Array, position: number): Effect.Effect<void, AofError> => {
       const take = (at: number): Effect.Effect<void, AofError> =>

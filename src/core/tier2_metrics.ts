@@ -2,12 +2,13 @@
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import type {
+  Tier2ClientSnapshot,
   Tier2LaneSnapshot,
-  Tier2MetricsSnapshot,
   Tier2Operation,
   Tier2Outcomes,
   Tier2RequestKind,
 } from "../model/tier_metrics.ts"
+import type { CircuitBreaker } from "../state/circuit_breaker.ts"
 
 type Counts<Key extends string> = Record<Key, number>
 
@@ -25,15 +26,29 @@ export class Tier2Metrics {
   readonly successes: Counts<Tier2Operation> = zeros()
   readonly failures: Counts<Tier2Operation> = zeros()
   readonly retries: Counts<Tier2Operation> = zeros()
+  /** Failed requests by kind of error. */
+  readonly errors: Map<string, number> = new Map()
+  /** Requests that the breaker did not let through. */
+  refused = 0
+  pacedMs = 0
   bytesUploaded = 0
   bytesFetched = 0
   bytesRead = 0
 
   /** A copy, which does not change any more. */
-  snapshot(lanes: { readonly bulk: Lane; readonly small: Lane }): Tier2MetricsSnapshot {
+  snapshot(lanes: { readonly bulk: Lane; readonly small: Lane }, breaker: CircuitBreaker): Tier2ClientSnapshot {
     const { put, get, head, remove, list } = this.requests
     return {
       requests: { put: { ...put }, get: { ...get }, head: { ...head }, remove: { ...remove }, list: { ...list } },
+      errors: Object.fromEntries(this.errors),
+      breaker: {
+        state: breaker.state,
+        openings: breaker.openings,
+        refused: this.refused,
+        openSinceMs: breaker.openSinceMs,
+        retryAtMs: breaker.retryAtMs,
+      },
+      pacedMs: this.pacedMs,
       bytesUploaded: this.bytesUploaded,
       bytesFetched: this.bytesFetched,
       bytesRead: this.bytesRead,

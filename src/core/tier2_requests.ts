@@ -9,9 +9,10 @@ import type { TierEventInput } from "../model/tier_event.ts"
 import type { Tier2Operation, Tier2RequestKind } from "../model/tier_metrics.ts"
 import type { Tier2Config } from "../model/tier2_config.ts"
 import type { ObjectBody, ObjectInfo, ObjectPage, ObjectStore, PutOptions } from "../port/object_store.ts"
-import { type StoreError, storeError } from "../port/store_error.ts"
+import { StoreError, storeError } from "../port/store_error.ts"
 import { retried } from "./retry.ts"
 import { aofErrorOf, isRetried } from "./tier2_error.ts"
+import { Tier2Gate } from "./tier2_gate.ts"
 import type { Lane, Tier2Metrics } from "./tier2_metrics.ts"
 
 /** Bytes that one get asks for at most. */
@@ -36,15 +37,26 @@ export interface Tier2Subject {
 
 type Failure = StoreError | InvalidArgument | AofError
 
+/** Bytes of an object that have come, and where they belong. */
+interface Piece {
+  readonly bytes: Uint8Array
+  readonly position: number
+}
+
 const eventOperations: ReadonlyArray<Tier2Operation> = ["upload", "fetch", "delete"]
 
+/** Bytes that a get asks for at least, however slow the store is. */
+const getBytesMin = 64 * 1024
+
 export class Tier2Requests {
+  readonly gate: Tier2Gate
   readonly #settings: Tier2Settings
   readonly #metrics: Tier2Metrics
 
   constructor(settings: Tier2Settings, metrics: Tier2Metrics) {
     this.#settings = settings
     this.#metrics = metrics
+    this.gate = new Tier2Gate({ ...settings, metrics })
   }
 
   /** Runs a whole operation: tells and counts how it ended, and gives its error as callers see it. `bytesOf` is what it moved. */
@@ -100,20 +112,29 @@ export class Tier2Requests {
     return Effect.suspend(() => {
       const { store, clock, config } = this.#settings
       let activeMs = clock.currentTimeMillisUnsafe()
+      let isPaced = false
       const note = <A>(value: A): A => {
         activeMs = clock.currentTimeMillisUnsafe()
+        isPaced = false
         return value
       }
+      const paced = (bytes: number): Effect.Effect<void> =>
+        Effect.suspend(() => {
+          isPaced = true
+          return Effect.map(this.gate.paced(bytes), note)
+        })
       const watched: ObjectBody = {
         lengthBytes: body.lengthBytes,
-        read: (offset, length) => Effect.map(body.read(offset, length), note),
+        read: (offset, length) => Effect.map(Effect.andThen(paced(length), body.read(offset, length)), note),
       }
       const watch: Effect.Effect<never, StoreError> = Effect.suspend(() => {
+        // Who waits for the limit of bytes is not stuck.
+        if (isPaced) activeMs = clock.currentTimeMillisUnsafe()
         const leftMs = config.requestTimeoutMs - (clock.currentTimeMillisUnsafe() - activeMs)
         if (leftMs <= 0) return Effect.fail(storeError("Timeout", "put", key, "ETIMEDOUT"))
         return Effect.andThen(Effect.sleep(leftMs), watch)
       })
-      return this.#counted("put", Effect.raceFirst(store.put(key, watched, options), watch))
+      return this.gate.send("put", key, Effect.raceFirst(store.put(key, watched, options), watch))
     })
   }
 
@@ -156,25 +177,49 @@ export class Tier2Requests {
     },
     sink: (bytes: Uint8Array, position: number) => Effect.Effect<void, AofError>,
   ): Effect.Effect<void, Failure> {
-    const { subject, offset, length, lane } = wanted
+    const { offset, length, lane } = wanted
     const end = offset + length
-    let position = offset
-    const piece = (pieceEnd: number): Effect.Effect<void, Failure> =>
-      this.retried(operation, subject, () =>
-        Effect.gen({ self: this }, function* () {
-          const get = this.get(subject.key, { offset: position, length: pieceEnd - position })
-          const bytes = yield* lane === undefined ? get : lane.run(get)
-          if (bytes.length > 0) yield* sink(bytes, position)
-          position += bytes.length
-          if (position === pieceEnd) return
-          yield* this.#checkLength(subject.key, end)
-          return yield* Effect.fail(storeError("Network", "get", subject.key, "ShortBody"))
+    const cursor = { position: offset, bytesMax: lane === undefined ? this.gate.pieceBytes(getBytesMax) : getBytesMax }
+    const hand = (pieces: ReadonlyArray<Piece>): Effect.Effect<void, AofError> =>
+      Effect.forEach(pieces, ({ bytes, position }) => sink(bytes, position), { discard: true })
+    // What has come is handed on while the next is on its way.
+    const from = (pieces: ReadonlyArray<Piece>): Effect.Effect<void, Failure> => {
+      if (cursor.position >= end) return hand(pieces)
+      const next = Effect.suspend(() => this.#piece(operation, { ...wanted, end }, cursor))
+      const both = Effect.all([next, hand(pieces)], { concurrency: 2 })
+      return Effect.flatMap(both, ([more]) => from(more))
+    }
+    return Effect.suspend(() => from([]))
+  }
+
+  /** Brings the bytes from `cursor.position` on, of which it asks for at most `cursor.bytesMax` at once, with tries of their own. */
+  #piece(
+    operation: Tier2Operation,
+    wanted: { readonly subject: Tier2Subject; readonly end: number; readonly lane?: Lane | undefined },
+    cursor: { position: number; bytesMax: number },
+  ): Effect.Effect<ReadonlyArray<Piece>, Failure> {
+    const { subject, end, lane } = wanted
+    const pieceEnd = Math.min(end, cursor.position + cursor.bytesMax)
+    const pieces: Array<Piece> = []
+    const attempt = Effect.fnUntraced(function* (this: Tier2Requests): Effect.fn.Return<ReadonlyArray<Piece>, Failure> {
+      const { position } = cursor
+      const length = Math.min(pieceEnd - position, cursor.bytesMax)
+      if (lane === undefined) yield* this.gate.paced(length)
+      const get = Effect.tapError(this.get(subject.key, { offset: position, length }), (error) =>
+        Effect.sync(() => {
+          // On a slow line less is asked for at once, so that it comes within the time.
+          const isSlow = error instanceof StoreError && error.kind === "Timeout"
+          if (isSlow) cursor.bytesMax = Math.max(getBytesMin, Math.ceil(cursor.bytesMax / 2))
         }),
       )
-    const next: Effect.Effect<void, Failure> = Effect.suspend(() =>
-      position >= end ? Effect.void : Effect.andThen(piece(Math.min(end, position + getBytesMax)), next),
-    )
-    return next
+      const bytes = yield* lane === undefined ? get : lane.run(get)
+      if (bytes.length > 0) pieces.push({ bytes, position })
+      cursor.position += bytes.length
+      if (bytes.length === length) return pieces
+      yield* this.#checkLength(subject.key, end)
+      return yield* Effect.fail(storeError("Network", "get", subject.key, "ShortBody"))
+    })
+    return this.retried(operation, subject, () => attempt.call(this))
   }
 
   /** After a short answer: fails when no further try can give more. When that cannot be found out, it does nothing. */
@@ -194,18 +239,7 @@ export class Tier2Requests {
       duration: this.#settings.config.requestTimeoutMs,
       orElse: () => Effect.fail(storeError("Timeout", kind, key, "ETIMEDOUT")),
     })
-    return this.#counted(kind, timed)
-  }
-
-  #counted<A, E>(kind: Tier2RequestKind, request: Effect.Effect<A, E>): Effect.Effect<A, E> {
-    const count = this.#metrics.requests[kind]
-    return Effect.onExit(request, (exit) =>
-      Effect.sync(() => {
-        if (exit._tag === "Success") count.success++
-        else if (exit.cause.reasons.some(({ _tag }) => _tag === "Fail")) count.failure++
-        else count.interrupted++
-      }),
-    )
+    return this.gate.send(kind, key, timed)
   }
 
   #emit(operation: Tier2Operation, outcome: "success" | "retry" | "failed", rest: Partial<TierEventInput>): void {

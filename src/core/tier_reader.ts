@@ -5,7 +5,7 @@
  * A scan leaves nothing in the cache and never makes room in Tier 0 for what it passes.
  */
 import { decodeSeekTable, type SeekTable, seekTableBytes, type ZstdFrame } from "../format/seekable_zstd.ts"
-import { walkZstdFrames } from "../format/zstd_walk.ts"
+import { salvageZstdFrames, walkZstdFrames } from "../format/zstd_walk.ts"
 import { type AofError, corrupt, notFound } from "../model/errors.ts"
 import type { Compressor } from "../port/compressor.ts"
 import type { Directory } from "../port/directory.ts"
@@ -144,11 +144,14 @@ export class TierReader implements SegmentSource {
     if (form === undefined || (!residency.isWarm && residency.cold === undefined)) throw this.#nowhere(segment)
     if (residency.isWarm) {
       const tail = new Uint8Array(Math.min(form.fileBytes, seekTableBytes(form.frameCount)))
+      let isWhole = false
       const isRead = this.#tryWarm(segment, (file) => {
         const count = file.readUnsafe(tail, 0, tail.length, form.fileBytes - tail.length)
-        if (count !== tail.length || file.sizeUnsafe() !== form.fileBytes) throw lost(segment, "its length is wrong")
+        isWhole = count === tail.length && file.sizeUnsafe() === form.fileBytes
+        if (!isWhole && !this.#isOnlyCopy(segment)) throw lost(segment, "its length is wrong")
       })
-      const table = isRead ? (tableOf(segment, form, tail) ?? this.#walkedTable(segment, form)) : undefined
+      const found = isWhole ? tableOf(segment, form, tail) : undefined
+      const table = isRead ? (found ?? this.#walkedTable(segment, form)) : undefined
       if (table !== undefined) {
         tables.set(residency.uid, table, seekTableBytes(table.frameCount))
         return table
@@ -160,18 +163,23 @@ export class TierReader implements SegmentSource {
 
   /** What the seek table of the only copy should be, from its frames; undefined where another copy is fetched instead. */
   #walkedTable(segment: Segment, form: WarmForm): SeekTable | undefined {
-    const { cold, seal } = segment.residency
-    if (cold !== undefined && !this.#options.isReadOnly) return undefined
+    if (!this.#isOnlyCopy(segment)) return undefined
     const { fileBytes, frameCount } = form
+    const bounds = { fileBytes, frameCount, contentBytes: segment.residency.seal?.fileBytes ?? 0 }
     let table: SeekTable | undefined
     this.#tryWarm(segment, (file) => {
       const read = (offset: number, length: number): Uint8Array => {
         const bytes = new Uint8Array(length)
         return bytes.subarray(0, file.readUnsafe(bytes, 0, length, offset))
       }
-      table = walkZstdFrames(read, { fileBytes, frameCount, contentBytes: seal?.fileBytes ?? 0 })
+      table = walkZstdFrames(read, bounds) ?? salvageZstdFrames(read, bounds)
     })
     return table
+  }
+
+  /** True when nothing else can be had for the warm file: then what is left of it counts. */
+  #isOnlyCopy({ residency }: Segment): boolean {
+    return residency.cold === undefined || this.#options.isReadOnly
   }
 
   /** Decodes frames out of the warm file; undefined when it is lost and another copy may be had. */
@@ -180,7 +188,8 @@ export class TierReader implements SegmentSource {
     const packed = new Uint8Array(last.compressedOffset + last.compressedBytes - first.compressedOffset)
     const isRead = this.#tryWarm(segment, (file) => {
       const count = file.readUnsafe(packed, 0, packed.length, first.compressedOffset)
-      if (count !== packed.length) throw lost(segment, "it is too short")
+      // Of the only copy zeros are read behind its end, which are no frame.
+      if (count !== packed.length && !this.#isOnlyCopy(segment)) throw lost(segment, "it is too short")
     })
     if (!isRead) return undefined
     const table = this.#options.tables.get(residency.uid)
@@ -192,7 +201,7 @@ export class TierReader implements SegmentSource {
     })
     if (!isDamaged) return bytes
     // Where this is the only copy, zeros stand for what does not check: no log frame begins in them, and reading goes on behind.
-    if (residency.cold === undefined || this.#options.isReadOnly) return bytes
+    if (this.#isOnlyCopy(segment)) return bytes
     this.#lose(segment, "Corrupt", lost(segment, "a frame does not check"))
     return undefined
   }
@@ -217,7 +226,7 @@ export class TierReader implements SegmentSource {
       return
     }
     // What is damaged here is all there is: the rest of it stays readable.
-    if (reason === "Corrupt" && residency.cold === undefined) throw error
+    if (reason === "Corrupt" && this.#isOnlyCopy(segment)) throw error
     this.loseWarm(residency, reason)
   }
 

@@ -1,5 +1,5 @@
 /** When the next step of a segment is tried again after a failure. */
-import type { AofError } from "../model/errors.ts"
+import { type AofError, isDiskFull } from "../model/errors.ts"
 import type { Residency } from "./residency.ts"
 import type { TierServices } from "./tier_services.ts"
 
@@ -8,11 +8,12 @@ const delayMsMax = 30_000
 
 /** Notes a failure: the pause doubles with each, and is long once there were more than the configured retries. */
 export const noteFailure = (
-  services: Pick<TierServices, "clock" | "tier1">,
+  services: Pick<TierServices, "clock" | "tier1" | "onDiskFull">,
   residency: Residency,
   error: AofError,
 ): void => {
   const { retriesMax, retryBackoffMs } = services.tier1
+  if (isDiskFull(error)) services.onDiskFull()
   residency.failures++
   residency.lastError = error
   const isExhausted = residency.failures > retriesMax
@@ -25,4 +26,9 @@ export const forgetFailures = (residency: Residency): void => {
   residency.failures = 0
   residency.retryAtMs = 0
   residency.lastError = undefined
+}
+
+/** What stood in the way of all of them is gone: those that wait for their next try wait no longer. */
+export const forgetAllFailures = (residencies: Iterable<Residency>): void => {
+  for (const one of residencies) if (!one.isBusy) forgetFailures(one)
 }

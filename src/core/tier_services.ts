@@ -11,6 +11,7 @@ import type { EventLoop } from "../port/event_loop.ts"
 import type { ByteCache } from "../state/byte_cache.ts"
 import { LatencyWindow } from "../state/latency_window.ts"
 import type { Fork } from "./background.ts"
+import type { Bucket } from "./bucket.ts"
 import type { ManifestLog } from "./manifest_log.ts"
 import type { Residency, UseClock } from "./residency.ts"
 import type { Stretch, TierReader } from "./tier_reader.ts"
@@ -71,6 +72,8 @@ export interface TierServices {
   readonly tier1: Tier1Config
   /** Undefined when there is no Tier 2. */
   readonly tier2: Tier2 | undefined
+  /** What makes Tier 2 enough for another machine; undefined where it is not. */
+  readonly bucket: Bucket | undefined
   readonly isUploadEager: boolean
   readonly deleteGraceMs: number
   readonly reader: TierReader
@@ -79,6 +82,8 @@ export interface TierServices {
   readonly uses: UseClock
   readonly counters: TierCounters
   readonly emit: (event: TierEventInput) => void
+  /** What has a copy elsewhere may go. */
+  readonly onDiskFull: () => void
   readonly segments: TierSegments
 }
 

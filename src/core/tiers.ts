@@ -11,6 +11,7 @@ import type { SegmentTiers } from "../state/manifest_tiers.ts"
 import { Coordinator } from "./coordinator.ts"
 import { hydrationPriority } from "./hydrator.ts"
 import type { OpenFiles } from "./open_files.ts"
+import type { Reserve } from "./reserve.ts"
 import { type Residency, type SealFacts, UseClock } from "./residency.ts"
 import { type Stretch, TierReader } from "./tier_reader.ts"
 import { TierSegments } from "./tier_segments.ts"
@@ -21,10 +22,11 @@ import { Tier0 } from "./tier0.ts"
 export interface TiersOptions
   extends Pick<
     TierServices,
-    "directory" | "compressor" | "eventLoop" | "clock" | "manifest" | "fork" | "tier2" | "rootId"
+    "directory" | "compressor" | "eventLoop" | "clock" | "manifest" | "fork" | "tier2" | "bucket" | "rootId"
   > {
   readonly config: AofManagerConfig
   readonly openFiles: OpenFiles
+  readonly reserve: Reserve
   readonly emit: (event: TierEventInput) => void
 }
 
@@ -42,9 +44,12 @@ export class Tiers {
   readonly services: TierServices
   readonly segments: TierSegments
   readonly coordinator: Coordinator
+  readonly #reserve: Reserve
 
   constructor(options: TiersOptions) {
-    const { config, directory, compressor, eventLoop, clock, manifest, fork, tier2, rootId, openFiles, emit } = options
+    const { config, directory, compressor, eventLoop, clock, manifest, fork, tier2, bucket, rootId, openFiles, emit } =
+      options
+    this.#reserve = options.reserve
     const segments = new TierSegments(config.root)
     const uses = new UseClock()
     const stretches = new ByteCache<Stretch>(config.tier0.frameCacheBytes)
@@ -82,6 +87,7 @@ export class Tiers {
       tier0: new Tier0(config.tier0),
       tier1: config.tier1,
       tier2,
+      bucket,
       isUploadEager: config.tier2.upload === "eager",
       deleteGraceMs: config.tier2.deleteGraceMs,
       reader,
@@ -90,6 +96,7 @@ export class Tiers {
       uses,
       counters,
       emit,
+      onDiskFull: () => this.coordinator.onDiskFull(),
       segments,
     }
     this.coordinator = new Coordinator(this.services, segments)
@@ -119,7 +126,11 @@ export class Tiers {
   hold(owner: TierStream, residency: Residency, bytes: number): void {
     if (this.services.isReadOnly) return
     if (residency.guard === undefined) residency.guard = this.tier0.admit(owner, bytes)
-    else residency.guard.resize(bytes)
+    else {
+      // A stream that was closed and opened again has another owner: it is the one to be told of room.
+      residency.guard = residency.guard.handOver(owner)
+      residency.guard.resize(bytes)
+    }
   }
 
   /** A segment has its durable footer, and the manifest knows. */
@@ -128,6 +139,7 @@ export class Tiers {
     residency.guard?.resize(seal.fileBytes)
     this.segments.changed(residency)
     this.coordinator.wake()
+    this.services.fork(this.#reserve.tend(this.tier0.usedBytes))
   }
 
   /** A sealed segment as the manifest and the listings of the stream say it is. */
@@ -150,6 +162,8 @@ export class Tiers {
       uploaded === undefined || compressed === undefined ? undefined : { key: uploaded.key, etag: uploaded.etag }
     residency.form = compressed
     residency.isWarm = isWarm && compressed !== undefined
+    // Whether HEAD knows of it is said by the first one of this writer.
+    if (residency.cold !== undefined && (isHot || residency.isWarm)) this.services.bucket?.noteUploaded(residency, 0)
     if (isHot) {
       residency.isHot = true
       this.hold(owner, residency, seal.fileBytes)
@@ -193,13 +207,20 @@ export class Tiers {
   start(): void {
     if (this.services.isReadOnly) return
     this.services.fork(this.coordinator.run)
+    if (this.services.bucket !== undefined) this.services.fork(this.services.bucket.run)
     // Starting a worker holds the event loop for a moment: when it is sure to be needed, that moment is now.
     if (this.services.tier1.compress === "eager") this.services.fork(this.services.compressor.warmUp)
   }
 
   /** Ends everything that runs, within `drainMs`. */
   close(drainMs: number): Effect.Effect<void> {
-    return Effect.andThen(this.coordinator.close(drainMs), this.services.compressor.close)
+    return this.coordinator
+      .close(drainMs)
+      .pipe(
+        Effect.andThen(this.services.bucket?.close(drainMs) ?? Effect.void),
+        Effect.andThen(this.services.compressor.close),
+        Effect.andThen(this.#reserve.close),
+      )
   }
 
   /** A segment that is read often where it has to be decoded comes back, as long as there is room. */

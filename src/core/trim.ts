@@ -40,8 +40,9 @@ export const trimBefore: (stream: StreamState, before: number) => Effect.Effect<
 /** Trims to a point whose record is durable or the first of a segment. */
 export const trimTo: (stream: StreamState, point: TrimPoint) => Effect.Effect<void, AofError> = Effect.fnUntraced(
   function* (stream, point) {
-    const { manifest } = stream.services
+    const { manifest, fence } = stream.services
     yield* attempt(() => checkOpen(stream))
+    yield* attempt(() => fence.check())
     // Another trim may have gone farther meanwhile; a point never moves back.
     if (isTrimmed(stream, point.recordId)) return yield* manifest.commit
     const { tiers } = stream.services
@@ -57,27 +58,28 @@ export const trimTo: (stream: StreamState, point: TrimPoint) => Effect.Effect<vo
     tiers.queueDeletes(objects, manifestReason.Trim)
     stream.trimPoint = point
     yield* manifest.commit
-    yield* removeTrimmed(stream)
+    yield* removeTrimmed(stream, point)
   },
 )
 
 const isTrimmed = (stream: StreamState, recordId: number): boolean =>
   stream.trimPoint !== undefined && recordId <= stream.trimPoint.recordId
 
-/** Removes the files of segments that lie before the durable trim point whole. */
-const removeTrimmed: (stream: StreamState) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (stream) {
-  const { directory, openFiles, tiers } = stream.services
-  if (stream.trimPoint === undefined || stream.closedAs !== undefined) return
-  const removed = removable(stream, segmentIndexOf(stream.trimPoint.recordId))
-  for (const segment of removed) segment.isTrimmed = true
-  tiers.forget(removed.map((segment) => segment.residency))
-  for (const segment of removed) {
-    openFiles.release(segment)
-    yield* directory.remove(segment.residency.hotPath)
-    yield* directory.remove(segment.residency.warmPath)
-  }
-  if (removed.length > 0) yield* directory.sync(stream.path)
-})
+/** Removes the files of segments that lie before a durable trim point whole: the newest one may still be on its way to the disk. */
+const removeTrimmed: (stream: StreamState, point: TrimPoint | undefined) => Effect.Effect<void, AofError> =
+  Effect.fnUntraced(function* (stream, point) {
+    const { directory, openFiles, tiers } = stream.services
+    if (point === undefined || stream.closedAs !== undefined) return
+    const removed = removable(stream, segmentIndexOf(point.recordId))
+    for (const segment of removed) segment.isTrimmed = true
+    tiers.forget(removed.map((segment) => segment.residency))
+    for (const segment of removed) {
+      openFiles.release(segment)
+      yield* directory.remove(segment.residency.hotPath)
+      yield* directory.remove(segment.residency.warmPath)
+    }
+    if (removed.length > 0) yield* directory.sync(stream.path)
+  })
 
 /** Takes the sealed segments below `index` out of the catalog; one that is still being finished goes after its seal. */
 const removable = (stream: StreamState, index: number): ReturnType<StreamState["catalog"]["removeBelow"]> => {
@@ -89,7 +91,8 @@ const removable = (stream: StreamState, index: number): ReturnType<StreamState["
 export const applyRetention: (stream: StreamState) => Effect.Effect<void, AofError> = Effect.fnUntraced(
   function* (stream) {
     const { ageMs, bytes } = stream.retention
-    yield* Effect.andThen(stream.services.manifest.commit, removeTrimmed(stream))
+    const { trimPoint } = stream
+    yield* Effect.andThen(stream.services.manifest.commit, removeTrimmed(stream, trimPoint))
     if ((ageMs === undefined && bytes === undefined) || stream.closedAs !== undefined) return
     const nowMs = stream.services.clock.currentTimeMillisUnsafe()
     const { entries } = stream.catalog

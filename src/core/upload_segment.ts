@@ -13,16 +13,16 @@ import type { Residency } from "./residency.ts"
 import { forgetFailures, noteFailure } from "./tier_retry.ts"
 import type { TierServices } from "./tier_services.ts"
 
-/** The epoch of the writer, part of each key. */
-const writerEpoch = 0
-
 /** The key of a segment: never used for other bytes, as it names its checksum. */
-export const objectKey = (services: Pick<TierServices, "rootId">, residency: Residency): string => {
+export const objectKey = (services: Pick<TierServices, "rootId" | "bucket">, residency: Residency): string => {
   const root = [...services.rootId].map((byte) => byte.toString(16).padStart(2, "0")).join("")
   const index = String(residency.index).padStart(10, "0")
   const checksum = residency.form!.checksum64.toString(16).padStart(16, "0")
-  return `${root}/segments/${residency.streamId}/${index}-e${writerEpoch}-${checksum}.zst`
+  return `${root}/segments/${residency.streamId}/${index}-e${writerEpochOf(services)}-${checksum}.zst`
 }
+
+/** The epoch of the writer, part of each key; 0 where nobody can take the root over. */
+const writerEpochOf = ({ bucket }: Pick<TierServices, "bucket">): number => bucket?.epoch ?? 0
 
 /** Uploads `residency`. Never fails: what went wrong is noted in it, and when it is tried again. */
 export const uploadSegment = (services: TierServices, residency: Residency): Effect.Effect<void> =>
@@ -30,6 +30,9 @@ export const uploadSegment = (services: TierServices, residency: Residency): Eff
     onFailure: (error) => fail(services, residency, error),
     onSuccess: () => Effect.sync(() => forgetFailures(residency)),
   })
+
+/** Until somebody looks again whether a trim has ended. */
+const trimMs = 20
 
 const upload = Effect.fnUntraced(function* (
   services: TierServices,
@@ -40,6 +43,7 @@ const upload = Effect.fnUntraced(function* (
   const { fileGeneration } = residency.seal!
   const form = residency.form!
   const key = objectKey(services, residency)
+  const writerEpoch = writerEpochOf(services)
   // What left the disk damaged would be damaged everywhere.
   const checksum64 = yield* compressor.checksum({ path: warmPath, lengthBytes: form.fileBytes })
   if (checksum64 !== form.checksum64)
@@ -52,19 +56,22 @@ const upload = Effect.fnUntraced(function* (
   }
   manifest.append({ type: "UploadStarted", streamId, segmentIndex, fileGeneration, writerEpoch, key })
   // A trim that is on its way to the disk came first, and has queued what it knew of: nobody would remove this object.
-  if (!manifest.state.streams.get(streamId)?.sealed.has(segmentIndex)) return
+  // Not at once: as long as that trim takes, the segment looks as if it were to be uploaded.
+  if (!manifest.state.streams.get(streamId)?.sealed.has(segmentIndex)) return yield* Effect.sleep(trimMs)
   yield* manifest.commit
   const file = yield* attempt(() => directory.openUnsafe(warmPath, "read"))
   const { etag } = yield* Effect.ensuring(
     services.tier2!.upload({ key, body: fileBody(file, form.fileBytes), checksum64, stream, segmentIndex }),
     Effect.sync(() => file.closeUnsafe()),
   )
-  if (residency.isGone) return
+  // A fenced writer calls nothing uploaded any more.
+  if (residency.isGone || services.bucket?.isFenced) return
   const place = { writerEpoch, offset: 0, lengthBytes: form.fileBytes, checksum64, key, etag }
-  manifest.append({ type: "UploadDone", streamId, segmentIndex, fileGeneration, ...place })
+  const sequence = manifest.append({ type: "UploadDone", streamId, segmentIndex, fileGeneration, ...place })
   yield* manifest.commit
   if (residency.isGone) return
   residency.cold = { key, etag }
+  services.bucket?.noteUploaded(residency, sequence)
   services.segments.changed(residency)
 })
 

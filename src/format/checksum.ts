@@ -40,6 +40,9 @@ export const loadCrc64 = (): Promise<void> => {
   return loading
 }
 
+/** True once `loadCrc64` is done: who asks first needs not wait for a promise. */
+export const isCrc64Loaded = (): boolean => hasher !== undefined
+
 /** CRC-64/NVME of `bytes` at once. Needs `loadCrc64`. */
 export const crc64 = (...parts: ReadonlyArray<Uint8Array>): bigint => {
   assert(hasher !== undefined, "loadCrc64 was awaited")
@@ -48,12 +51,19 @@ export const crc64 = (...parts: ReadonlyArray<Uint8Array>): bigint => {
   return BigInt(`0x${hasher.digest()}`)
 }
 
-/** Starts a running CRC-64/NVME; any number may run side by side, as each keeps its state outside of the one wasm instance. */
-export const crc64Start = (): Crc64 => {
+/** In what hash-wasm saves, the checksum so far lies behind four bytes that name the algorithm. */
+const savedChecksumAt = 4
+
+/**
+ * Starts a running CRC-64/NVME; any number may run side by side, as each keeps its state outside of the one wasm instance. With
+ * `before` it goes on from there: the checksum of bytes that were taken elsewhere, 0 for none.
+ */
+export const crc64Start = (before: bigint = 0n): Crc64 => {
   assert(hasher !== undefined, "loadCrc64 was awaited")
   const shared = hasher
   shared.init()
   let state = shared.save()
+  if (before !== 0n) new DataView(state.buffer, state.byteOffset).setBigUint64(savedChecksumAt, before, true)
   return {
     update: (bytes) => {
       shared.load(state)

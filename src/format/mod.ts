@@ -7,6 +7,7 @@
 export { type Crc64, crc32, crc64, crc64Start, loadCrc64 } from "./checksum.ts"
 export * from "./field_table.ts"
 export * from "./frame.ts"
+export * from "./head_object.ts"
 export * from "./manifest_chunk.ts"
 export { manifestPayloads } from "./manifest_codec.ts"
 export * from "./manifest_payload.ts"

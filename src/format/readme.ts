@@ -4,6 +4,7 @@
  */
 import type { Layout } from "./field_table.ts"
 import { frameHeader, frameProducer } from "./frame.ts"
+import { epochBase, headBytes, headFile } from "./head_object.ts"
 import { commitSlot, manifestHeader } from "./manifest_chunk.ts"
 import { manifestPayloads } from "./manifest_codec.ts"
 import { manifestReasons, manifestReasonTexts } from "./manifest_reason.ts"
@@ -53,6 +54,10 @@ export const formatReadme = (): string =>
     ...manifestPayloads.map((payload) => table(payload)),
     rules.replay,
     rules.store,
+    rules.bucket,
+    table(headBytes),
+    table(headFile),
+    table(epochBase),
   ].join("\n\n") + "\n"
 
 const table = (layout: Pick<Layout<unknown>, "name" | "about" | "sizeBytes" | "fields">): string => {

@@ -205,4 +205,24 @@ one: they may have a footer (the writer died before the manifest knew) or be uns
 \`firstRecordId\` are not shown. A file of a segment below the trim, a directory of a stream that the manifest does not name, and
 \`spare.seg\` are leftovers. To verify a store, check in addition that each sealed file has the length, \`checksum64\` and numbers of
 its SealSegment record, and that record numbers are dense within each segment.`,
+
+  bucket: `## A bucket
+
+Where a root has an object store of its own, the store holds all that is needed to read and to go on. Keys, behind the prefix of the store:
+
+\`\`\`
+HEAD
+<root id in hex>/manifest/<ten digits>-e<epoch>-<CRC-64/NVME in hex>.chunk          a chunk of the manifest
+<root id in hex>/manifest/<ten digits>-e<epoch>-<CRC-64/NVME in hex>.snapshot       a snapshot
+<root id in hex>/segments/<stream id>/<ten digits>-e<epoch>-<CRC-64/NVME in hex>.zst   a segment in its warm form
+\`\`\`
+
+HEAD is the only object whose content changes: it is put with the etag of the one before as a condition, or on the condition that there is
+none. It names a snapshot, where there is one, and the chunks behind it: their bytes under the names \`<ten digits>.snapshot\` and
+\`<ten digits>.chunk\` are a manifest, to be replayed like one on a disk. A segment is in the bucket when that manifest has an UploadDone for it and
+no Tier2DeleteQueued for its key; what is only sealed there was on the writer's disk. An object that no HEAD names, and no manifest of one, counts for nothing.
+
+A writer takes a root by a HEAD with an epoch above that of the one before. It goes on for as long as the HEAD that it finds is its own: same epoch,
+same first 12 bytes of the nonce. Before each HEAD the writer makes an Epoch record with that epoch and nonce durable on its disk, so
+that it knows its own HEADs after a crash; the record with which it takes over carries the HEAD that it found, too. Objects whose keys have an older epoch stay valid.`,
 }

@@ -1,5 +1,6 @@
 /** `<root>/ROOT`: what this directory is, which version of the formats it has, and what a reader must understand to open it. */
 import { crc32 } from "./checksum.ts"
+import { correctByte } from "./correct_byte.ts"
 import { field, type Layout, layout } from "./field_table.ts"
 
 /** The version that this code writes; it reads every one up to it. */
@@ -62,4 +63,16 @@ export const decodeRootFile = (bytes: Uint8Array): RootFile | undefined => {
   const value = rootFile.decode(bytes, 0)
   if (value === undefined || value.magic !== rootMagic) return undefined
   return value.checksum === crc32(bytes.subarray(0, rootFile.at.checksum), 0) ? value : undefined
+}
+
+/**
+ * A root file of which one byte has changed, as it was; undefined when more is wrong with it, or when it is not that of `rootId`, which other
+ * files of the root repeat. One changed byte is found by trying: of all the others none has the checksum.
+ */
+export const correctRootFile = (bytes: Uint8Array, rootId: Uint8Array): RootFile | undefined => {
+  if (bytes.length < rootFile.sizeBytes) return undefined
+  const corrected = bytes.slice(0, rootFile.sizeBytes)
+  if (!correctByte(corrected, { from: 0, checksumAt: rootFile.at.checksum, seed: 0 })) return undefined
+  const file = decodeRootFile(corrected)
+  return file?.rootId.every((byte, index) => byte === rootId[index]) ? file : undefined
 }

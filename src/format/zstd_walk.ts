@@ -2,11 +2,14 @@
  * Finds the zstd frames of a warm file without its seek table, from their own headers: what a damaged table would cost is the whole
  * segment, and nothing in the table is not also in the frames. Source: RFC 8878, sections 3.1.1 and 3.1.1.2.
  */
+import { segmentSpan } from "../model/record_id.ts"
 import { SeekTable, seekTableBytes, zstdContentBytesMax, zstdFlagChecksum, zstdMagic } from "./seekable_zstd.ts"
 
 /** The longest header of a frame: magic, descriptor, window, content size. */
 const frameHeaderBytesMax = 14
 const [blockHeaderBytes, frameChecksumBytes] = [3, 4]
+/** Longer than any warm file. */
+const fileBytesMax = 2 ** 32 - 2 ** 16
 /** A block that is one byte, repeated. */
 const blockRun = 1
 /** Bytes of the content size, by the two highest bits of the descriptor. */
@@ -42,6 +45,37 @@ export const walkZstdFrames = (read: ZstdRead, bounds: ZstdWalkBounds): SeekTabl
     contentEnds[index] = content
   }
   return offset === limit && content === contentBytes ? new SeekTable(compressedEnds, contentEnds) : undefined
+}
+
+/** Content of one frame that stands for what is lost: small, as a reader makes zeros of it. */
+const lostContentBytes = 65536
+
+/**
+ * The seek table of as many frames as there are at the start of a file that was cut off, or whose table and frames do not fit together. What
+ * is lost behind them is one run of frames that lie where the file has nothing: reading one is reading damage. Undefined when the bounds,
+ * which are known from elsewhere, cannot be those of a warm file.
+ */
+export const salvageZstdFrames = (read: ZstdRead, bounds: ZstdWalkBounds): SeekTable | undefined => {
+  const { fileBytes, contentBytes, frameCount } = bounds
+  if (!(contentBytes > 0 && contentBytes <= segmentSpan) || fileBytes > fileBytesMax) return undefined
+  const compressedEnds = [0]
+  const contentEnds = [0]
+  let [offset, content] = [0, 0]
+  for (let index = 1; index <= frameCount; index++) {
+    const frame = frameAt(read, offset, fileBytes)
+    if (frame === undefined || content + frame.contentBytes > contentBytes) break
+    offset = frame.end
+    content += frame.contentBytes
+    compressedEnds.push(offset)
+    contentEnds.push(content)
+  }
+  while (content < contentBytes) {
+    offset++
+    content = Math.min(contentBytes, content + lostContentBytes)
+    compressedEnds.push(offset)
+    contentEnds.push(content)
+  }
+  return new SeekTable(Uint32Array.from(compressedEnds), Uint32Array.from(contentEnds))
 }
 
 /** Where the frame that starts at `offset` ends, and how much it holds. */

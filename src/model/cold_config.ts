@@ -25,6 +25,15 @@ export interface ColdOptions extends Tier2Options {
   readonly upload?: "eager" | "pressure" | undefined
   /** How long an object stays after nothing refers to it any more, 0 to 30 days in milliseconds; default 60 000. */
   readonly deleteGraceMs?: number | undefined
+  /** Least time between two HEADs, which tell other machines what is there, 0 to an hour; default 1 000. Only where a store is given. */
+  readonly headIntervalMs?: number | undefined
+  /** Takes a root back that another writer has taken over: what only this one has is moved to its quarantine; default false. */
+  readonly takeOver?: boolean | undefined
+  /**
+   * Refuses to open an empty root while the store cannot say whether it holds one. Default false: then a new root is made, which goes on without
+   * the store, and is fenced when that turns out to hold another one.
+   */
+  readonly requireBucket?: boolean | undefined
 }
 
 /** `ColdOptions` with every default filled in. */
@@ -34,9 +43,15 @@ export interface ColdConfig {
   readonly store: ObjectStoreHandle | DirectoryPlace | undefined
   readonly upload: "eager" | "pressure"
   readonly deleteGraceMs: number
+  /** True when a store was named: it holds all that another machine needs. */
+  readonly isBucket: boolean
+  readonly headIntervalMs: number
+  readonly takeOver: boolean
+  readonly requireBucket: boolean
 }
 
 const deleteGraceMsMax = 30 * 86_400_000
+const headIntervalMsMax = 3_600_000
 
 /** True when a store was named by whoever opens the root. */
 export const hasOwnStore = (options: ColdOptions | false | undefined): boolean =>
@@ -45,30 +60,47 @@ export const hasOwnStore = (options: ColdOptions | false | undefined): boolean =
 /** Checks options and fills in defaults; `false` turns Tier 2 off. Throws `InvalidArgument`. */
 export const makeColdConfig = (options: ColdOptions | false | undefined, root: string): ColdConfig => {
   if (options === false) {
-    return { client: makeTier2Config(), store: undefined, upload: "pressure", deleteGraceMs: 0 }
+    const none = { isBucket: false, headIntervalMs: 0, takeOver: false, requireBucket: false }
+    return { client: makeTier2Config(), store: undefined, upload: "pressure", deleteGraceMs: 0, ...none }
   }
   if (options !== undefined) {
     checkNames("tier2 option", options, [
       "store",
       "upload",
       "deleteGraceMs",
+      "headIntervalMs",
+      "takeOver",
+      "requireBucket",
       "retry",
       "concurrency",
       "requestTimeoutMs",
+      "breaker",
+      "bytesPerSecondMax",
     ])
   }
-  const { store, upload, deleteGraceMs = 60_000, ...client } = options ?? {}
+  const { store, upload, deleteGraceMs = 60_000, headIntervalMs = 1000, ...rest } = options ?? {}
+  const { takeOver = false, requireBucket = false, ...client } = rest
   if (upload !== undefined && upload !== "eager" && upload !== "pressure") {
     throw invalidArgument("tier2.upload", upload, "eager or pressure")
   }
   if (!(Number.isSafeInteger(deleteGraceMs) && deleteGraceMs >= 0 && deleteGraceMs <= deleteGraceMsMax)) {
     throw invalidArgument("tier2.deleteGraceMs", deleteGraceMs, `an integer from 0 to ${deleteGraceMsMax}`)
   }
+  if (!(Number.isSafeInteger(headIntervalMs) && headIntervalMs >= 0 && headIntervalMs <= headIntervalMsMax)) {
+    throw invalidArgument("tier2.headIntervalMs", headIntervalMs, `an integer from 0 to ${headIntervalMsMax}`)
+  }
+  for (const [name, value] of Object.entries({ takeOver, requireBucket })) {
+    if (typeof value !== "boolean") throw invalidArgument(`tier2.${name}`, value, "true or false")
+  }
   return {
     client: makeTier2Config(client),
     store: checkStore(store ?? { directory: `${root}/tier2` }),
     upload: upload ?? (hasOwnStore(options) ? "eager" : "pressure"),
     deleteGraceMs,
+    isBucket: hasOwnStore(options),
+    headIntervalMs,
+    takeOver,
+    requireBucket,
   }
 }
 

@@ -3,6 +3,7 @@ import { type ColdConfig, type ColdOptions, hasOwnStore, makeColdConfig } from "
 import { checkNames } from "./config_check.ts"
 import { invalidArgument } from "./errors.ts"
 import { segmentSpan } from "./record_id.ts"
+import { type BackgroundScrubOptions, makeScrubConfig, type ScrubConfig } from "./scrub.ts"
 import {
   makeTier0Config,
   makeTier1Config,
@@ -55,6 +56,8 @@ export interface AofManagerOptions {
   readonly flushIntervalMs?: number | undefined
   /** How long closing may take, 1 to 3 600 000; default 10 000. */
   readonly closeTimeoutMs?: number | undefined
+  /** Age in milliseconds at which an active segment with records is sealed, so that it goes on to Tier 2, 10 to a day; default never. */
+  readonly sealAfterMs?: number | undefined
   /** Retention of streams that do not name their own; default off. */
   readonly retention?: Retention | undefined
   /** Segments as plain files: the budget, and what happens when it is full. */
@@ -65,6 +68,8 @@ export interface AofManagerOptions {
   readonly tier2?: ColdOptions | false | undefined
   /** The log of what happens to streams and segments. */
   readonly manifest?: ManifestOptions | undefined
+  /** Reads everything again and again and checks it, at a bounded rate; default off. */
+  readonly scrub?: BackgroundScrubOptions | undefined
   /** Called with what happens in the tiers, one structured event each. It must not throw and should be quick. */
   readonly onEvent?: ((event: TierEvent) => void) | undefined
   /** Ends the opening; what was begun is given back. */
@@ -82,11 +87,14 @@ export interface AofManagerConfig {
   readonly recordBytesMax: number
   readonly flushIntervalMs: number
   readonly closeTimeoutMs: number
+  /** Undefined: never. */
+  readonly sealAfterMs: number | undefined
   readonly retention: Retention
   readonly tier0: Tier0Config
   readonly tier1: Tier1Config
   readonly tier2: ColdConfig
   readonly manifest: ManifestConfig
+  readonly scrub: ScrubConfig | undefined
   readonly onEvent: ((event: TierEvent) => void) | undefined
 }
 
@@ -114,8 +122,8 @@ const bounds: Record<SizeOption, readonly [number, number, number]> = {
   closeTimeoutMs: [1, hourMs, 10_000],
 }
 
-const tierNames = ["tier0", "tier1", "tier2", "manifest", "onEvent"]
-const optionNames = ["root", "readOnly", "retention", "signal", ...tierNames, ...Object.keys(bounds)]
+const tierNames = ["tier0", "tier1", "tier2", "manifest", "scrub", "onEvent"]
+const optionNames = ["root", "readOnly", "sealAfterMs", "retention", "signal", ...tierNames, ...Object.keys(bounds)]
 
 /** Checks options and fills in defaults; throws `InvalidArgument` for an unknown name or a value out of range. */
 export const makeConfig = (options: AofManagerOptions): AofManagerConfig => {
@@ -139,13 +147,20 @@ export const makeConfig = (options: AofManagerOptions): AofManagerConfig => {
     recordBytesMax: checkBound("recordBytesMax", options.recordBytesMax),
     flushIntervalMs: checkBound("flushIntervalMs", options.flushIntervalMs),
     closeTimeoutMs: checkBound("closeTimeoutMs", options.closeTimeoutMs),
+    sealAfterMs: checkSealAfter(options.sealAfterMs),
     retention: checkRetention(options.retention),
     manifest: makeManifestConfig(options.manifest),
     tier0,
     tier1: makeTier1Config(options.tier1, hasOwnStore(options.tier2)),
     tier2: makeColdConfig(options.tier2, path),
+    scrub: makeScrubConfig(options.scrub),
     onEvent,
   }
+}
+
+const checkSealAfter = (value: number | undefined): number | undefined => {
+  if (value === undefined || isWithin(value, 10, 24 * hourMs)) return value
+  throw invalidArgument("sealAfterMs", value, `an integer from 10 to ${24 * hourMs}`)
 }
 
 const makeManifestConfig = (options: ManifestOptions = {}): ManifestConfig => {

@@ -44,10 +44,26 @@ export interface WouldBlockNumbers {
   readonly retryDelayMs: number
 }
 
+/** What stands in the way of moving segments to Tier 2. */
+export interface Tier2Trouble {
+  /** Where Tier 2 is. */
+  readonly place: string
+  /** `open` and `halfOpen`: it does not answer and is left alone between tries; `closed`: it answers, but does not take segments. */
+  readonly state: "closed" | "open" | "halfOpen"
+  /** Segments that wait for it. */
+  readonly pendingSegments: number
+  /** Bytes of their warm files. */
+  readonly pendingBytes: number
+  /** What the last try to store one of them failed with; undefined when none has failed since it was last stored. */
+  readonly lastError: string | undefined
+}
+
 /** Tier 0 is full. */
 export interface Admission extends WouldBlockNumbers {
   /** The name of the reason. */
   readonly _tag: "Admission"
+  /** Defined while Tier 2 does not take what would make room. */
+  readonly tier2?: Tier2Trouble | undefined
 }
 /** Two sealed segments are not yet durable. */
 export interface Rollover extends WouldBlockNumbers {
@@ -133,6 +149,12 @@ export class Unavailable extends UnavailableBase<
   readonly retryable: boolean = !permanentCodes.includes(this.code)
 }
 
+const noRoomCodes: ReadonlyArray<string> = ["ENOSPC", "EDQUOT"]
+
+/** True when the disk, or the share of it that this user may have, is full. */
+export const isDiskFull = (error: { readonly _tag: string; readonly code?: unknown }): boolean =>
+  error._tag === "Unavailable" && noRoomCodes.includes(error.code as string)
+
 /** Any error of the public operations. */
 export type AofError = WouldBlock | Closed | Fenced | NotFound | InvalidArgument | Corrupt | Unavailable
 
@@ -178,6 +200,22 @@ export const wouldBlock = (
     value: pending,
     limit,
     reason: { _tag: tag, pending, limit, retryDelayMs },
+  })
+}
+
+/** Makes the `WouldBlock` of a full Tier 0; `tier2` is what keeps segments from leaving it, where something does. */
+export const admissionBlocked = (pending: number, limit: number, tier2: Tier2Trouble | undefined): WouldBlock => {
+  const plain = wouldBlock("Admission", pending, limit, 50)
+  if (tier2 === undefined) return plain
+  const { place, state, pendingSegments, pendingBytes, lastError } = tier2
+  const how = state === "closed" ? "does not take them" : `does not answer (circuit ${state})`
+  const why = lastError === undefined ? "" : `: ${lastError}`
+  return new WouldBlock({
+    message: `${plain.message}; tier 2, ${place}, ${how}, ${pendingSegments} segments of ${pendingBytes} bytes wait for it${why}`,
+    what: plain.what,
+    value: pending,
+    limit,
+    reason: { _tag: "Admission", pending, limit, retryDelayMs: 250, tier2 },
   })
 }
 

@@ -115,6 +115,20 @@ export interface FlushMetricsSnapshot {
   readonly blockedStreams: number
 }
 
+/** The bucket that makes Tier 2 enough for another machine. */
+export interface BucketMetricsSnapshot {
+  /** Epoch of this writer; 0 before it has one. */
+  readonly epoch: number
+  /** True once another machine has taken the root. */
+  readonly isFenced: boolean
+  /** HEADs that were put. */
+  readonly heads: number
+  /** Tries that failed. */
+  readonly failures: number
+  /** When the last HEAD was put, Unix time in milliseconds; 0 for none. */
+  readonly headMs: number
+}
+
 /** Everything at once. */
 export interface TieredObservabilitySnapshot {
   /** Unix time in milliseconds. */
@@ -129,6 +143,8 @@ export interface TieredObservabilitySnapshot {
   readonly tier1: Tier1MetricsSnapshot
   /** Undefined when there is no Tier 2. */
   readonly tier2: Tier2MetricsSnapshot | undefined
+  /** Undefined where no store of its own was given. */
+  readonly bucket: BucketMetricsSnapshot | undefined
   /** What opening had to replay. */
   readonly manifestReplay: ManifestReplayMetrics
   /** What the tiers still have to do. */

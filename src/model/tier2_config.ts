@@ -12,6 +12,16 @@ export interface RetryOptions {
   readonly jitter?: number | undefined
 }
 
+/** When requests are no longer sent because the store does not answer, and how it is tried again. */
+export interface BreakerOptions {
+  /** Failures in a row after which nothing is sent, 1 to 1 000; default 10. */
+  readonly failuresMax?: number | undefined
+  /** How long at first; then one request tries, and each failure of that doubles it, 1 to 600 000; default 1 000. */
+  readonly openMs?: number | undefined
+  /** How long at most, `openMs` to 3 600 000; default 15 000, or `openMs` where that is longer. */
+  readonly openMsMax?: number | undefined
+}
+
 /** Options of Tier 2. */
 export interface Tier2Options {
   /** How failed requests are repeated. */
@@ -23,6 +33,10 @@ export interface Tier2Options {
   readonly concurrency?: number | undefined
   /** How long a request may stay without an answer, or an upload without taking more of its body, 1 to 3 600 000; default 30 000. */
   readonly requestTimeoutMs?: number | undefined
+  /** When the store is left alone for a while. */
+  readonly breaker?: BreakerOptions | undefined
+  /** Bytes of segments that are moved in a second, up and down together, 1 024 or more; default no limit. */
+  readonly bytesPerSecondMax?: number | undefined
 }
 
 /** `RetryOptions` with every default filled in. */
@@ -32,11 +46,21 @@ export interface RetryPolicy {
   readonly jitter: number
 }
 
+/** `BreakerOptions` with every default filled in. */
+export interface BreakerConfig {
+  readonly failuresMax: number
+  readonly openMs: number
+  readonly openMsMax: number
+}
+
 /** `Tier2Options` with every default filled in. */
 export interface Tier2Config {
   readonly retry: RetryPolicy
   readonly concurrency: number
   readonly requestTimeoutMs: number
+  readonly breaker: BreakerConfig
+  /** Undefined: no limit. */
+  readonly bytesPerSecondMax: number | undefined
 }
 
 /** Longest pause between two tries. */
@@ -49,6 +73,15 @@ const retryBounds = {
   baseDelayMs: [1, retryDelayMsMax, 100],
 } satisfies Record<string, Bound>
 
+const breakerBounds = {
+  failuresMax: [1, 1000, 10],
+  openMs: [1, 600_000, 1000],
+} satisfies Record<string, Bound>
+
+const openMsMaxHighest = 3_600_000
+const openMsMaxDefault = 15_000
+const bytesPerSecondBound: Bound = [1024, 2 ** 50, 0]
+
 const bounds = {
   concurrency: [1, 64, 4],
   requestTimeoutMs: [1, 3_600_000, 30_000],
@@ -56,11 +89,28 @@ const bounds = {
 
 /** Checks options of Tier 2 and fills in defaults; throws `InvalidArgument` for an unknown name or a value out of range. */
 export const makeTier2Config = (options: Tier2Options = {}): Tier2Config => {
-  checkNames("tier2 option", options, ["retry", ...Object.keys(bounds)])
+  checkNames("tier2 option", options, ["retry", "breaker", "bytesPerSecondMax", ...Object.keys(bounds)])
+  const { bytesPerSecondMax } = options
   return {
     retry: makeRetryPolicy(options.retry),
     concurrency: bounded("tier2.concurrency", options.concurrency, bounds.concurrency),
     requestTimeoutMs: bounded("tier2.requestTimeoutMs", options.requestTimeoutMs, bounds.requestTimeoutMs),
+    breaker: makeBreakerConfig(options.breaker),
+    bytesPerSecondMax:
+      bytesPerSecondMax === undefined
+        ? undefined
+        : bounded("tier2.bytesPerSecondMax", bytesPerSecondMax, bytesPerSecondBound),
+  }
+}
+
+const makeBreakerConfig = (options: BreakerOptions = {}): BreakerConfig => {
+  checkNames("tier2.breaker option", options, [...Object.keys(breakerBounds), "openMsMax"])
+  const openMs = bounded("tier2.breaker.openMs", options.openMs, breakerBounds.openMs)
+  const most: Bound = [openMs, openMsMaxHighest, Math.max(openMs, openMsMaxDefault)]
+  return {
+    failuresMax: bounded("tier2.breaker.failuresMax", options.failuresMax, breakerBounds.failuresMax),
+    openMs,
+    openMsMax: bounded("tier2.breaker.openMsMax", options.openMsMax, most),
   }
 }
 

@@ -24,10 +24,48 @@ export interface Tier2LaneSnapshot {
   readonly queued: number
 }
 
+/** Whether requests are sent, or the store is left alone for a while. */
+export interface Tier2BreakerSnapshot {
+  /** `closed`: all are sent. `open`: none is. `halfOpen`: one tries. */
+  readonly state: "closed" | "open" | "halfOpen"
+  /** How often it has opened. */
+  readonly openings: number
+  /** Requests that were not sent because of it. */
+  readonly refused: number
+  /** Since when it is not closed, Unix milliseconds; undefined while it is. */
+  readonly openSinceMs: number | undefined
+  /** When the next request may try, Unix milliseconds. */
+  readonly retryAtMs: number | undefined
+}
+
+/** Segments that Tier 2 does not have yet. */
+export interface Tier2BacklogSnapshot {
+  /** How many. */
+  readonly segments: number
+  /** Bytes of their warm files. */
+  readonly bytes: number
+  /** How long the oldest has waited since its warm file was made, in milliseconds; 0 when none waits. */
+  readonly ageMs: number
+  /** Objects that wait for their deletion. */
+  readonly deletes: number
+}
+
 /** What Tier 2 has done and is doing. */
-export interface Tier2MetricsSnapshot {
+export interface Tier2MetricsSnapshot extends Tier2ClientSnapshot {
+  /** What it still has to get. */
+  readonly backlog: Tier2BacklogSnapshot
+}
+
+/** What the client of Tier 2 has done and is doing. */
+export interface Tier2ClientSnapshot {
   /** Requests by kind, and how they ended. */
   readonly requests: Readonly<Record<Tier2RequestKind, Tier2Outcomes>>
+  /** Failed requests by what was wrong, such as `Throttled`, `Timeout` or `Denied`. */
+  readonly errors: Readonly<Record<string, number>>
+  /** Whether requests are sent. */
+  readonly breaker: Tier2BreakerSnapshot
+  /** Milliseconds that transfers have waited for `bytesPerSecondMax`. */
+  readonly pacedMs: number
   /** Bytes of segments that were uploaded whole. */
   readonly bytesUploaded: number
   /** Bytes of segments that were handed on by downloads, those of failed ones included. */

@@ -10,6 +10,7 @@
  * neither do keys. An etag is made of length and checksum, found by reading the object: `head` costs that.
  */
 import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type { InvalidArgument, Unavailable } from "../model/errors.ts"
@@ -236,7 +237,7 @@ class DirectoryStore implements ObjectStore {
         const taken = yield* Effect.result(this.#lock.acquire(folder))
         if (taken._tag === "Success") return
         if (taken.failure.code !== "EBUSY" || waitedMs > lockWaitMsMax) return yield* Effect.fail(taken.failure)
-        pauseMs = 1 + Math.floor(Math.random() * Math.min(lockPauseMsMax, 2 * pauseMs + 1))
+        pauseMs = 1 + Math.floor((yield* Random.next) * Math.min(lockPauseMsMax, 2 * pauseMs + 1))
         yield* Effect.sleep(pauseMs)
       }
     })

@@ -3,7 +3,7 @@
  * memory ever holds more than a piece, and the disk never gets more than a few MiB to sync at once, for which others would wait.
  */
 import * as Effect from "effect/Effect"
-import { crc64Start, loadCrc64 } from "../format/checksum.ts"
+import { crc64Start, isCrc64Loaded, loadCrc64 } from "../format/checksum.ts"
 import type { Unavailable } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
 import type { ObjectBody } from "../port/object_store.ts"
@@ -21,7 +21,7 @@ export const writeBody: (
   file: SegmentFile,
   object: { readonly key: string; readonly body: ObjectBody; readonly checksum64: bigint | undefined },
 ) => Effect.Effect<string, StoreError> = Effect.fnUntraced(function* (file, { key, body, checksum64 }) {
-  yield* Effect.promise(loadCrc64)
+  if (!isCrc64Loaded()) yield* Effect.promise(loadCrc64)
   const failed = Effect.mapError((error: Unavailable) => fileError("put", key, error))
   const checksum = crc64Start()
   let syncedBytes = 0
@@ -72,7 +72,7 @@ export const etagOfFile: (
   file: SegmentFile,
 ) => Effect.Effect<{ readonly etag: string; readonly lengthBytes: number }, Unavailable> = Effect.fnUntraced(
   function* (file) {
-    yield* Effect.promise(loadCrc64)
+    if (!isCrc64Loaded()) yield* Effect.promise(loadCrc64)
     const checksum = crc64Start()
     const buffer = new Uint8Array(pieceBytes)
     let lengthBytes = 0

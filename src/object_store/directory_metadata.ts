@@ -15,6 +15,9 @@ import type { TempFolder } from "./directory_temp.ts"
 /** Metadata as the port has it. */
 export type Metadata = Readonly<Record<string, string>>
 
+/** Larger than the JSON of the largest metadata that may be put. */
+const sidecarBytesMax = 64 * 1024
+
 export interface SidecarPorts {
   readonly directory: Directory
   readonly temp: TempFolder
@@ -39,7 +42,7 @@ export class Sidecars {
 
   /** The metadata of the object with this content. */
   readonly read = (key: string, etag: string): Effect.Effect<Metadata, StoreError> =>
-    this.#ports.directory.readFile(`${this.#folderOf(key)}/.${etag}`).pipe(
+    this.#readSmall(`${this.#folderOf(key)}/.${etag}`).pipe(
       (reading) => orWhenMissing(reading, undefined),
       Effect.mapError((error) => fileError("head", key, error)),
       Effect.flatMap((bytes) => {
@@ -49,6 +52,15 @@ export class Sidecars {
           : Effect.succeed(metadata)
       }),
     )
+
+  /** The file, or no bytes at all when it is larger than any that was written here: that is no metadata. */
+  #readSmall(path: string): Effect.Effect<Uint8Array | undefined, Unavailable> {
+    const { directory } = this.#ports
+    return Effect.flatMap(directory.sizeOf(path), (size) => {
+      if (size === undefined) return Effect.succeed(undefined)
+      return size > sidecarBytesMax ? Effect.succeed(new Uint8Array(0)) : directory.readFile(path)
+    })
+  }
 
   /** Makes the metadata of content durable, before the content is put in place; none removes what may be left from earlier. */
   readonly write = (key: string, etag: string, metadata: Metadata): Effect.Effect<void, Unavailable> =>

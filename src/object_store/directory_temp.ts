@@ -4,7 +4,9 @@
  * Invariants: a folder whose lock can be taken belongs to nobody who lives, and is removed with all that is in it by the next store
  * that puts something. Whoever finds its folder gone makes another one.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import { Unavailable, unavailable } from "../model/errors.ts"
@@ -54,7 +56,7 @@ export class TempFolder {
     if (this.#folder !== undefined) return this.#folder
     yield* Effect.ignore(this.#clean())
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
-      const folder = `${this.#parent}/${makeNonce()}`
+      const folder = `${this.#parent}/${yield* nonce}`
       yield* this.#directory.makeDirectory(folder)
       const held = yield* Effect.uninterruptible(Effect.result(this.#hold(folder)))
       if (held._tag === "Success") return folder
@@ -93,9 +95,14 @@ export const onlyUnavailable = (error: unknown): Unavailable => {
   throw error
 }
 
-const makeNonce = (): string => `${Date.now().toString(36)}-${chance()}${chance()}`
-
-const chance = (): string =>
-  Math.floor(Math.random() * 2 ** 32)
+const chance: Effect.Effect<string> = Effect.map(Random.next, (value) =>
+  Math.floor(value * 2 ** 32)
     .toString(16)
-    .padStart(8, "0")
+    .padStart(8, "0"),
+)
+
+/** A name that no other store has: the time and 64 bits of chance. */
+const nonce: Effect.Effect<string> = Effect.gen(function* () {
+  const timeMs = yield* Clock.currentTimeMillis
+  return `${timeMs.toString(36)}-${yield* chance}${yield* chance}`
+})

@@ -57,8 +57,12 @@ export interface DecompressJob {
 export interface ChecksumJob {
   /** The file. */
   readonly path: string
-  /** Bytes from the start of the file that count; fewer in the file is `Corrupt`. */
+  /** Bytes of the file that count, from `offset` on; fewer in the file is `Corrupt`. */
   readonly lengthBytes: number
+  /** Where they start; default 0. */
+  readonly offset?: number | undefined
+  /** The checksum of what comes before them, so that a file can be taken piece by piece; default 0, for nothing. */
+  readonly before?: bigint | undefined
   /** Bytes that are taken in behind those of the file. */
   readonly suffix?: Uint8Array | undefined
 }
@@ -69,7 +73,7 @@ export interface Compressor {
   readonly compress: (job: CompressJob) => Effect.Effect<Compressed, Unavailable | Corrupt>
   /** Makes a segment file out of a warm one, verified and synced; its directory entry is not. `Corrupt` when anything does not check. */
   readonly decompress: (job: DecompressJob) => Effect.Effect<void, Unavailable | Corrupt>
-  /** CRC-64/NVME of the first bytes of a file. Never waits behind a compression. */
+  /** CRC-64/NVME of bytes of a file. Never waits behind a compression. */
   readonly checksum: (job: ChecksumJob) => Effect.Effect<bigint, Unavailable | Corrupt>
   /** One zstd frame, decoded now: exactly `lengthBytes`, in a buffer of its own. Throws `Corrupt`. */
   readonly decodeFrameUnsafe: (frame: Uint8Array, lengthBytes: number) => Uint8Array

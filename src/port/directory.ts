@@ -20,7 +20,7 @@ export interface DirectoryEntry {
 
 /** The file system as the store sees it. */
 export interface Directory {
-  /** Opens a file now; throws `Unavailable` (`ENOENT`, `EEXIST`, `EACCES`, `EMFILE`, …). New files are private (mode 0600). */
+  /** Opens a file now; throws `Unavailable` (`ENOENT`, `EEXIST`, `EACCES`, `EMFILE`, …). New files are private (mode 0600). A symbolic link is not followed: `ELOOP`. */
   readonly openUnsafe: (path: string, mode: OpenMode) => SegmentFile
   /** Renames over an existing file, now; throws `Unavailable`. Durable after `sync` of the directory. */
   readonly renameUnsafe: (from: string, to: string) => void
@@ -45,8 +45,15 @@ export interface Directory {
   readonly removeDirectory: (path: string) => Effect.Effect<void, Unavailable>
   /** Makes the entries of a directory durable (fsync of the directory). */
   readonly sync: (path: string) => Effect.Effect<void, Unavailable>
+  /** True for a symbolic link, wherever it leads; false for anything else, and when there is nothing. */
+  readonly isLink: (path: string) => Effect.Effect<boolean, Unavailable>
   /** What a path is. */
   readonly kind: (path: string) => Effect.Effect<"file" | "directory" | "missing", Unavailable>
+  /**
+   * Lets go of memory that only the collector keeps mapped, so that the room of removed files comes back; it may take a turn of the event
+   * loop, and holds it meanwhile. For a full disk only; does nothing where files are not mapped.
+   */
+  readonly reclaimUnsafe: () => void
   /** The name of the network file system below `path` (such as `nfs`), or undefined when it is local or unknown. */
   readonly networkFileSystem: (path: string) => Effect.Effect<string | undefined, Unavailable>
 }

@@ -19,6 +19,11 @@ export interface ObjectBody {
 export interface PutOptions {
   /** `absent`: only when no object is there. An etag: only when the object there has it. */
   readonly condition?: { readonly absent: true } | { readonly etag: string } | undefined
+  /**
+   * The key names the content, so that whoever puts under it puts the same bytes. A store that cannot put a large object on a condition
+   * in one step may then look first whether it is there, and put it after.
+   */
+  readonly isContentNamed?: boolean | undefined
   /** CRC-64/NVME of the object, sent along where the store takes it. */
   readonly checksum64?: bigint | undefined
   /** Small text values kept with the object; keys of `a-z 0-9 -`. */

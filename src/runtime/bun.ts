@@ -11,11 +11,13 @@ import { codeOf } from "./system_error.ts"
 export const layer: Layer.Layer<RuntimeServices> = makeRuntimeLayer(() => ({
   runtime: "bun",
   map,
+  reclaim: () => Bun.gc(true),
   tryFlock: findFlock(),
 }))
 
 /** As much of Bun as is used here. */
 declare const Bun: {
+  readonly gc: (isForced: boolean) => void
   readonly mmap: (path: string, options: { readonly shared: boolean; readonly size: number }) => Uint8Array
 }
 

@@ -1,8 +1,11 @@
 /** The adapter for Deno: flock(2) by `Deno.FsFile`; files are mapped by the C library when `--allow-ffi` was given. */
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import type * as Layer from "effect/Layer"
 import type { RuntimeServices } from "./layer.ts"
 import { makeRuntimeLayer } from "./layer.ts"
 import type { TryFlock } from "./lock_holder.ts"
+import { MappedFiles } from "./mapped_files.ts"
 import type { MapFile } from "./posix_file.ts"
 import { mapNothing } from "./posix_file.ts"
 
@@ -10,6 +13,8 @@ import { mapNothing } from "./posix_file.ts"
 export const layer: Layer.Layer<RuntimeServices> = makeRuntimeLayer(() => ({
   runtime: "deno",
   map: findMap(),
+  mapped,
+  reclaim,
   tryFlock,
 }))
 
@@ -62,7 +67,22 @@ const tryFlock: TryFlock = (path, mode) => {
   return "busy"
 }
 
+/** V8's collector, which has no name of its own. */
+const reclaim = (): void => {
+  setFlagsFromString("--expose-gc")
+  runInNewContext("gc")()
+}
+
 const [protectionRead, protectionWrite, mapPrivate] = [1, 2, 2]
+
+/** One for all stores of the process, as files are. */
+const mapped: MappedFiles = new MappedFiles()
+
+interface LiveMapping {
+  readonly pointer: object
+  readonly length: bigint
+  readonly isGone: () => void
+}
 
 /**
  * Asks without prompting: whoever did not give the permission gets positional reads. The mapping is private and writable, so
@@ -74,8 +94,9 @@ const findMap = (): MapFile => {
   if (library === undefined) return mapNothing
   const { mmap, munmap } = library
   // A view holds its buffer, so the memory goes only when nobody can read it any more.
-  const registry = new FinalizationRegistry<{ readonly pointer: object; readonly length: bigint }>((mapping) => {
-    munmap(mapping.pointer, mapping.length)
+  const registry = new FinalizationRegistry<LiveMapping>(({ pointer, length, isGone }) => {
+    munmap(pointer, length)
+    isGone()
   })
   return (descriptor, _path, length) => {
     const size = BigInt(length)
@@ -83,7 +104,7 @@ const findMap = (): MapFile => {
     // MAP_FAILED is all ones: the process has run out of mappings or address space.
     if (pointer === null || BigInt.asIntN(64, BigInt(Deno.UnsafePointer.value(pointer))) === -1n) return undefined
     const buffer = Deno.UnsafePointerView.getArrayBuffer(pointer, length)
-    registry.register(buffer, { pointer, length: size })
+    registry.register(buffer, { pointer, length: size, isGone: mapped.add(descriptor) })
     return new Uint8Array(buffer)
   }
 }

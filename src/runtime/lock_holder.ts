@@ -100,19 +100,29 @@ const judgeProcess = (holder: LockHolder): Verdict => {
   }
   const found = readProcess(holder.pid)
   if (found === undefined) return "alive"
-  // A zombie has released all it had; only its parent has not yet asked for its exit code.
-  if (found.state === "Z" || found.state === "X") return "dead"
+  // A zombie has released all it had, and only its parent has not yet asked for its exit code; but a process looks the same when
+  // its first thread has ended and another one is still in a write, as it happens to one that is being killed.
+  if (found.state === "Z" || found.state === "X") return found.threads <= 1 ? "dead" : "alive"
   return holder.processStartTime !== "" && holder.processStartTime !== found.startTime ? "dead" : "alive"
 }
 
-/** State and start time (clock ticks since boot) from `/proc/<pid>/stat`, fields 3 and 22 of proc(5). */
-const readProcess = (pid: number | "self"): { readonly state: string; readonly startTime: string } | undefined => {
+interface ProcessStatus {
+  readonly state: string
+  /** Those that have not ended; a zombie is counted as one. */
+  readonly threads: number
+  /** Clock ticks since boot. */
+  readonly startTime: string
+}
+
+/** From `/proc/<pid>/stat`: fields 3, 20 and 22 of proc(5). */
+const readProcess = (pid: number | "self"): ProcessStatus | undefined => {
   const text = quiet(() => fs.readFileSync(`/proc/${pid}/stat`, "utf8"))
   if (text === undefined) return undefined
   // The second field is the program's name in brackets, and may itself hold blanks and brackets.
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ")
-  const [state, startTime] = [fields[0], fields[19]]
-  return state === undefined || startTime === undefined ? undefined : { state, startTime }
+  const [state, threads, startTime] = [fields[0], fields[17], fields[19]]
+  if (state === undefined || startTime === undefined) return undefined
+  return { state, threads: Number(threads), startTime }
 }
 
 const quiet = <A>(read: () => A): A | undefined => {

@@ -9,13 +9,23 @@ import * as Effect from "effect/Effect"
 import type { Unavailable } from "../model/errors.ts"
 import { unavailable } from "../model/errors.ts"
 import type { Directory, DirectoryEntry } from "../port/directory.ts"
+import type { MappedFiles } from "./mapped_files.ts"
 import { networkFileSystem } from "./network_file_system.ts"
 import type { MapFile } from "./posix_file.ts"
 import { openPosixFile } from "./posix_file.ts"
 import { callAsync, callUnsafe, codeOf, systemError } from "./system_error.ts"
 
-/** Makes the `Directory` of a runtime that maps files with `map`. */
-export const makePosixDirectory = (map: MapFile): Directory => ({
+/** How a runtime maps files. */
+export interface Mapping {
+  readonly map: MapFile
+  /** The files that are mapped, where unmapping would hold the main thread. */
+  readonly mapped?: MappedFiles | undefined
+  /** Unmaps what nobody uses. */
+  readonly reclaim?: (() => void) | undefined
+}
+
+/** Makes the `Directory` of a runtime. */
+export const makePosixDirectory = ({ map, mapped, reclaim = () => undefined }: Mapping): Directory => ({
   openUnsafe: (path, mode) => openPosixFile(path, mode, map),
   renameUnsafe: (from, to) => callUnsafe(`renaming to ${JSON.stringify(to)}`, from, () => fs.renameSync(from, to)),
   rename: (from, to) => callAsync(`renaming to ${JSON.stringify(to)}`, from, (done) => fs.rename(from, to, done)),
@@ -26,11 +36,17 @@ export const makePosixDirectory = (map: MapFile): Directory => ({
   makeDirectory: (path) =>
     Effect.try({ try: () => makeDirectory(path), catch: (error) => systemError("making a directory", path, error) }),
   remove: (path) =>
-    callAsync("removing", path, (done) => fs.unlink(path, (error) => done(codeOf(error) === "ENOENT" ? null : error))),
+    callAsync("removing", path, (done) => {
+      const unlink = (): void => fs.unlink(path, (error) => done(codeOf(error) === "ENOENT" ? null : error))
+      if (mapped === undefined) unlink()
+      else mapped.keep(path, unlink)
+    }),
   removeDirectory: (path) =>
     callAsync("removing a directory", path, (done) => fs.rm(path, { recursive: true, force: true }, done)),
   sync,
+  isLink,
   kind,
+  reclaimUnsafe: reclaim,
   networkFileSystem,
 })
 
@@ -65,6 +81,15 @@ const sync = (path: string): Effect.Effect<void, Unavailable> => {
     }),
   )
 }
+
+const isLink = (path: string): Effect.Effect<boolean, Unavailable> =>
+  callAsync("looking at", path, (done) =>
+    fs.lstat(path, (error, stat) => {
+      const isNothing = error && ["ENOENT", "ENOTDIR"].includes(codeOf(error) ?? "")
+      if (error) return isNothing ? done(null, false) : done(error)
+      done(null, stat.isSymbolicLink())
+    }),
+  )
 
 const kind = (path: string): Effect.Effect<"file" | "directory" | "missing", Unavailable> =>
   callAsync("looking at", path, (done) =>

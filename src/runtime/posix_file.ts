@@ -24,9 +24,12 @@ export const mapNothing: MapFile = () => undefined
 const zeroPieceBytes = 1024 * 1024
 let zeroPiece: Uint8Array | undefined
 
+/** Undefined on Windows, where links are rare and need a privilege. */
+const noFollow = fs.constants.O_NOFOLLOW ?? 0
+
 const openFlags: Record<OpenMode, number> = {
-  read: fs.constants.O_RDONLY,
-  write: fs.constants.O_RDWR,
+  read: fs.constants.O_RDONLY | noFollow,
+  write: fs.constants.O_RDWR | noFollow,
   create: fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_EXCL,
 }
 

@@ -159,7 +159,7 @@ class Claim {
   #read(path: string): LockHolder | undefined {
     let text: string
     try {
-      text = fs.readFileSync(path, "utf8")
+      text = readSmall(path)
     } catch (error) {
       if (codeOf(error) === "ENOENT") return undefined
       throw error
@@ -210,6 +210,19 @@ const makeNonce = (): string => {
 }
 
 const chance = (): number => Math.floor(Math.random() * 2 ** 32)
+
+/** What a lock file says is far shorter; one that is not may have any length. */
+const lockBytesMax = 4096
+
+const readSmall = (path: string): string => {
+  const descriptor = fs.openSync(path, "r")
+  try {
+    const bytes = new Uint8Array(lockBytesMax)
+    return new TextDecoder().decode(bytes.subarray(0, fs.readSync(descriptor, bytes, 0, bytes.length, 0)))
+  } finally {
+    fs.closeSync(descriptor)
+  }
+}
 
 const unlinkQuietly = (path: string): void => {
   try {

@@ -10,6 +10,7 @@
  */
 import type { ManifestRecord, ManifestRecordOf } from "../format/manifest_record.ts"
 import { segmentIndexOf } from "../model/record_id.ts"
+import { isStreamName } from "../model/stream_name.ts"
 import {
   applyTierRecord,
   dropObject,
@@ -174,6 +175,8 @@ const applyTiers = (state: MutableState, record: TierRecord): void => {
 const applyCreated = (state: MutableState, record: ManifestRecordOf<"StreamCreated">): void => {
   const stream = streamOf(state, record.streamId)
   if (stream === undefined || stream.created !== undefined) return
+  // The name becomes a path: one that no caller may give does not come from a file either.
+  if (!isStreamName(record.name)) return
   stream.name = record.name
   stream.created = record
   stream.createdMs = record.timestampMs

@@ -93,6 +93,8 @@ export abstract class RecordScanner {
     const view = this.view
     let position = start + recordHeaderBytes
     this.#extIdPosition = -1
+    const extraBytes = ((head & recordHasExtId) === 0 ? 0 : 8) + ((head & recordHasTimestamp) === 0 ? 0 : 8)
+    if (position + extraBytes > this.frameEnd) this.recordLeavesFrame()
     if ((head & recordHasExtId) !== 0) {
       this.#extIdPosition = position
       position += 8

@@ -16,9 +16,10 @@ export class BufferPool {
     this.#keptMax = keptMax
   }
 
-  /** A buffer of at least `sizeBytes`; its content is arbitrary. */
-  take(sizeBytes: number): Uint8Array {
-    if (sizeBytes > this.bufferBytes) return new Uint8Array(sizeBytes)
+  /** A buffer of at least `sizeBytes`, by itself of `bufferBytes`; its content is arbitrary. */
+  take(sizeBytes: number, bufferBytes: number = this.bufferBytes): Uint8Array {
+    if (sizeBytes > bufferBytes || bufferBytes !== this.bufferBytes)
+      return new Uint8Array(Math.max(sizeBytes, bufferBytes))
     return this.#free.pop() ?? new Uint8Array(this.bufferBytes)
   }
 

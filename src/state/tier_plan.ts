@@ -18,6 +18,8 @@ export interface PlanSegment {
   readonly form: { readonly fileBytes: number } | undefined
   /** Defined once Tier 2 has it. */
   readonly cold: unknown
+  /** True when it is in Tier 2 and no local copy is needed any more. */
+  readonly isTold: boolean
   readonly isDamaged: boolean
   readonly isBusy: boolean
   readonly pins: number
@@ -125,7 +127,7 @@ class Planner<Segment extends PlanSegment, Active> {
     let excess = Math.max(isTight ? tier1.usedBytes - tier1.bytesMax * lowShare : 0, this.#missingBytes)
     for (const segment of byUse(warm)) {
       if (excess <= 0) return
-      if (segment.cold === undefined || segment.warmPins > 0 || !this.#isFree(segment)) continue
+      if (!segment.isTold || segment.warmPins > 0 || !this.#isFree(segment)) continue
       const leaveAtMs = segment.warmSinceMs + tier1.residencyMsMin
       if (leaveAtMs > this.#input.nowMs && tier1.usedBytes <= tier1.bytesMax && this.#missingBytes === 0) {
         this.#wakeAt(leaveAtMs)
@@ -150,7 +152,7 @@ class Planner<Segment extends PlanSegment, Active> {
     let excess = bytes
     for (const segment of byUse(pool)) {
       if (excess <= 0) return
-      const hasCopy = segment.isWarm || segment.cold !== undefined
+      const hasCopy = segment.isWarm || segment.isTold
       if (!hasCopy || segment.pins > 0 || !this.#isFree(segment)) continue
       this.#add(segment, { type: "evictHot", segment })
       excess -= segment.seal?.fileBytes ?? 0

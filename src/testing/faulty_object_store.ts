@@ -7,7 +7,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { InvalidArgument } from "../model/errors.ts"
-import type { ObjectBody, ObjectStore } from "../port/object_store.ts"
+import type { ObjectBody, ObjectPage, ObjectStore } from "../port/object_store.ts"
 import { type StoreError, type StoreErrorKind, storeError } from "../port/store_error.ts"
 
 /** What is asked of a store. */
@@ -23,6 +23,7 @@ export type StoreRequestKind = "put" | "get" | "head" | "remove" | "list"
  * - `partialBody`: a get gives the first half; a put is cut off half-way and stores nothing.
  * - `damagedBody`: one bit of what a get gives is wrong.
  * - `notFound`: a get or head does not find the object.
+ * - `staleList`: a listing gives what the same one gave before, or nothing when it is the first.
  * - `hang`: no answer at all; nothing happened.
  */
 export type StoreFault =
@@ -36,6 +37,7 @@ export type StoreFault =
   | "partialBody"
   | "damagedBody"
   | "notFound"
+  | "staleList"
   | "hang"
 
 /** A request, told before it has any effect. */
@@ -98,6 +100,8 @@ export class FaultyObjectStore implements ObjectStore {
   readonly #rates: ReadonlyArray<readonly [StoreFault, number]>
   readonly #lateRequests: number
   #late: ReadonlyArray<LateWrite> = []
+  /** What listings have given, by what was asked. */
+  readonly #lists: Map<string, ObjectPage> = new Map()
   #sequence = 0
   #random: number
 
@@ -147,7 +151,11 @@ export class FaultyObjectStore implements ObjectStore {
 
   /** As the store behind it, with faults. */
   list: ObjectStore["list"] = (prefix, options) =>
-    this.#request("list", prefix, () => this.#store.list(prefix, options))
+    this.#request("list", prefix, (fault) => {
+      const key = JSON.stringify([prefix, options?.after, options?.limit])
+      if (fault === "staleList") return Effect.succeed(this.#lists.get(key) ?? { objects: [], next: undefined })
+      return Effect.tap(this.#store.list(prefix, options), (page) => Effect.sync(() => this.#lists.set(key, page)))
+    })
 
   /** Carries out all late writes now, in the order of their requests; what fails is forgotten, as nobody waits for it. */
   readonly settle: Effect.Effect<void> = Effect.suspend(() => this.#runLate(Number.POSITIVE_INFINITY))

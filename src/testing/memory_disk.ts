@@ -72,6 +72,25 @@ export class MemoryDisk {
     return this.#state.usedBytes
   }
 
+  /** The bytes of a file as they are now, in memory of their own; undefined when there is none of that name. */
+  contentOf(path: string): Uint8Array | undefined {
+    const node = this.#state.find("reading", path)
+    return node?.kind === "file" ? node.bytes.slice(0, node.size) : undefined
+  }
+
+  /** Paths of all files, in order. */
+  paths(): ReadonlyArray<string> {
+    return this.#state.tree.paths()
+  }
+
+  /** Puts bytes into a file behind everybody's back, as a medium does that fails: no sync is needed. They must lie within the file. */
+  damage(path: string, position: number, bytes: Uint8Array): void {
+    const node = this.#state.find("damaging", path)
+    if (node?.kind !== "file" || position + bytes.length > node.size)
+      throw new Error(`there are no such bytes in ${path}`)
+    node.bytes.set(bytes, position)
+  }
+
   /** What a power cut now could keep or drop, in the order in which `crash` asks. */
   candidates(): ReadonlyArray<CrashCandidate> {
     const { tree } = this.#state

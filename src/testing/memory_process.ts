@@ -21,6 +21,7 @@ interface Request {
   readonly from?: number
   readonly to?: number
   readonly target?: string
+  readonly content?: Uint8Array
 }
 
 export class MemoryProcess {
@@ -41,7 +42,7 @@ export class MemoryProcess {
       openUnsafe: (path, mode) => this.#open(path, mode),
       renameUnsafe: (from, to) => {
         this.#check("rename", from)
-        state.announceUnsafe("rename", from, 0, 0, to)
+        state.announceUnsafe("rename", from, 0, 0, { target: to })
         this.#rename(from, to)
       },
       rename: (from, to) => plain({ kind: "rename", path: from, target: to }, () => this.#rename(from, to)),
@@ -55,6 +56,8 @@ export class MemoryProcess {
       sync: (path) => this.#syncDirectory(path),
       kind: (path) =>
         Effect.try({ try: () => state.find("looking at", path)?.kind ?? "missing", catch: asUnavailable }),
+      reclaimUnsafe: () => undefined,
+      isLink: () => Effect.succeed(false),
       networkFileSystem: () => Effect.succeed(undefined),
     }
   }
@@ -79,7 +82,7 @@ export class MemoryProcess {
         }
         attempt(() => {
           this.#check(kind, path)
-          const announced = state.announce(kind, path, request.from, request.to, request.target)
+          const announced = state.announce(kind, path, request.from, request.to, request)
           const finish = start()
           const end = (fault: DiskFault): void =>
             attempt(() => {
@@ -126,7 +129,7 @@ export class MemoryProcess {
       path,
       writeUnsafe: (buffer, start, end, position) => {
         check("write")
-        state.announceUnsafe("write", path, position, position + end - start)
+        state.announceUnsafe("write", path, position, position + end - start, { content: buffer.subarray(start, end) })
         if (end <= start) return
         state.reserve(file, Math.max(file.size, position + end - start), path)
         file.write(buffer, start, end, position)
@@ -187,7 +190,7 @@ export class MemoryProcess {
           const to = position + end - start
           if (end <= start) return Effect.try({ try: () => check("write"), catch: asUnavailable })
           return change(
-            { kind: "write", path, from: position, to },
+            { kind: "write", path, from: position, to, content: buffer.subarray(start, end) },
             () => Math.max(file.size, to),
             () => file.write(buffer, start, end, position),
           )

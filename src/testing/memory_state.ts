@@ -37,6 +37,8 @@ export interface DiskOperation {
   readonly from: number
   /** End of the bytes. */
   readonly to: number
+  /** What a write would put there, as a view for the time of the call; undefined for everything else. */
+  readonly content?: Uint8Array | undefined
 }
 
 /** The code that an operation fails with, such as `EIO`; nothing lets it pass. */
@@ -76,18 +78,31 @@ export class DiskState {
   }
 
   /** Announces an operation; a promise holds it until settled. */
-  announce(kind: DiskOperationKind, path: string, from = 0, to = 0, target?: string): DiskFault | Promise<DiskFault> {
+  announce(
+    kind: DiskOperationKind,
+    path: string,
+    from = 0,
+    to = 0,
+    what: { readonly target?: string | undefined; readonly content?: Uint8Array | undefined } = {},
+  ): DiskFault | Promise<DiskFault> {
     this.sequence++
-    return this.onOperation?.({ sequence: this.sequence, kind, path, target, from, to })
+    const { target, content } = what
+    return this.onOperation?.({ sequence: this.sequence, kind, path, target, from, to, content })
   }
 
   /** Announces a synchronous operation, which cannot be held; throws `Unavailable` when the hook says so. */
-  announceUnsafe(kind: DiskOperationKind, path: string, from = 0, to = 0, target?: string): void {
+  announceUnsafe(
+    kind: DiskOperationKind,
+    path: string,
+    from = 0,
+    to = 0,
+    what: { readonly target?: string | undefined; readonly content?: Uint8Array | undefined } = {},
+  ): void {
     if (this.onOperation === undefined) {
       this.sequence++
       return
     }
-    const fault = this.announce(kind, path, from, to, target)
+    const fault = this.announce(kind, path, from, to, what)
     if (typeof fault === "string") throw unavailable(kind, fault, path)
     if (fault !== undefined) throw new Error(`assertion failed: the synchronous operation ${kind} cannot be held`)
   }

@@ -119,6 +119,19 @@ export class MemoryTree {
     return [...found]
   }
 
+  /** Paths of all files that a process can reach, in order. */
+  paths(): ReadonlyArray<string> {
+    const found: Array<string> = []
+    const visit = (folder: MemoryFolder, path: string): void => {
+      for (const [name, node] of folder.entries) {
+        if (node.kind === "directory") visit(node, `${path}/${name}`)
+        else found.push(`${path}/${name}`)
+      }
+    }
+    visit(this.root, "")
+    return found.sort()
+  }
+
   /** Everything a power cut may bring back or keep, reachable now or not, as an equal tree that shares nothing. */
   clone(): MemoryTree {
     const copies = new Map<MemoryNode, MemoryNode>()

@@ -1,5 +1,6 @@
 /**
- * A disk in memory that can lose power: for testing programs that use the store, and the store itself.
+ * A disk in memory that can lose power, an object store that goes wrong, and a simulator that runs the whole store on both: for testing
+ * programs that use the store, and the store itself.
  *
  * @module
  */
@@ -7,3 +8,4 @@
 export { openWith } from "../api/manager.ts"
 export * from "./faulty_object_store.ts"
 export * from "./memory_disk.ts"
+export { type SimCounts, type SimOptions, type SimResult, simulate } from "./simulation/mod.ts"

@@ -4,6 +4,7 @@ import { describe, expect, test } from "bun:test"
 import type { AofRecord, ReadOptions } from "bop-aof"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { collect, failure, fill, openMemory, rejection, small, stores, turns } from "../support/api.ts"
+import { quietDisk } from "../support/quiet_disk.ts"
 
 const take = async (records: AsyncIterable<AofRecord<unknown>>, count: number): Promise<Array<number>> => {
   const found: Array<number> = []
@@ -188,7 +189,7 @@ describe("follow()", () => {
     await stream.append("x")
     const follower = stream.follow({ from: "end" })
     const step = follower.next()
-    await new Promise((resolve) => setTimeout(resolve, 30))
+    await quietDisk(disk)
     const before = disk.operationCount
     await new Promise((resolve) => setTimeout(resolve, 120))
     expect(disk.operationCount).toBe(before)

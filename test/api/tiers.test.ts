@@ -232,7 +232,8 @@ describe.each(stores)("on %s", (_name, makeStore) => {
     const store = memoryStore()
     const manager = await open({ ...withStore(roomy), tier2: { store, deleteGraceMs: 0 } })
     const { stream, ids } = await spread(manager)
-    const countObjects = async (): Promise<number> => (await listAll(store)).length
+    const countObjects = async (): Promise<number> =>
+      (await listAll(store)).filter((key) => key.includes("/segments/")).length
     await stream.evict({ to: "tier2" })
     expect(await countObjects()).toBe(3)
     await stream.trim({ before: ids[150]! })
@@ -307,7 +308,8 @@ describe("Admission", () => {
     expect(admission.wouldBlock.Admission).toBeGreaterThanOrEqual(refused)
     expect(admission.waits).toBeGreaterThan(0)
     expect(tier0.highestBytes).toBeLessThanOrEqual(tier0.bytesMax)
-    expect(new Set(events.map(({ name }) => name))).toEqual(
+    const tierEvents = events.map(({ name }) => name).filter((name) => name.startsWith("tier"))
+    expect(new Set(tierEvents)).toEqual(
       new Set([
         "tier1_compression_success",
         "tier0_eviction",
@@ -351,12 +353,12 @@ describe("Admission", () => {
   test("lasts while nothing can leave, can be aborted, and ends by itself when the store is back", async () => {
     const { makeFaultyStore } = await import("../support/down_store.ts")
     const store = makeFaultyStore()
-    store.isDown = true
     const manager = await openMemory({
       ...tiny,
       tier1: { ...tiny.tier1, bytesMax: 64 * KiB, retriesMax: 100 },
       tier2: { store, retry: { maxAttempts: 1, baseDelayMs: 1, jitter: 0 } },
     })
+    store.isDown = true
     const stream = await manager.stream("down")
     const random = makeRandom(3)
     const noise = (): string => Array.from({ length: 200 }, () => String.fromCharCode(33 + random(90))).join("")

@@ -6,9 +6,9 @@ import { openWith } from "../../src/api/manager.ts"
 import { Directory } from "../../src/port/directory.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { withStore } from "../support/crash_model.ts"
+import { quietDisk } from "../support/quiet_disk.ts"
 
 const options = { root: "/store", segmentBytes: 8192, preallocateBytesMax: 0, flushIntervalMs: 3_600_000 }
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 describe("the position of the application", () => {
   test("is there again after a close, a seal, and a kill of an idle process", async () => {
@@ -33,7 +33,7 @@ describe("the position of the application", () => {
     const stream = await manager.stream("s")
     stream.setCoordinatorWatermark(10)
     await stream.append("b")
-    await pause(30)
+    await quietDisk(disk)
     disk.kill()
     expect(await storedValue()).toBe(10n)
     await manager.close().catch(() => {})
@@ -62,7 +62,7 @@ describe("an id that was given and lost", () => {
     const manager = await openWith(disk.layer, options)
     const stream = await manager.stream("s")
     await stream.append("a")
-    await pause(30)
+    await quietDisk(disk)
     const lost = stream.tryAppend("lost")
     disk.kill()
     await manager.close().catch(() => {})
@@ -102,7 +102,7 @@ describe("a trim that overtook a seal", () => {
     disk.onOperation = ({ kind, path }) =>
       kind === "truncate" && path.endsWith("0000000002.seg") ? new Promise<undefined>(() => {}) : undefined
     void stream.seal().catch(() => {})
-    await pause(5)
+    await quietDisk(disk)
     const { recordId } = await stream.append("third")
     await stream.trim({ before: recordId })
     disk.kill()
@@ -130,7 +130,7 @@ describe("an empty segment at the end", () => {
       return isNext && kind === "write" && from > 0 ? "EIO" : undefined
     }
     stream.tryAppend("c".repeat(3000))
-    await pause(5)
+    await quietDisk(disk)
     disk.kill()
     await manager.close().catch(() => {})
     disk.onOperation = undefined

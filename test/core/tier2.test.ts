@@ -319,7 +319,7 @@ describe("small requests", () => {
         ] as const) {
           expect((yield* failureOf(tier2.readRange("a", offset, length)))._tag).toBe("InvalidArgument")
         }
-        expect(tier2.snapshot().bytesRead).toBe(9)
+        expect(tier2.snapshot().bytesRead).toBe(7)
       }),
     ))
 

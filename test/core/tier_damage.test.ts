@@ -70,7 +70,7 @@ const fileOf = (disk: MemoryDisk, path: string): Promise<Uint8Array | undefined>
 const hotPath = "/store/streams/s/segments/0000000002.seg"
 const warmPath = "/store/streams/s/warm/0000000002.seg.zst"
 const objectPath = async (disk: MemoryDisk): Promise<string> =>
-  [...(await filesOf(disk, "/cold/objects")).keys()].find((path) => path.includes("/0000000002-"))!
+  [...(await filesOf(disk, "/cold/objects")).keys()].find((path) => path.includes("/segments/1/0000000002-"))!
 
 /** Three sealed segments with records of every number, brought to where `place` says. */
 const fill = async (manager: AofManager, place: (stream: Aof) => Promise<unknown>): Promise<ReadonlyArray<number>> => {

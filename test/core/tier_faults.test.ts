@@ -70,6 +70,7 @@ describe("with a disk that fails under the tiers", () => {
               placeOf(operation) === place && ++count > 2 && count <= 6 ? code : undefined
             await run.work(manager, 1, 24)
             disk.onOperation = undefined
+            for (const name of manager.streams()) await (await manager.stream(name)).flush()
             await checkRecords(manager, run.moments(), "durable")
             await drain(manager)
             await checkBudgets(manager, disk)

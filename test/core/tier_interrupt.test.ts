@@ -11,6 +11,7 @@ import type { AofManagerOptions } from "../../src/model/config.ts"
 import { FaultyObjectStore } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { withStore } from "../support/crash_model.ts"
+import { quietDisk } from "../support/quiet_disk.ts"
 import { filesOf } from "../support/tier_check.ts"
 import { noise, tierOptions } from "../support/tier_workload.ts"
 
@@ -19,7 +20,16 @@ const textOf = (number: number): string => noise(`record ${number} `, 900)
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** Runs `call` and aborts it after so many turns; true when it had ended by then. Whatever else it rejects with is thrown. */
-const abortAfter = async (turns: number, call: (signal: AbortSignal) => Promise<unknown>): Promise<boolean> => {
+const abortAfter = (turns: number, call: (signal: AbortSignal) => Promise<unknown>): Promise<boolean> =>
+  abortWhen(async () => {
+    for (let one = 0; one < turns; one++) await turn()
+  }, call)
+
+/** The same, when `passed` has ended. */
+const abortWhen = async (
+  passed: () => Promise<void>,
+  call: (signal: AbortSignal) => Promise<unknown>,
+): Promise<boolean> => {
   const controller = new AbortController()
   const reason = new Error("aborted by the test")
   let isDone = false
@@ -31,7 +41,7 @@ const abortAfter = async (turns: number, call: (signal: AbortSignal) => Promise<
       if (error !== reason) throw error
     },
   )
-  for (let one = 0; one < turns; one++) await turn()
+  await passed()
   const wasDone = isDone
   controller.abort(reason)
   await ended
@@ -162,7 +172,13 @@ describe("an aborted", () => {
       const stream = await manager.stream("s")
       store.down = "Network"
       let number = 0
-      while (stream.tryAppend(textOf(number)) > 0 || (await abortAfter(30, (signal) => stream.ready({ signal })))) {
+      // Room is made in the background: only when nothing moves any more there is none.
+      const isRoomMade = (): Promise<boolean> =>
+        abortWhen(
+          () => quietDisk(disk),
+          (signal) => stream.ready({ signal }),
+        )
+      while (stream.tryAppend(textOf(number)) > 0 || (await isRoomMade())) {
         number = stream.info().nextRecordNumber
         expect(number).toBeLessThan(1000)
       }

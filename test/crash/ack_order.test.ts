@@ -75,7 +75,7 @@ describe("no durable acknowledgement comes before its sync", () => {
     const root = mkdtempSync(join(tmpdir(), "bop-aof-order-"))
     expect(await run(await loadRuntimeLayer(), root, 1)).toBeGreaterThan(150)
     rmSync(root, { recursive: true, force: true })
-  }, 30_000)
+  }, 120_000)
 
   test.each([1, 2, 3])(
     "on a disk whose syncs fail now and then, seed %i",

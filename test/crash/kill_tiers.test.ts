@@ -33,7 +33,10 @@ const saidIn = (output: string): Said => {
   return { most: (word) => numbers.get(word) ?? -1 }
 }
 
-/** Runs the writer and kills it a while after its first acknowledgement. */
+/** So many are acknowledged before a kill, however slow the machine is. */
+const acksMin = 15
+
+/** Runs the writer and kills it a while after its first acknowledgements. */
 const runAndKill = (afterMs: number, count: number): Promise<Said> =>
   new Promise((resolve, reject) => {
     const file = join(rootDirectory, "test", "support", "tier_writer.ts")
@@ -43,7 +46,7 @@ const runAndKill = (afterMs: number, count: number): Promise<Said> =>
     child.stderr.on("data", (chunk) => (errors += chunk))
     child.stdout.on("data", (chunk) => {
       output += chunk
-      if (isPlanned || !/^\d+$/m.test(output)) return
+      if (isPlanned || (output.match(/^\d+$/gm)?.length ?? 0) < acksMin) return
       isPlanned = true
       setTimeout(() => child.kill("SIGKILL"), afterMs)
     })
@@ -95,5 +98,5 @@ test(`after each of ${kills} kills every acknowledged record is there, in every 
     count = Math.max(count, most("making"))
     await manager.close()
   }
-  expect(acknowledged).toBeGreaterThan(100)
-})
+  expect(acknowledged + 1).toBeGreaterThanOrEqual(kills * acksMin)
+}, 400_000)

@@ -33,4 +33,12 @@ describe("crc64()", () => {
     one.update(digits.subarray(5))
     expect([one.digest(), other.digest()]).toEqual([0xae8b14860a799888n, 0xae8b14860a799888n])
   })
+
+  test("goes on from a checksum that was made elsewhere", () => {
+    for (let cut = 0; cut <= digits.length; cut++) {
+      const rest = crc64Start(crc64(digits.subarray(0, cut)))
+      rest.update(digits.subarray(cut))
+      expect([cut, rest.digest()]).toEqual([cut, 0xae8b14860a799888n])
+    }
+  })
 })

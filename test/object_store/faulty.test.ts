@@ -128,3 +128,19 @@ test("the same seed gives the same faults, about as often as the rates say", asy
   expect(Math.abs(count("Throttled") - 100)).toBeLessThan(40)
   expect(Math.abs(count("Denied") - 50)).toBeLessThan(30)
 })
+
+test("a stale listing gives what the same one gave before, at first nothing", async () => {
+  const store = make()
+  await run(store.put("a", bodyOf("x")))
+  let isStale = true
+  store.script = () => (isStale ? "staleList" : undefined)
+  const keys = async (): Promise<ReadonlyArray<string>> => (await run(store.list(""))).objects.map(({ key }) => key)
+  expect(await keys()).toEqual([])
+  isStale = false
+  expect(await keys()).toEqual(["a"])
+  await run(store.put("b", bodyOf("y")))
+  isStale = true
+  expect(await keys()).toEqual(["a"])
+  isStale = false
+  expect(await keys()).toEqual(["a", "b"])
+})

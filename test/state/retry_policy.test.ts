@@ -32,11 +32,14 @@ describe("the pause between two tries", () => {
 describe("the options of tier 2", () => {
   test("have defaults", () => {
     const retry = { maxAttempts: 5, baseDelayMs: 100, jitter: 0.5 }
-    expect(makeTier2Config()).toEqual({ retry, concurrency: 4, requestTimeoutMs: 30_000 })
+    const breaker = { failuresMax: 10, openMs: 1000, openMsMax: 15_000 }
+    const rest = { breaker, bytesPerSecondMax: undefined }
+    expect(makeTier2Config()).toEqual({ retry, concurrency: 4, requestTimeoutMs: 30_000, ...rest })
     expect(makeTier2Config({ retry: { jitter: 0 }, concurrency: 64 })).toEqual({
       retry: { ...retry, jitter: 0 },
       concurrency: 64,
       requestTimeoutMs: 30_000,
+      ...rest,
     })
   })
 

@@ -18,6 +18,7 @@ const segment = (what: Partial<Segment> = {}): Segment => ({
   isWarm: false,
   form: undefined,
   cold: undefined,
+  isTold: what.cold !== undefined,
   isDamaged: false,
   isBusy: false,
   pins: 0,

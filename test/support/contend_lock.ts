@@ -1,6 +1,6 @@
-// One of many contenders for a root: `contend_lock.ts ROOT MILLISECONDS DEAD_PID SEED`. Takes the root again and again; checks each
-// time that nobody else has it; then gives it back or leaves it as if it had died there, now and then with claims of more dead
-// contenders around it. Says how often it won and what went wrong.
+// One of many contenders for a root: `contend_lock.ts ROOT WINS DEAD_PID SEED`. Takes the root until it has had it WINS times; checks
+// each time that nobody else has it; then gives it back or leaves it as if it had died there, now and then with claims of more dead
+// contenders around it. Says what went wrong.
 
 import * as fs from "node:fs"
 import * as Context from "effect/Context"
@@ -9,7 +9,7 @@ import * as Layer from "effect/Layer"
 import { RootLock } from "../../src/port/root_lock.ts"
 import { loadRuntimeLayer } from "./runtime_layer.ts"
 
-const [root, milliseconds, deadPid, seed] = process.argv.slice(2) as [string, string, string, string]
+const [root, wins, deadPid, seed] = process.argv.slice(2) as [string, string, string, string]
 const lockPath = `${root}/LOCK`
 const ownerPath = `${root}/owner`
 const result = { wins: 0, busy: 0, abandoned: 0, violations: [] as string[], errors: [] as string[] }
@@ -67,10 +67,9 @@ const own = (): void => {
 const program = Effect.gen(function* () {
   const services = yield* Layer.build(yield* Effect.promise(loadRuntimeLayer))
   const lock = Context.get(services, RootLock)
-  process.stdout.write("ready\n")
+  fs.writeSync(1, "ready\n")
   yield* Effect.promise(() => new Promise<void>((resolve) => process.stdin.once("data", () => resolve())))
-  const end = performance.now() + Number(milliseconds)
-  while (performance.now() < end) {
+  while (result.wins < Number(wins) && result.errors.length === 0) {
     yield* Effect.scoped(Effect.andThen(lock.acquire(root), Effect.sync(own))).pipe(
       Effect.catch((error) =>
         Effect.sync(() => {
@@ -84,5 +83,5 @@ const program = Effect.gen(function* () {
 })
 
 await Effect.runPromise(Effect.scoped(program))
-process.stdout.write(`${JSON.stringify(result)}\n`)
+fs.writeSync(1, `${JSON.stringify(result)}\n`)
 process.exit(0)

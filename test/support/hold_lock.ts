@@ -1,12 +1,13 @@
 // Takes the lock of a root: `hold_lock.ts ROOT`. Says in one line of JSON what came of it, holds the root until standard input
 // ends, and then gives it back.
 
+import { writeSync } from "node:fs"
 import * as Effect from "effect/Effect"
 import { RootLock } from "../../src/port/root_lock.ts"
 import { loadRuntimeLayer } from "./runtime_layer.ts"
 
 const root = process.argv[2] as string
-const say = (value: object): void => void process.stdout.write(`${JSON.stringify(value)}\n`)
+const say = (value: object): void => void writeSync(1, `${JSON.stringify(value)}\n`)
 
 const inputEnd = Effect.callback<void>((resume) => {
   process.stdin.on("end", () => resume(Effect.void)).resume()

@@ -92,13 +92,15 @@ export const checkFiles = async (disk: MemoryDisk, objects?: ReadonlyArray<strin
       if (uploaded !== undefined) known.set(`/cold/objects/${uploaded.key}`, "must")
     }
   }
-  expect([...state.deletes.keys()]).toEqual([])
+  // Files of the manifest in the bucket are looked at by themselves: one that is not needed any more waits for the next HEAD.
+  expect([...state.deletes.keys()].filter((key) => !key.includes("/manifest/"))).toEqual([])
   const cold = objects?.map((key): [string, number] => [`/cold/objects/${key}`, 0]) ?? (await filesOf(disk, "/cold"))
   const all = [...(await filesOf(disk, "/store/streams")), ...cold]
   // A segment that was opened just before a power cut and in which nothing was durable keeps its index taken.
   const files = all
     .filter(([path, bytes]) => !path.endsWith(".seg") || bytes > segmentHeaderBytes)
     .map(([path]) => path)
+    .filter((path) => path !== "/cold/objects/HEAD" && !/^\/cold\/objects\/[0-9a-f]{32}\/manifest\//.test(path))
   expect(files.filter((path) => !known.has(path))).toEqual([])
   expect([...known].filter(([path, how]) => how === "must" && !files.includes(path))).toEqual([])
 }

@@ -19,6 +19,7 @@ export const tierOptions: AofManagerOptions = {
   tier2: {
     store: { directory: "/cold" },
     deleteGraceMs: 0,
+    headIntervalMs: 0,
     upload: "eager",
     retry: { maxAttempts: 2, baseDelayMs: 1 },
   },
@@ -208,9 +209,21 @@ export class TierRun {
       model = new ModelStream(name)
       this.streams.push(model)
     }
-    const stream = await manager.stream(name, options)
+    const stream = await this.#opened(() => manager.stream(name, options))
     model.isCreated = true
     return new TierActor(model, stream, seed, { manager, tolerated: this.#tolerated })
+  }
+
+  /** What is looked at to open a stream may fail a few times, as all else. */
+  async #opened(open: () => Promise<Aof>): Promise<Aof> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await open()
+      } catch (error) {
+        const tag = (error as { _tag?: string })._tag ?? ""
+        if (tries === 5 || tag === "NotFound" || !this.#tolerated.includes(tag)) throw error
+      }
+    }
   }
 
   /** Runs `steps` steps on each of three streams at once, with a fourth that comes and goes. */

@@ -1,0 +1,115 @@
+// A disk that is full under a store that holds all its records in Tier 0: appends say so, what is there stays readable, a trim works
+// all the same, and then appends go on by themselves.
+
+import { afterAll, describe, expect, test } from "bun:test"
+import { spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { AofManager as RealManager } from "bop-aof"
+import type { Aof } from "../../src/api/aof.ts"
+import type { AofManager } from "../../src/api/manager.ts"
+import { MemoryDisk } from "../../src/testing/memory_disk.ts"
+import { withStore } from "../support/crash_model.ts"
+
+const capacityBytes = 32 * 1024 * 1024
+const payload = new Uint8Array(50_000).fill(7)
+const options = { segmentBytes: 1024 * 1024, tier2: false, manifest: { chunkBytes: 16 * 1024 } } as const
+
+/** Appends until the disk is full; gives the ids that were acknowledged. */
+const fill = async (stream: Aof): Promise<ReadonlyArray<number>> => {
+  const ids: Array<number> = []
+  for (;;) {
+    try {
+      ids.push((await stream.append(payload)).recordId)
+    } catch (error) {
+      expect(error).toMatchObject({ _tag: "Unavailable", code: "ENOSPC", retryable: true })
+      return ids
+    }
+  }
+}
+
+/** Appends until it works again. */
+const appendSoon = async (stream: Aof): Promise<void> => {
+  for (let tries = 1; ; tries++) {
+    try {
+      await stream.append(payload)
+      return
+    } catch (error) {
+      if (tries === 400 || (error as { code?: string }).code !== "ENOSPC") throw error
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+}
+
+/** Fills, reads, trims and goes on, three times; gives what must be there at the end. */
+const fillAndTrim = async (manager: AofManager): Promise<{ readonly first: number; readonly end: number }> => {
+  const stream = await manager.stream("s")
+  for (let round = 0; ; round++) {
+    const ids = await fill(stream)
+    let last = 0
+    for await (const record of stream.read()) last = record.recordId
+    expect(last).toBeGreaterThanOrEqual(ids.at(-1) ?? 0)
+    const before = stream.info().segments.length
+    await stream.trim({ before: last })
+    expect(stream.info().segments.length).toBeLessThanOrEqual(Math.min(before, 3))
+    await appendSoon(stream)
+    if (round === 2) return { first: stream.info().firstRecordNumber, end: stream.info().nextRecordNumber }
+  }
+}
+
+const check = async (manager: AofManager, { first, end }: { readonly first: number; readonly end: number }) => {
+  let number = first
+  for await (const record of (await manager.stream("s")).read()) {
+    expect([record.recordNumber, record.bytes.length]).toEqual([number++, payload.length])
+  }
+  expect(number).toBe(end)
+}
+
+describe("a full disk", () => {
+  test("gives room to a trim, and appends go on", async () => {
+    const disk = new MemoryDisk({ capacityBytes })
+    const left = await withStore(disk.layer, { ...options, root: "/store" }, fillAndTrim)
+    await withStore(disk.layer, { ...options, root: "/store" }, (manager) => check(manager, left))
+  })
+
+  test("leaves the manifest the reserve, however much it has to write", async () => {
+    const disk = new MemoryDisk({ capacityBytes })
+    await withStore(disk.layer, { ...options, root: "/store" }, async (manager) => {
+      const stream = await manager.stream("s")
+      const ids = await fill(stream)
+      const full = disk.usedBytes
+      expect(full).toBeGreaterThan(capacityBytes - 1024 * 1024)
+      // Four of these fill a chunk.
+      for (let event = 0; event < 200; event++) await manager.customEvent(event, new Uint8Array(4000))
+      await stream.trim({ before: ids.at(-1)! })
+      await appendSoon(stream)
+    })
+    await withStore(disk.layer, { ...options, root: "/store" }, async (manager) => {
+      expect(manager.recovery.isClean).toBe(true)
+      // A closed store keeps none.
+      expect(disk.usedBytes).toBeLessThan(4 * 1024 * 1024)
+    })
+  })
+})
+
+const folder = fs.mkdtempSync(join(tmpdir(), "bop-aof-full-"))
+const isMounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=32m", "tmpfs", folder]).status === 0
+afterAll(() => {
+  if (isMounted) spawnSync("umount", ["-l", folder])
+  fs.rmSync(folder, { recursive: true, force: true })
+})
+
+test.skipIf(!isMounted)(
+  "[needs the right to mount] a real disk that is full gives room to a trim",
+  async () => {
+    const root = join(folder, "store")
+    const manager = await RealManager.open({ ...options, root })
+    const left = await fillAndTrim(manager)
+    await manager.close()
+    const again = await RealManager.open({ ...options, root })
+    await check(again, left)
+    await again.close()
+  },
+  60_000,
+)
