@@ -5,6 +5,7 @@
 import * as fs from "node:fs"
 import { join } from "node:path"
 import { AofManager } from "../mod.ts"
+import { diskBytesBelow } from "./disk.ts"
 import { hashText, makePayloads } from "./payload.ts"
 import { appendPlainly } from "./reference.ts"
 import { medianOf } from "./statistics.ts"
@@ -89,14 +90,4 @@ export const appendAll = async (
     diskBytes: diskBytesBelow(directory),
     count,
   }
-}
-
-/** Bytes that the files below a directory take on disk. */
-const diskBytesBelow = (directory: string): number => {
-  let sum = 0
-  for (const entry of fs.readdirSync(directory, { withFileTypes: true })) {
-    const path = join(directory, entry.name)
-    sum += entry.isDirectory() ? diskBytesBelow(path) : fs.statSync(path).blocks * 512
-  }
-  return sum
 }

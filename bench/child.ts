@@ -5,12 +5,16 @@
 import { argv, stdout, version } from "node:process"
 import { benchAck } from "./ack.bench.ts"
 import { appendAll, benchAppend } from "./append.bench.ts"
+import { benchGrow } from "./growth.bench.ts"
 import { benchHeap } from "./heap.bench.ts"
+import { benchLatency } from "./latency.bench.ts"
+import { benchMemory } from "./memory.bench.ts"
 import { makePayloads } from "./payload.ts"
 import { benchPoint } from "./point.bench.ts"
 import { appendUntilKilled, benchReopen } from "./recovery.bench.ts"
 import { appendPlainly } from "./reference.ts"
 import { benchScan } from "./scan.bench.ts"
+import { benchStreams, benchStreamsOpen } from "./streams.bench.ts"
 import { benchTiers } from "./tiers.bench.ts"
 
 interface FillParameters {
@@ -51,6 +55,11 @@ const workloads: Record<string, (parameters: any) => Promise<object | undefined>
   reopen: benchReopen,
   heap: benchHeap,
   tiers: benchTiers,
+  latency: benchLatency,
+  memory: benchMemory,
+  grow: benchGrow,
+  streams: benchStreams,
+  streamsOpen: benchStreamsOpen,
   killed: async (parameters) => {
     await appendUntilKilled(parameters, say)
     return undefined

@@ -63,16 +63,26 @@ const makeObjects = (count: number): void => {
   for (let i = 0; i < count; i++) kept[0] = { first: i, second: i }
 }
 
-interface UsedHeap {
+export interface UsedHeap {
   /** Bytes by which the used heap grows while `run` runs. */
   readonly growth: (run: () => void) => number
+  /** What is in use after a collection: in the heap, and in buffers outside of it. */
+  readonly settled: () => { readonly heapBytes: number; readonly otherBytes: number }
 }
 
-const findUsedHeap = async (): Promise<UsedHeap> => {
+/** How this runtime tells what is in use. V8 collects on demand with `heapFlags` or `--expose-gc` only. */
+export const findUsedHeap = async (): Promise<UsedHeap> => {
   if ("Bun" in globalThis) {
     const { gcAndSweep, heapStats } = await import("bun:jsc" as string)
     // JavaScriptCore counts what is used at collections only; what it has taken from the system shows in between.
-    return { growth: (run) => difference(gcAndSweep, () => heapStats().heapCapacity, run) }
+    return {
+      growth: (run) => difference(gcAndSweep, () => heapStats().heapCapacity, run),
+      settled: () => {
+        gcAndSweep()
+        const { heapSize, extraMemorySize } = heapStats()
+        return { heapBytes: heapSize - extraMemorySize, otherBytes: extraMemorySize }
+      },
+    }
   }
   const { gc } = globalThis as { readonly gc?: () => void }
   return {
@@ -82,6 +92,11 @@ const findUsedHeap = async (): Promise<UsedHeap> => {
         () => memoryUsage().heapUsed,
         run,
       ),
+    settled: () => {
+      gc?.()
+      const { heapUsed, external } = memoryUsage()
+      return { heapBytes: heapUsed, otherBytes: external }
+    },
   }
 }
 

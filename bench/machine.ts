@@ -8,6 +8,8 @@ export interface Machine {
   readonly memoryBytes: number
   readonly system: string
   readonly fileSystem: string
+  /** Programs that wanted to run in the minute before, on average: what is above 0 was there before this one. */
+  readonly load: number
 }
 
 /** Describes the machine and the file system of `directory`. */
@@ -17,7 +19,12 @@ export const describeMachine = (directory: string): Machine => ({
   memoryBytes: os.totalmem(),
   system: `${os.type()} ${os.release()}`,
   fileSystem: fileSystemOf(fs.realpathSync(directory)),
+  load: os.loadavg()[0] ?? 0,
 })
+
+/** The machine in a few words. */
+export const machineText = ({ processor, cores, memoryBytes, system, fileSystem, load }: Machine): string =>
+  `${processor}, ${cores} cores, ${(memoryBytes / 2 ** 30).toFixed(0)} GiB, ${system}, ${fileSystem}, load ${load.toFixed(1)} at the start`
 
 /** The type of the file system, as Linux names it; elsewhere unknown. */
 const fileSystemOf = (directory: string): string => {

@@ -1,7 +1,7 @@
 /** The results of one or several runtimes as one table. */
 
 import type { AckResult } from "./ack.bench.ts"
-import type { Machine } from "./machine.ts"
+import { type Machine, machineText } from "./machine.ts"
 import type { SizeResult, SuiteResult } from "./suite.ts"
 
 export interface Report {
@@ -17,7 +17,6 @@ type Row = readonly [name: string, ...cells: ReadonlyArray<string>]
 
 /** The table, with what it was measured on above it and what its columns say below. */
 export const printReport = ({ machine, suites, seconds }: Report): string => {
-  const { processor, cores, memoryBytes, system, fileSystem } = machine
   const rows: Array<Row> = [["", ...suites.map(({ runtime, version }) => `${runtime} ${version}`)]]
   for (const at of suites[0]!.sizes.keys()) {
     rows.push([""], [`${suites[0]!.sizes[at]!.payloadBytes} B`])
@@ -26,7 +25,7 @@ export const printReport = ({ machine, suites, seconds }: Report): string => {
   rows.push([""])
   for (const [name, cell] of suiteRows) rows.push([name, ...suites.map(cell)])
   return [
-    `${processor}, ${cores} cores, ${gibibytes(memoryBytes)} GiB, ${system}, ${fileSystem}; durable = fdatasync returned`,
+    `${machineText(machine)}; durable = fdatasync returned`,
     "",
     ...align(rows),
     "",
@@ -83,9 +82,8 @@ export const rate = (value: number): string => {
 
 const latency = ({ p50Us, p99Us }: AckResult): string => `${p50Us.toFixed(0)} / ${p99Us.toFixed(0)} us`
 
-const gibibytes = (bytes: number): string => (bytes / 2 ** 30).toFixed(0)
-
-const align = (rows: ReadonlyArray<Row>): ReadonlyArray<string> => {
+/** Columns of equal width: the first to the left, the others to the right. */
+export const align = (rows: ReadonlyArray<Row>): ReadonlyArray<string> => {
   const columns = Math.max(...rows.map((row) => row.length))
   const widths = Array.from({ length: columns }, (_, at) => Math.max(...rows.map((row) => row[at]?.length ?? 0)))
   return rows.map((row) =>

@@ -6,5 +6,10 @@ export const quantileOf = (values: ArrayLike<number>, quantile: number): number 
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * quantile))] ?? Number.NaN
 }
 
-/** The middle one. */
-export const medianOf = (values: ArrayLike<number>): number => quantileOf(values, 0.5)
+/** The middle one, or the mean of the two in the middle. */
+export const medianOf = (values: ArrayLike<number>): number => {
+  const sorted = Float64Array.from(values).sort()
+  const above = sorted.length >> 1
+  if (sorted.length % 2 === 1) return sorted[above]!
+  return sorted.length === 0 ? Number.NaN : (sorted[above - 1]! + sorted[above]!) / 2
+}

@@ -105,11 +105,11 @@ describe("the suite", () => {
     const suite = await runSuite(currentRuntime, makeRoot(), parameters, () => {})
     expect(suite.sizes[0]!.append.hash).toBe(hashText(500, 1024))
     expect(suite.reopen.records).toBeGreaterThanOrEqual(98)
-    const machine = { processor: "one", cores: 2, memoryBytes: 2 ** 30, system: "Linux", fileSystem: "ext4" }
+    const machine = { processor: "one", cores: 2, memoryBytes: 2 ** 30, system: "Linux", fileSystem: "ext4", load: 0 }
     const text = printReport({ machine, durability: "durable", parameters, seconds: 1, suites: [suite, suite] })
     for (const workload of ["W1", "W2", "W3", "W4", "W5", "W6", "W7"]) expect(text).toContain(`${workload} `)
     expect(text).not.toContain("NaN")
-  })
+  }, 240_000)
 })
 
 test("rates and quantiles are rounded as they are read", () => {
@@ -121,5 +121,5 @@ test("rates and quantiles are rounded as they are read", () => {
     "3.46M",
     "123M",
   ])
-  expect([medianOf([3, 1, 2]), quantileOf([1, 2, 3, 4], 0.99)]).toEqual([2, 4])
+  expect([medianOf([3, 1, 2]), medianOf([4, 1, 2, 8]), quantileOf([1, 2, 3, 4], 0.99)]).toEqual([2, 3, 4])
 })

@@ -1,0 +1,166 @@
+/**
+ * From the call of `append` to the follower's loop in the same process, at a steady rate, at `written` or at `durable`; and the same while
+ * segments of another stream are compressed, uploaded, evicted and brought back. The producer watches the time in every turn of the event
+ * loop, as timers are too coarse for the distance between two appends: so the process is never idle.
+ */
+import * as fs from "node:fs"
+import { join } from "node:path"
+import { AofManager } from "../mod.ts"
+import { hashText, makePayloads, makeRandom32 } from "./payload.ts"
+import { quantileOf } from "./statistics.ts"
+
+export interface LatencyParameters {
+  readonly root: string
+  readonly level: "written" | "durable"
+  readonly payloadBytes: number
+  /** Appends a second. */
+  readonly rate: number
+  readonly ms: number
+  /** True while segments of another stream move. */
+  readonly isBusy: boolean
+  /** Size of the other stream's segments. */
+  readonly segmentBytes: number
+}
+
+export interface LatencyResult {
+  readonly p50Us: number
+  readonly p99Us: number
+  readonly mostUs: number
+  /** What the producer reached. */
+  readonly appendsPerSecond: number
+  /** Segments that went down and came back meanwhile. */
+  readonly movedSegments: number
+  /** A plain write and fdatasync in the thread pool, in the same process before. */
+  readonly plainP50Us: number
+  readonly plainP99Us: number
+  readonly hash: string
+}
+
+const warmUpPart = 0.2
+const busySegments = 2
+const plainSyncs = 500
+
+const sleep = (delayMs: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, delayMs))
+
+/** Measures one level, with or without work in the background. */
+export const benchLatency = async (parameters: LatencyParameters): Promise<LatencyResult> => {
+  const { root, level, payloadBytes, rate, ms, isBusy, segmentBytes } = parameters
+  const payloads = makePayloads(payloadBytes)
+  const plain = await syncPlainly(join(root, "plain"), payloads[0]!)
+  const manager = await AofManager.open({
+    root: join(root, "store"),
+    // Nothing moves before it is asked to.
+    tier1: { compress: "pressure", residencyMsMin: 0 },
+    tier2: { store: { directory: join(root, "cold") } },
+  })
+  const stream = await manager.stream("live")
+  const bulk = isBusy ? await fillBulk(manager, segmentBytes) : undefined
+  const count = Math.ceil((rate * ms) / 1000)
+  const asked = new Float64Array(count)
+  const latenciesMs = new Float64Array(count)
+  const followed = (async () => {
+    let seen = 0
+    for await (const { recordNumber } of stream.follow({ from: "start", level })) {
+      latenciesMs[recordNumber] = performance.now() - asked[recordNumber]!
+      if (++seen === count) break
+    }
+  })()
+  const seconds = produce(stream, { payloads, asked, rate, level })
+  const state = { isOver: false, movedSegments: 0 }
+  const moving = bulk === undefined ? undefined : moveSegments(bulk, state)
+  const took = await seconds
+  await followed
+  state.isOver = true
+  await moving
+  await manager.close()
+  fs.rmSync(root, { recursive: true })
+  const counted = latenciesMs.subarray(Math.floor(count * warmUpPart))
+  return {
+    p50Us: quantileOf(counted, 0.5) * 1000,
+    p99Us: quantileOf(counted, 0.99) * 1000,
+    mostUs: quantileOf(counted, 1) * 1000,
+    appendsPerSecond: count / took,
+    movedSegments: state.movedSegments,
+    plainP50Us: quantileOf(plain, 0.5) * 1000,
+    plainP99Us: quantileOf(plain, 0.99) * 1000,
+    hash: hashText(count, payloadBytes),
+  }
+}
+
+type Stream = Awaited<ReturnType<AofManager["stream"]>>
+
+/** Appends one record whenever it is due, without waiting for the one before; gives the seconds that took. */
+const produce = (
+  stream: Stream,
+  {
+    payloads,
+    asked,
+    rate,
+    level,
+  }: {
+    readonly payloads: ReadonlyArray<Uint8Array>
+    readonly asked: Float64Array
+    readonly rate: number
+    readonly level: "written" | "durable"
+  },
+): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const started = performance.now()
+    const distanceMs = 1000 / rate
+    let next = 0
+    let last: Promise<unknown> = Promise.resolve()
+    const turn = (): void => {
+      for (let now = performance.now(); next < asked.length && now >= started + next * distanceMs; ) {
+        asked[next] = now
+        last = stream.append(payloads[next & (payloads.length - 1)]!, { level })
+        last.catch(reject)
+        next++
+        now = performance.now()
+      }
+      if (next < asked.length) setImmediate(turn)
+      else last.then(() => resolve((performance.now() - started) / 1000), reject)
+    }
+    turn()
+  })
+
+/** Sealed segments with lines that compress to about a fifth. */
+const fillBulk = async (manager: AofManager, segmentBytes: number): Promise<Stream> => {
+  const bulk = await manager.stream("bulk", { segmentBytes })
+  const random32 = makeRandom32(7)
+  const encoder = new TextEncoder()
+  const lines = Array.from({ length: 4096 }, (_, i) => {
+    const words = Array.from({ length: 12 }, () => (random32() % 5000).toString(36))
+    return encoder.encode(JSON.stringify({ at: 1_700_000_000_000 + i * 13, level: "info", user: random32(), words }))
+  })
+  for (let i = 0; bulk.segments().length <= busySegments; i++) {
+    while (bulk.tryAppend(lines[i & 4095]!) < 0) await bulk.ready()
+    if ((i & 255) === 255) await new Promise((resolve) => setImmediate(resolve))
+  }
+  await bulk.seal()
+  return bulk
+}
+
+/** Down to the cold store and up again, over and over. */
+const moveSegments = async (bulk: Stream, state: { isOver: boolean; movedSegments: number }): Promise<void> => {
+  while (!state.isOver) {
+    await bulk.evict({ to: "tier2" })
+    await bulk.prefetch({ to: "tier0" })
+    state.movedSegments += busySegments
+    await sleep(1)
+  }
+}
+
+const syncPlainly = async (path: string, payload: Uint8Array): Promise<Float64Array> => {
+  fs.writeFileSync(path, new Uint8Array(1024 * 1024))
+  const file = fs.openSync(path, "r+")
+  fs.fsyncSync(file)
+  const latenciesMs = new Float64Array(plainSyncs)
+  for (let i = 0; i < plainSyncs; i++) {
+    const at = performance.now()
+    fs.writeSync(file, payload, 0, payload.length, (i * payload.length) % (512 * 1024))
+    await new Promise<void>((resolve, reject) => fs.fdatasync(file, (error) => (error ? reject(error) : resolve())))
+    latenciesMs[i] = performance.now() - at
+  }
+  fs.closeSync(file)
+  return latenciesMs
+}

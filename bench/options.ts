@@ -1,0 +1,74 @@
+/** Options of the bench programs: each is checked before anything runs, and a wrong one ends the program with code 2 and one line. */
+import process from "node:process"
+import { type ParseArgsConfig, parseArgs } from "node:util"
+import { currentRuntime, type RuntimeName, runtimeNames } from "../scripts/runtimes.mjs"
+
+/** The caller asked for something that is not there. */
+export class UsageError extends Error {}
+
+type Values = Record<string, string | boolean | undefined>
+
+/** The values of `--name value` options; booleans take none. */
+export const parseOptions = (options: NonNullable<ParseArgsConfig["options"]>): Values => {
+  try {
+    return parseArgs({ args: process.argv.slice(2), options }).values as Values
+  } catch (error) {
+    const names = Object.keys(options).map((name) => `--${name}`)
+    throw new UsageError(`${(error as Error).message.split(". ")[0]}; options are ${names.join(", ")}`)
+  }
+}
+
+/** The items of a list with commas; each must be one of `known`. */
+export const takeNames = <T extends string>(
+  option: string,
+  value: Values[string],
+  known: ReadonlyArray<T>,
+): ReadonlyArray<T> => {
+  if (value === undefined) return known
+  const names = String(value)
+    .split(",")
+    .map((name) => name.trim())
+  const unknown = names.find((name) => !known.includes(name as T))
+  if (unknown !== undefined)
+    throw new UsageError(`--${option}: no such name: ${unknown}; there are ${known.join(", ")}`)
+  return [...new Set(names)] as Array<T>
+}
+
+/** The runtimes that were asked for, by default the one that runs this. */
+export const takeRuntimeNames = (value: Values[string]): ReadonlyArray<RuntimeName> =>
+  takeNames("runtime", value ?? currentRuntime, runtimeNames)
+
+/** A whole number from `lowest` to `highest`. */
+export const takeNumber = (
+  option: string,
+  value: Values[string],
+  { lowest, highest }: { readonly lowest: number; readonly highest: number },
+): number => {
+  const number = Number(value)
+  if (!/^\d+$/.test(String(value)) || number < lowest || number > highest)
+    throw new UsageError(`--${option} takes a whole number from ${lowest} to ${highest}, not ${value}`)
+  return number
+}
+
+/** A list of such numbers. */
+export const takeNumbers = (
+  option: string,
+  value: Values[string],
+  bounds: { readonly lowest: number; readonly highest: number },
+): ReadonlyArray<number> => [
+  ...new Set(
+    String(value)
+      .split(",")
+      .map((one) => takeNumber(option, one.trim(), bounds)),
+  ),
+]
+
+/** Runs a program; its failure is one line, with `DEBUG` in the environment all of it. */
+export const runMain = async (main: () => Promise<void>): Promise<void> => {
+  try {
+    await main()
+  } catch (error) {
+    console.error(process.env["DEBUG"] === undefined ? (error as Error).message : error)
+    process.exitCode = error instanceof UsageError ? 2 : 1
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * `npm run bench:s3 [-- --runtime NAMES] [--json FILE|-] [--segments N] [--mib N] [--rounds N]`: requests and bytes of operations at a real
+ * S3 server, which is started for it, and the scan of cold history beside the bare SDK.
+ */
+import { writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import process from "node:process"
+import { currentRuntime, type RuntimeName } from "../scripts/runtimes.mjs"
+import { fileCommand, runCommand } from "./children.ts"
+import { describeMachine, machineText } from "./machine.ts"
+import { parseOptions, runMain, takeNumber, takeRuntimeNames, UsageError } from "./options.ts"
+import type { S3Parameters, S3Result } from "./s3.bench.ts"
+
+const MiB = 1024 * 1024
+
+const main = async (): Promise<void> => {
+  const values = parseOptions({
+    runtime: { type: "string", default: currentRuntime },
+    json: { type: "string" },
+    segments: { type: "string", default: "4" },
+    mib: { type: "string", default: "64" },
+    rounds: { type: "string", default: "3" },
+    child: { type: "string" },
+  })
+  if (values["child"] !== undefined) {
+    const { benchS3 } = await import("./s3.bench.ts")
+    // Connections that are kept alive must not keep the program.
+    await runMain(async () => console.log(JSON.stringify(await benchS3(JSON.parse(String(values["child"]))))))
+    process.exit()
+  }
+  const parameters: S3Parameters = {
+    endpoint: setting("AOF2_TIER2_ENDPOINT"),
+    bucket: setting("AOF2_TIER2_BUCKET"),
+    accessKeyId: setting("AOF2_TIER2_ACCESS_KEY"),
+    secretAccessKey: setting("AOF2_TIER2_SECRET_KEY"),
+    segmentBytes: takeNumber("mib", values["mib"], { lowest: 1, highest: 256 }) * MiB,
+    segments: takeNumber("segments", values["segments"], { lowest: 1, highest: 1000 }),
+    rounds: takeNumber("rounds", values["rounds"], { lowest: 1, highest: 100 }),
+  }
+  const rows: Array<{ readonly runtime: RuntimeName; readonly result: S3Result }> = []
+  for (const runtime of takeRuntimeNames(values["runtime"])) {
+    const file = new URL("s3.ts", import.meta.url).pathname
+    const command = fileCommand(runtime, file, ["--child", JSON.stringify(parameters)])
+    rows.push({ runtime, result: await runCommand<S3Result>(command, { label: `s3 on ${runtime}` }) })
+  }
+  const machine = describeMachine(tmpdir())
+  const { accessKeyId: _, secretAccessKey: __, ...shown } = parameters
+  const json = `${JSON.stringify({ machine, parameters: shown, rows }, undefined, 2)}\n`
+  if (values["json"] === "-") process.stdout.write(json)
+  else {
+    console.log(machineText(machine))
+    for (const { runtime, result } of rows) print(runtime, result, parameters)
+  }
+  if (values["json"] !== undefined && values["json"] !== "-") writeFileSync(String(values["json"]), json)
+}
+
+const setting = (name: string): string => {
+  const value = process.env[name]
+  if (value === undefined) throw new UsageError(`${name} is not set: npm run bench:s3 starts a server and sets it`)
+  return value
+}
+
+const print = (runtime: RuntimeName, { costs, ...scan }: S3Result, { segmentBytes, segments }: S3Parameters): void => {
+  console.log(`\n${runtime}: segments of ${segmentBytes / MiB} MiB`)
+  console.log(`${"operation".padEnd(30)}${"requests".padEnd(28)}${"KiB up".padStart(10)}${"KiB down".padStart(10)}`)
+  for (const { operation, requests, bytesUp, bytesDown } of costs) {
+    const bytes = [bytesUp, bytesDown].map((value) => (value / 1024).toFixed(1).padStart(10)).join("")
+    console.log(`${operation.padEnd(30)}${requests.padEnd(28)}${bytes}`)
+  }
+  const [store, plain] = [scan.scanBytesPerSecond / MiB, scan.plainBytesPerSecond / MiB]
+  const share = `${(scan.ratio * 100).toFixed(0)}% of the bare SDK`
+  console.log(
+    `scan of ${segments} cold segments, records of 4 KiB: ${store.toFixed(0)} MiB/s, SDK ${plain.toFixed(0)} MiB/s, ${share}`,
+  )
+}
+
+await runMain(main)
