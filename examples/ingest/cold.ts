@@ -56,8 +56,8 @@ async function evictAll(job: Job, store: Store): Promise<void> {
   const left = await measureDirectory(place.root)
   const away = await measureDirectory(place.tier2)
   say(
-    `evicted: ${plural(segments.length, "segment")} in Tier 2 as ${plural(away.files, "object")} of ${size(away.bytes)}, ` +
-      `${size(left.bytes)} left here, none of it data ${placesOf(store)}`,
+    `evicted: ${plural(segments.length, "segment")} in Tier 2, with the manifest ${plural(away.files, "file")} of ${size(away.bytes)}; ` +
+      `${size(left.bytes)} left here, none of it records ${placesOf(store)}`,
   )
   rows.push(
     [
