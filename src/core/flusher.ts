@@ -159,7 +159,8 @@ const complete = (stream: StreamState, target: Mark): void => {
 
 const needsFlush = (stream: StreamState): boolean => {
   const unflushed = unflushedBytes(stream)
-  if (unflushed === 0) return false
+  // A segment that was opened while a group was on its way holds nothing yet, and its start is waited for all the same.
+  if (unflushed === 0) return stream.flushWanted > stream.durable.position
   const isWanted =
     stream.flushWanted > stream.durable.position || unflushed >= unsyncedBytesMax || stream.sealing.length > 0
   // While a stretch is being zeroed the rest waits in memory; the end of that plans a turn.

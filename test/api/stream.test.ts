@@ -219,6 +219,16 @@ describe("codecs", () => {
 })
 
 describe("the coordinator's watermark", () => {
+  test("set before a seal that a close overtakes is kept, and the close ends", async () => {
+    const manager = await openMemory()
+    const stream = await manager.stream("a")
+    stream.setCoordinatorWatermark(5n)
+    await Promise.all([stream.append("x"), stream.seal(), stream.close()])
+    const again = await manager.stream("a")
+    expect([again.coordinatorWatermark, again.info().count]).toEqual([5n, 1])
+    await manager.close()
+  })
+
   test("is kept over every kind of close", async () => {
     const disk = new MemoryDisk({ modelsCrashes: false })
     let expected = 0n
