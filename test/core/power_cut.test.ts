@@ -16,19 +16,18 @@ import {
   withStore,
 } from "../support/crash_model.ts"
 import { Run, workloadOptions } from "../support/crash_workload.ts"
-
-type Choose = Parameters<MemoryDisk["crash"]>[0]
-
-const extraSeeds = Number(process.env.BOP_AOF_CRASH_SEEDS ?? 0)
-const isDeep = extraSeeds > 0
-
-interface Moment {
-  readonly disk: MemoryDisk
-  readonly operation: string
-  readonly streams: ReadonlyArray<StreamMoment>
-}
-
-const passive = ["read", "list", "open", "readFile"]
+import {
+  type Choose,
+  cutChoices,
+  cutSeeds,
+  Failures,
+  grownMoment,
+  isChange,
+  isDeep,
+  type Moment,
+  openings,
+  operationText,
+} from "../support/power_cut.ts"
 
 /** Runs two sessions and keeps the disk as it was before each operation. */
 const record = async (seed: number, steps: number): Promise<ReadonlyArray<Moment>> => {
@@ -38,8 +37,8 @@ const record = async (seed: number, steps: number): Promise<ReadonlyArray<Moment
   const keep = (operation: string): void => {
     moments.push({ disk: disk.fork(), operation, streams: run.moments() })
   }
-  disk.onOperation = ({ kind, path, sequence, from, to }) => {
-    if (!passive.includes(kind)) keep(`${sequence} ${kind} ${path} ${from} ${to}`)
+  disk.onOperation = (operation) => {
+    if (isChange(operation)) keep(operationText(operation))
   }
   await withStore(disk.layer, workloadOptions, (manager) => run.work(manager, seed, steps))
   await withStore(disk.layer, workloadOptions, (manager) => run.work(manager, seed + 100, steps >> 1))
@@ -58,12 +57,7 @@ const choices = (disk: MemoryDisk, seed: number): ReadonlyArray<readonly [string
   const singles = isDeep ? Math.min(count, 12) : 1
   const picked = Array.from({ length: singles }, (_, one) => (seed * 7 + one * 13) % count)
   return [
-    ["nothing kept", () => false],
-    ["everything kept", () => true],
-    ["entries kept, bytes not", (one) => one.kind !== "write" && one.kind !== "truncate"],
-    ["bytes kept, entries not", (one) => one.kind === "write" || one.kind === "truncate"],
-    [`half kept, seed ${seed}`, chance(seed, 8)],
-    [`most kept, seed ${seed}`, chance(seed + 1000, 14)],
+    ...cutChoices(seed),
     ...picked.map((index) => [`only ${index} kept`, only(index, true)] as const),
     ...picked.map((index) => [`only ${index} lost`, only(index, false)] as const),
   ]
@@ -93,9 +87,7 @@ const check = async (moment: Moment, disk: MemoryDisk, survivors: Survivors, see
   await withStore(disk.layer, workloadOptions, async (manager) => {
     for (const [name, { first: from, ids }] of grown) {
       const moment2 = moment.streams.find((one) => one.name === name)!
-      const added = { payload: "after the end", extId: 1_000_000, batch: 0, id: ids.at(-1)! }
-      const records = [...moment2.records.slice(0, from + ids.length - 1), added]
-      const all = { ...moment2, records, count: records.length, durable: records.length }
+      const all = grownMoment(moment2, { first: from, ids })
       expect(await checkStream(await manager.stream(name), all, "durable")).toEqual({ first: from, ids })
     }
     expect(manager.recovery.isClean).toBe(true)
@@ -108,88 +100,66 @@ const checkFresh = (moment: StreamMoment, id: number, survivors: Survivors): voi
   throw new Error(`stream ${moment.name}: id ${id} is not above ${moment.idMax}, which was given before`)
 }
 
-const attempt = async (what: string, run: () => Promise<void>): Promise<string | undefined> => {
-  try {
-    await run()
-    return undefined
-  } catch (error) {
-    const { message, stack } = error as Error
-    return isDeep ? `${what}: ${stack}` : `${what}: ${message}`
-  }
-}
-
-const seeds = Array.from(
-  { length: Math.max(1, extraSeeds) },
-  (_, one) => one + 1 + Number(process.env.BOP_AOF_CRASH_FROM ?? 0),
-)
-
 describe("after a power cut", () => {
-  test.each(seeds)(
+  test.each([...cutSeeds])(
     "at every operation of run %i, all that was durable is there and nothing else is wrong",
     async (seed: number) => {
-      const failures: Array<string> = []
+      const failures = new Failures()
       const moments = await record(seed, isDeep ? 24 : 14)
       for (const [index, moment] of moments.entries()) {
         for (const [name, choose] of choices(moment.disk, seed * 1000 + index)) {
           const disk = moment.disk.fork()
           disk.crash(choose)
-          const failure = await attempt(`run ${seed}, cut before ${moment.operation}, ${name}`, () =>
+          await failures.attempt(`run ${seed}, cut before ${moment.operation}, ${name}`, () =>
             check(moment, disk, "durable", seed + index),
           )
-          if (failure !== undefined) failures.push(failure)
         }
-        if (failures.length > 5) break
+        if (failures.areMany) break
       }
-      expect(failures).toEqual([])
+      failures.end()
     },
     600_000,
   )
 
-  test.each(seeds)(
+  test.each([...cutSeeds])(
     "while a store is opened after a power cut, in run %i, nothing more is lost",
     async (seed: number) => {
-      const failures: Array<string> = []
+      const failures = new Failures()
       const moments = await record(seed + 50, 10)
       const stride = isDeep ? 1 : 3
-      for (let index = seed % stride; index < moments.length && failures.length < 5; index += stride) {
+      for (let index = seed % stride; index < moments.length && !failures.areMany; index += stride) {
         const moment = moments[index]!
         const first = moment.disk.fork()
         first.crash(chance(seed + index, 10))
-        const openings: Array<readonly [MemoryDisk, string]> = []
-        first.onOperation = ({ kind, path, from, to }) => {
-          if (!passive.includes(kind)) openings.push([first.fork(), `${kind} ${path} ${from} ${to}`])
-        }
-        await withStore(first.layer, workloadOptions, async () => {})
-        for (const [at, [disk, operation]] of openings.entries()) {
+        const cuts = await openings(first, () => withStore(first.layer, workloadOptions, async () => {}))
+        for (const [at, [disk, operation]] of cuts.entries()) {
           if (!isDeep && (at + index) % 3 !== 0) continue
           disk.crash(chance(seed + index + at, [8, 0, 14, 16][at % 4]!))
-          const failure = await attempt(`run ${seed}, cut before ${moment.operation}, then before ${operation}`, () =>
+          await failures.attempt(`run ${seed}, cut before ${moment.operation}, then before ${operation}`, () =>
             check(moment, disk, "durable", seed + at),
           )
-          if (failure !== undefined) failures.push(failure)
         }
       }
-      expect(failures).toEqual([])
+      failures.end()
     },
     600_000,
   )
 })
 
 describe("after a kill", () => {
-  test.each(seeds)(
+  test.each([...cutSeeds])(
     "at every operation of run %i, all that was written is there and no id comes again",
     async (seed: number) => {
-      const failures: Array<string> = []
+      const failures = new Failures()
       for (const [index, moment] of (await record(seed + 200, isDeep ? 24 : 14)).entries()) {
         const disk = moment.disk.fork()
         disk.kill()
-        const failure = await attempt(`run ${seed}, killed before ${moment.operation}`, () =>
+        await failures.attempt(`run ${seed}, killed before ${moment.operation}`, () =>
           check(moment, disk, "written", seed + index),
         )
-        if (failure !== undefined) failures.push(failure)
-        if (failures.length > 5) break
+        if (failures.areMany) break
       }
-      expect(failures).toEqual([])
+      failures.end()
     },
     600_000,
   )
