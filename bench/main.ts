@@ -4,10 +4,9 @@
  */
 import { writeFileSync } from "node:fs"
 import process from "node:process"
-import { parseArgs } from "node:util"
-import { currentRuntime, type RuntimeName, runtimeNames } from "../scripts/runtimes.mjs"
 import { killChild } from "./children.ts"
 import { describeMachine } from "./machine.ts"
+import { parseOptions, runMain, takeRuntimeNames } from "./options.ts"
 import { printReport, type Report } from "./report.ts"
 import { makeScratch } from "./scratch.ts"
 import { runSuite, type SuiteResult, suiteParameters } from "./suite.ts"
@@ -15,20 +14,16 @@ import { runSuite, type SuiteResult, suiteParameters } from "./suite.ts"
 const fullKilledBytes = 1024 * 1024 * 1024
 
 const main = async (): Promise<void> => {
-  const { values } = parseArgs({
-    args: process.argv.slice(2),
-    options: {
-      runtime: { type: "string", default: currentRuntime },
-      json: { type: "string" },
-      root: { type: "string", default: "data" },
-      full: { type: "boolean", default: false },
-    },
+  const values = parseOptions({
+    runtime: { type: "string" },
+    json: { type: "string" },
+    root: { type: "string", default: "data" },
+    full: { type: "boolean", default: false },
   })
-  const names = values.runtime.split(",") as Array<RuntimeName>
-  const unknown = names.find((name) => !runtimeNames.includes(name))
-  if (unknown !== undefined) throw new Error(`no such runtime: ${unknown}; there are ${runtimeNames.join(", ")}`)
-  const parameters = values.full ? { ...suiteParameters, killedBytes: fullKilledBytes } : suiteParameters
-  const scratch = makeScratch(values.root, killChild)
+  const names = takeRuntimeNames(values["runtime"])
+  const parameters = values["full"] ? { ...suiteParameters, killedBytes: fullKilledBytes } : suiteParameters
+  const { json: file } = values
+  const scratch = makeScratch(String(values["root"]), killChild)
   const started = performance.now()
   try {
     const machine = describeMachine(scratch.directory)
@@ -45,9 +40,9 @@ const main = async (): Promise<void> => {
       suites,
     }
     const json = `${JSON.stringify(report, undefined, 2)}\n`
-    if (values.json === "-") process.stdout.write(json)
+    if (file === "-") process.stdout.write(json)
     else console.log(printReport(report))
-    if (values.json !== undefined && values.json !== "-") writeFileSync(values.json, json)
+    if (file !== undefined && file !== "-") writeFileSync(String(file), json)
   } finally {
     scratch.remove()
   }
@@ -58,7 +53,4 @@ const showStep = (step: string): void => {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${step}`)
 }
 
-await main().catch((error: Error) => {
-  console.error(process.env["DEBUG"] === undefined ? error.message : error)
-  process.exitCode = 1
-})
+await runMain(main)

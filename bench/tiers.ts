@@ -5,10 +5,10 @@
 import { mkdtempSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import process from "node:process"
-import { parseArgs } from "node:util"
-import { currentRuntime, type RuntimeName, runtimeNames } from "../scripts/runtimes.mjs"
+import type { RuntimeName } from "../scripts/runtimes.mjs"
 import { killChild, runChild } from "./children.ts"
 import { describeMachine } from "./machine.ts"
+import { parseOptions, runMain, takeNumber, takeRuntimeNames } from "./options.ts"
 import { makeScratch } from "./scratch.ts"
 import { medianOf } from "./statistics.ts"
 import type { TiersResult } from "./tiers.bench.ts"
@@ -22,30 +22,25 @@ const segmentBytes = 64 * 1024 * 1024
 const segments = 3
 
 const main = async (): Promise<void> => {
-  const { values } = parseArgs({
-    args: process.argv.slice(2),
-    options: {
-      runtime: { type: "string", default: currentRuntime },
-      json: { type: "string" },
-      root: { type: "string", default: "data" },
-      runs: { type: "string", default: "5" },
-    },
+  const values = parseOptions({
+    runtime: { type: "string" },
+    json: { type: "string" },
+    root: { type: "string", default: "data" },
+    runs: { type: "string", default: "5" },
   })
-  const names = values.runtime.split(",") as Array<RuntimeName>
-  const unknown = names.find((name) => !runtimeNames.includes(name))
-  if (unknown !== undefined) throw new Error(`no such runtime: ${unknown}; there are ${runtimeNames.join(", ")}`)
-  const runs = Number(values.runs)
-  if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs takes a whole number above 0, not ${values.runs}`)
-  const scratch = makeScratch(values.root, killChild)
+  const names = takeRuntimeNames(values["runtime"])
+  const runs = takeNumber("runs", values["runs"], { lowest: 1, highest: 1000 })
+  const { json: file } = values
+  const scratch = makeScratch(String(values["root"]), killChild)
   try {
     const machine = describeMachine(scratch.directory)
     const rows: Array<RuntimeRow> = []
     for (const runtime of names) rows.push({ runtime, runs: await measure(runtime, scratch.directory, runs) })
     const report = { machine, durability: "durable", segmentBytes, segments, rows }
     const json = `${JSON.stringify(report, undefined, 2)}\n`
-    if (values.json === "-") process.stdout.write(json)
+    if (file === "-") process.stdout.write(json)
     else for (const line of table(rows)) console.log(line)
-    if (values.json !== undefined && values.json !== "-") writeFileSync(values.json, json)
+    if (file !== undefined && file !== "-") writeFileSync(String(file), json)
   } finally {
     scratch.remove()
   }
@@ -93,7 +88,4 @@ const table = (rows: ReadonlyArray<RuntimeRow>): ReadonlyArray<string> => {
   return [head, ...body].map(([name, ...cells]) => name!.padEnd(40) + cells.map((cell) => cell.padStart(16)).join(""))
 }
 
-await main().catch((error: Error) => {
-  console.error(process.env["DEBUG"] === undefined ? error.message : error)
-  process.exitCode = 1
-})
+await runMain(main)

@@ -4,7 +4,7 @@
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { install } from "./install.mjs"
-import { takeRuntimes } from "./options.mjs"
+import { takeRuntimes, UsageError } from "./options.mjs"
 import { handOver } from "./process.mjs"
 import { rootDirectory, runtimeCommand, runtimeNames } from "./runtimes.mjs"
 
@@ -127,9 +127,9 @@ async function runOnEach(names, file, args) {
 const [name, ...args] = process.argv.slice(2)
 try {
   if (!Object.hasOwn(commands, name ?? ""))
-    throw new Error(`no such command: ${name}; there are ${Object.keys(commands).join(", ")}`)
+    throw new UsageError(`no such command: ${name}; there are ${Object.keys(commands).join(", ")}`)
   process.exitCode = await commands[name](args)
 } catch (error) {
   console.error(process.env.DEBUG ? error : error.message)
-  process.exitCode = 1
+  process.exitCode = error instanceof UsageError ? 2 : 1
 }

@@ -2,6 +2,9 @@
 
 import { runtimeNames } from "./runtimes.mjs"
 
+/** The caller asked for something that is not there. */
+export class UsageError extends Error {}
+
 /** Takes `--name value` and `--name=value` out of the arguments before a `--`, and gives the values. */
 export function takeOption(args, name) {
   const values = []
@@ -15,7 +18,7 @@ export function takeOption(args, name) {
     if (arg.startsWith(`${name}=`)) values.push(arg.slice(name.length + 1))
     else if (arg !== name) rest.push(arg)
     else if (++index < args.length) values.push(args[index])
-    else throw new Error(`${name} needs a value`)
+    else throw new UsageError(`${name} needs a value`)
   }
   return { values, rest }
 }
@@ -25,7 +28,8 @@ export function takeRuntimes(args, namesDefault) {
   const { values, rest } = takeOption(args, "--runtime")
   const names = values.flatMap((value) => value.split(","))
   for (const name of names) {
-    if (!runtimeNames.includes(name)) throw new Error(`no such runtime: ${name}; there are ${runtimeNames.join(", ")}`)
+    if (!runtimeNames.includes(name))
+      throw new UsageError(`no such runtime: ${name}; there are ${runtimeNames.join(", ")}`)
   }
   return { names: names.length > 0 ? names : namesDefault, rest }
 }

@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { tmpdir } from "node:os"
 import { join, sep } from "node:path"
 import { readReport } from "./junit.mjs"
-import { takeOption } from "./options.mjs"
+import { takeOption, UsageError } from "./options.mjs"
 import { capture, endWithChildren } from "./process.mjs"
 import { nodeFlags, rootDirectory, runtimePath } from "./runtimes.mjs"
 import { lastLine, printSummary } from "./summary.mjs"
@@ -38,9 +38,10 @@ const commandLines = {
 export async function runTests(names, args) {
   const { values, rest: filters } = takeOption(args, "--jobs")
   const jobs = Number(values.at(-1) ?? 1)
-  if (!Number.isInteger(jobs) || jobs < 1) throw new Error(`--jobs takes a whole number above 0, not ${values.at(-1)}`)
+  if (!Number.isInteger(jobs) || jobs < 1)
+    throw new UsageError(`--jobs takes a whole number above 0, not ${values.at(-1)}`)
   const files = testFiles(filters)
-  if (files.length === 0) throw new Error(`no test file matches ${filters.join(" ")}`)
+  if (files.length === 0) throw new UsageError(`no test file matches ${filters.join(" ")}`)
   endWithChildren()
   const results = []
   for (const name of names) results.push(await runOn(name, files, jobs))
