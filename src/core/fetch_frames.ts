@@ -126,12 +126,16 @@ interface FetchedFrames {
   readonly packed: Uint8Array
 }
 
-/** Decodes frames and keeps them as one stretch. What does not check becomes zeros, in which no log frame begins. */
+/**
+ * Decodes frames and keeps them as one stretch. A frame that does not check is fetched once more, because it may have been damaged on its way;
+ * one that still does not becomes zeros, in which no log frame begins.
+ */
 const keepFrames = Effect.fnUntraced(function* (
   services: TierServices,
   residency: Residency,
   { table, first, last, packed }: FetchedFrames,
-): Effect.fn.Return<void> {
+): Effect.fn.Return<void, AofError> {
+  const bad: Array<ZstdFrame> = []
   const bytes = new Uint8Array(last.contentOffset + last.contentBytes - first.contentOffset)
   for (let index = first.index; index <= last.index; index += sliceFrames) {
     const from = table.frame(index)!
@@ -139,13 +143,27 @@ const keepFrames = Effect.fnUntraced(function* (
     const at = from.compressedOffset - first.compressedOffset
     const slice = packed.subarray(at, to.compressedOffset + to.compressedBytes - first.compressedOffset)
     const decoded = decodeFrames(services.compressor, { table, first: from, last: to, packed: slice }, (frame) => {
-      residency.noteDamage(frame.contentOffset, frame.contentOffset + frame.contentBytes)
-      const { stream, index: segmentIndex } = residency
-      const key = residency.cold?.key
-      services.emit({ name: "tier2_corrupt_frame", level: "error", stream, segmentIndex, key })
+      bad.push(frame)
     })
     bytes.set(decoded, from.contentOffset - first.contentOffset)
     if (to.index < last.index) yield* nextTurn(services.eventLoop)
   }
+  for (const frame of bad) {
+    bytes.set(yield* fetchAgain(services, residency, { table, frame }), frame.contentOffset - first.contentOffset)
+  }
   services.stretches.set(stretchKey(residency, first.index), makeStretch(first.contentOffset, bytes), bytes.length)
+})
+
+/** Fetches and decodes one frame that did not check; zeros when it still does not. */
+const fetchAgain = Effect.fnUntraced(function* (
+  services: TierServices,
+  residency: Residency,
+  { table, frame }: { readonly table: SeekTable; readonly frame: ZstdFrame },
+): Effect.fn.Return<Uint8Array, AofError> {
+  const packed = yield* readPadded(services, residency, frame.compressedOffset, frame.compressedBytes)
+  return decodeFrames(services.compressor, { table, first: frame, last: frame, packed }, () => {
+    residency.noteDamage(frame.contentOffset, frame.contentOffset + frame.contentBytes)
+    const { stream, index: segmentIndex, cold } = residency
+    services.emit({ name: "tier2_corrupt_frame", level: "error", stream, segmentIndex, key: cold?.key })
+  })
 })
