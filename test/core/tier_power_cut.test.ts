@@ -73,7 +73,7 @@ describe("after a power cut while segments move", () => {
     "in run %i, all that was durable is there in every tier and nothing is left over",
     async (seed: number) => {
       const failures = new Failures()
-      const moments = await record(seed, isDeep ? 30 : 24, isDeep ? 3 : 7)
+      const moments = await record(seed, isDeep ? 30 : 24, isDeep ? 3 : 23)
       for (const [index, moment] of moments.entries()) {
         const all = cutChoices(seed * 1000 + index)
         for (const [name, choose] of isDeep ? all : [all[index % all.length]!]) {
@@ -94,7 +94,7 @@ describe("after a power cut while segments move", () => {
     "while the store is opened after one, in run %i, nothing more is lost",
     async (seed: number) => {
       const failures = new Failures()
-      const moments = await record(seed + 50, 16, isDeep ? 11 : 97)
+      const moments = await record(seed + 50, 16, isDeep ? 11 : 193)
       for (const [index, moment] of moments.entries()) {
         const first = moment.disk.fork()
         first.crash(chance(seed + index, 10))
@@ -119,7 +119,7 @@ describe("after a kill while segments move", () => {
     "in run %i, all that was written is there in every tier and nothing is left over",
     async (seed: number) => {
       const failures = new Failures()
-      for (const [index, moment] of (await record(seed + 200, 24, isDeep ? 3 : 17)).entries()) {
+      for (const [index, moment] of (await record(seed + 200, 24, isDeep ? 3 : 47)).entries()) {
         const disk = moment.disk.fork()
         disk.kill()
         await failures.attempt(`run ${seed}, killed before ${moment.operation}`, () =>
