@@ -17,7 +17,14 @@ import { caught } from "./attempt.ts"
 import { planTurn, requestFlush, startFlushing } from "./flusher.ts"
 import { openNextSegment } from "./rollover.ts"
 import { framesBytesMax, tailBytesMax, unfinishedSegmentsMax } from "./segment_limits.ts"
-import { admissionBytesMax, bufferBytesOf, checkOpen, type StreamState, unflushedBytes } from "./stream_state.ts"
+import {
+  admissionBytesMax,
+  bufferBytesOf,
+  checkOpen,
+  type StreamState,
+  takeBufferBytes,
+  unflushedBytes,
+} from "./stream_state.ts"
 import { tier2Trouble } from "./tier2_trouble.ts"
 import { markOpen } from "./watermark_slot.ts"
 import { writeOut } from "./write_out.ts"
@@ -214,7 +221,7 @@ const refused = (stream: StreamState, code: number): number => {
 }
 
 const nextBuffer = (stream: StreamState, sizeBytesMax: number): number => {
-  const bufferBytes = bufferBytesOf(stream)
+  const bufferBytes = Math.min(stream.nextBufferBytes, bufferBytesOf(stream))
   const code = admitBytes(stream, Math.min(bufferBytes, sizeBytesMax))
   if (code < 0) return code
   if (!admitTier0(stream, Math.max(bufferBytes, sizeBytesMax + recordOverheadMax + 2 * frameOverheadMax))) {
@@ -234,7 +241,10 @@ const takeBuffer = (stream: StreamState, sizeBytes: number): void => {
   writer.closeFrame()
   writeOut(stream)
   const neededBytes = sizeBytes + recordOverheadMax + 2 * frameOverheadMax
-  const bytes = stream.services.pool.take(neededBytes, bufferBytesOf(stream))
+  // What a batch of several frames takes was reckoned with full buffers.
+  const bufferBytes = writer.isInBatch ? bufferBytesOf(stream) : takeBufferBytes(stream)
+  const bytes = stream.services.pool.take(neededBytes, bufferBytes)
+  if (active.segment.isQuiet) active.segment.leaveQuiet()
   const { guard } = active.segment.residency
   // What a batch needs beyond its estimate is counted all the same.
   if (guard !== undefined && guard.bytes < writer.endOffset) guard.resize(writer.endOffset)
@@ -248,7 +258,7 @@ const nextSegment = (stream: StreamState): number => {
   if (code < 0) return code
   const { tiers } = stream.services
   // With room for a first buffer: an empty segment could not even be sealed.
-  const firstBytes = segmentHeaderBytes + bufferBytesOf(stream)
+  const firstBytes = segmentHeaderBytes + Math.min(stream.nextBufferBytes, bufferBytesOf(stream))
   if (!tiers.tier0.hasRoom(stream.owner, firstBytes + tailBytesMax(firstBytes)))
     return refused(stream, APPEND_ADMISSION)
   const failure = caught(() => openNextSegment(stream))

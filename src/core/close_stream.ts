@@ -7,11 +7,12 @@ import { slotOffsets } from "../format/segment_header.ts"
 import { type AofError, closed } from "../model/errors.ts"
 import { flushLocally } from "./aof.ts"
 import { attempt } from "./attempt.ts"
-import { repeatWatermark } from "./flusher.ts"
 import { sparePath } from "./paths.ts"
 import { endStream, releaseFiles } from "./release_stream.ts"
 import { openNextSegment } from "./rollover.ts"
-import { blockedForGood, failReady, type StreamState, unflushedBytes } from "./stream_state.ts"
+import { settleSegment } from "./sealer.ts"
+import { blockedForGood, failReady, type StreamState } from "./stream_state.ts"
+import { writeSlot } from "./watermark_slot.ts"
 
 /** Drains and closes; fails with what kept the bytes from becoming durable. What follows a failure is `releaseStream`. */
 export const drainStream: (stream: StreamState) => Effect.Effect<void, AofError> = Effect.fnUntraced(
@@ -36,14 +37,17 @@ export const drainStream: (stream: StreamState) => Effect.Effect<void, AofError>
       yield* Effect.ignore(stream.services.directory.remove(sparePath(stream.path)))
     }
     const { active } = stream
-    if (active === undefined || unflushedBytes(stream) > 0) return
+    if (active === undefined) return
+    yield* settleSegment(stream, active)
+    while (stream.isFlushing) yield* Effect.sleep(1)
     // Nothing has happened to a segment that was found closed and not used since.
     if (active.closedWith === stream.coordinatorWatermark) return
+    active.segment.leaveQuiet()
     const file = yield* attempt(() => active.file)
     yield* file.truncate(active.endOffset)
     active.segment.residency.guard?.resize(active.endOffset)
     // Twice, because two equal slots say that the file was closed in order.
-    for (let slots = 0; slots < slotOffsets.length; slots++) repeatWatermark(stream, active)
+    for (let slots = 0; slots < slotOffsets.length; slots++) yield* attempt(() => writeSlot(stream, active))
     yield* file.syncData
     yield* attempt(() => file.closeUnsafe())
   },
@@ -59,7 +63,7 @@ const isBusy = (stream: StreamState): boolean =>
  */
 export const abandonStream: (stream: StreamState, what: string) => Effect.Effect<void> = Effect.fnUntraced(
   function* (stream, what) {
-    endStream(stream, what)
+    endStream(stream, what, true)
     while (isBusy(stream)) yield* Effect.sleep(1)
     releaseFiles(stream)
   },

@@ -5,18 +5,20 @@ import { segmentOffsetOf } from "../model/record_id.ts"
 import { caught } from "./attempt.ts"
 import type { Segment } from "./segment.ts"
 import type { StreamState } from "./stream_state.ts"
+import { trimPointOf } from "./trim_point.ts"
 import { Window } from "./window.ts"
 
 /** The number of the first record that is left. */
 export const firstRecordNumber = (stream: StreamState): number =>
   Math.max(
-    stream.trimPoint?.recordNumber ?? 0,
+    trimPointOf(stream)?.recordNumber ?? 0,
     stream.catalog.first?.header.firstRecordNumber ?? stream.writer.nextRecordNumber,
   )
 
 /** The id of the first record that is left, or 0 when there is none. */
 export const firstRecordId = (stream: StreamState): number => {
-  const { trimPoint, catalog, writer } = stream
+  const { catalog, writer } = stream
+  const trimPoint = trimPointOf(stream)
   const number = firstRecordNumber(stream)
   if (number >= writer.nextRecordNumber) return 0
   // A point that retention made is the beginning of a segment and no record.

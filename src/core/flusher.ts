@@ -11,7 +11,17 @@ import { caught } from "./attempt.ts"
 import { nextTurn } from "./next_turn.ts"
 import { preallocate } from "./preallocator.ts"
 import { replaceFile } from "./replace_file.ts"
-import { failReady, type StreamState, unflushedBytes, wakeReady } from "./stream_state.ts"
+import { syncFolder } from "./stream_folder.ts"
+import {
+  appendedMark,
+  blockedForGood,
+  failReady,
+  firstBufferBytes,
+  type StreamState,
+  unflushedBytes,
+  unsettledBytes,
+  wakeReady,
+} from "./stream_state.ts"
 import { writeSlot } from "./watermark_slot.ts"
 import { writeOut } from "./write_out.ts"
 import type { WritingSegment } from "./writing_segment.ts"
@@ -20,6 +30,8 @@ import type { WritingSegment } from "./writing_segment.ts"
 const unsyncedBytesMax = 4 * 1024 * 1024
 /** How often the watermark is repeated in the header of a segment. */
 const slotStrideBytes = 1024 * 1024
+/** Syncs of a segment after which zeros begin to run ahead of its writer. */
+const syncsBeforeZeros = 4
 /** Quiet time after which the watermark is repeated and memory is given back. */
 const idleMs = 10
 /** Staging memory that a quiet store keeps for use again. */
@@ -30,16 +42,16 @@ const retryDelayMsMax = 250
 /** Plans the turn in which staged bytes go out. */
 export const planTurn = (stream: StreamState): void => {
   stream.isTurnPlanned = true
-  stream.services.eventLoop.nextTurn(() => {
-    stream.isTurnPlanned = false
-    if (stream.closedAs !== undefined) return
-    const isComplete = writeOut(stream)
-    if (stream.isFlushing) return
-    const unsynced = unflushedBytes(stream)
-    if (!isComplete || stream.flushWanted > stream.durable.position || unsynced >= unsyncedBytesMax)
-      startFlushing(stream)
-    else if (unsynced > 0) planInterval(stream)
-  })
+  stream.services.shared.plan(stream)
+}
+
+/** What a turn does for a stream that syncs its own files. */
+export const writeInTurn = (stream: StreamState): void => {
+  const isComplete = writeOut(stream)
+  if (stream.isFlushing) return
+  if (!isComplete || stream.flushWanted > stream.durable.position || unsettledBytes(stream) >= unsyncedBytesMax)
+    startFlushing(stream)
+  else if (unflushedBytes(stream) > 0) planInterval(stream)
 }
 
 /** Asks for everything appended so far to become durable; the sync starts in the next turn at the latest. */
@@ -52,6 +64,7 @@ export const requestFlush = (stream: StreamState): void => {
 export const startFlushing = (stream: StreamState): void => {
   if (stream.isFlushing) return
   stream.isFlushing = true
+  stream.services.shared.flushBegins()
   stream.services.run(flushLoop(stream))
 }
 
@@ -61,7 +74,7 @@ const planInterval = (stream: StreamState): void => {
   stream.services.run(
     Effect.map(Effect.sleep(stream.services.config.flushIntervalMs), () => {
       stream.isIntervalPlanned = false
-      if (stream.closedAs === undefined && unflushedBytes(stream) > 0) startFlushing(stream)
+      if (stream.closedAs === undefined && unflushedBytes(stream) > 0) requestFlush(stream)
     }),
   )
 }
@@ -79,6 +92,10 @@ const flushLoop = (stream: StreamState): Effect.Effect<void> =>
         const isBehind = stream.counters.syncs > syncs && unflushedBytes(stream) >= unsyncedBytesMax
         if (!isBehind) yield* nextTurn(stream.services.eventLoop)
         if (!needsFlush(stream)) break
+        if (stream.services.shared.isPreferred(stream)) {
+          if (!stream.isTurnPlanned) planTurn(stream)
+          break
+        }
       } else {
         failWaiters(stream, error)
         if (stream.closedAs !== undefined) break
@@ -87,6 +104,10 @@ const flushLoop = (stream: StreamState): Effect.Effect<void> =>
       }
     }
     stream.isFlushing = false
+    stream.services.shared.flushEnds(stream)
+    // A write of a turn that failed while the last sync was on its way is tried again. What waits for zeros is called by their end.
+    const isUnwritten = stream.closedAs === undefined && appendedMark(stream).position > stream.written.position
+    if (isUnwritten && !stream.isTurnPlanned && !writingSegments(stream).some(isBehindZeros)) planTurn(stream)
     planIdle(stream)
   })
 
@@ -101,8 +122,17 @@ const flushOnce = Effect.fnUntraced(function* (stream: StreamState) {
   const target = stream.written.mark
   const groups = writingSegments(stream).map((writing) => ({ writing, end: writing.writtenOffset }))
   for (const { writing, end } of groups) {
+    // What has its footer, or is getting it, holds all its frames durably.
+    if (writing.isTailing || writing.sealed !== undefined) continue
     if (writing.durableOffset === end && writing.isEntrySynced) continue
-    const error = yield* syncSegment(stream, writing, end)
+    writing.isSyncing = true
+    const synced = syncSegment(stream, writing, end)
+    const error = yield* Effect.ensuring(
+      synced,
+      Effect.sync(() => {
+        writing.isSyncing = false
+      }),
+    )
     if (error !== undefined) return error
   }
   complete(stream, target)
@@ -130,7 +160,7 @@ const syncSegment = Effect.fnUntraced(function* (stream: StreamState, writing: W
     if (replaced._tag === "Failure") return replaced.failure as AofError
   }
   if (!writing.isEntrySynced) {
-    const entry = yield* Effect.result(services.directory.sync(stream.path))
+    const entry = yield* Effect.result(syncFolder(stream))
     if (entry._tag === "Failure") {
       // The entry may be forgotten like the pages of a file: only a new one makes the directory be written again.
       writing.isSuspect = true
@@ -139,10 +169,24 @@ const syncSegment = Effect.fnUntraced(function* (stream: StreamState, writing: W
     writing.isEntrySynced = true
   }
   const syncedBytes = end - writing.durableOffset
+  const isAlone = writing.journaledOffset <= writing.durableOffset
   writing.durableOffset = Math.max(writing.durableOffset, end)
-  if (writing === stream.active) preallocate(stream, writing, syncedBytes, () => planTurn(stream))
+  services.shared.settled(writing)
+  // Zeros run ahead of those only who sync often and by themselves.
+  if (writing === stream.active && isAlone && ++writing.syncCount >= syncsBeforeZeros)
+    preallocate(stream, writing, syncedBytes, () => planTurn(stream))
   return undefined
 })
+
+/** What the journal holds of the active segment up to `end` is durable, and `target` with it. */
+export const completeShared = (stream: StreamState, writing: WritingSegment, end: number, target: Mark): void => {
+  writing.journaledOffset = Math.max(writing.journaledOffset, end)
+  if (stream.closedAs !== undefined) return
+  if (target.position > stream.durable.position) stream.durable.advance(target)
+  if (stream.active?.writer !== undefined) stream.active.writer.watermark = stream.durable.position
+  stream.durableWaiters.wake(stream.durable.position)
+  wakeReady(stream)
+}
 
 const complete = (stream: StreamState, target: Mark): void => {
   const { active } = stream
@@ -173,6 +217,8 @@ const isBehindZeros = ({ zeroing, writtenOffset, endOffset }: WritingSegment): b
 
 /** Says in the header of the active segment how far the stream is durable. A hint: when it cannot be written nothing is lost. */
 export const repeatWatermark = (stream: StreamState, writing: WritingSegment): void => {
+  // The slot is read by those who do not look into the journal.
+  if (writing.journaledOffset > writing.durableOffset) return
   if (writing.isReplacing || caught(() => writeSlot(stream, writing)) === undefined) return
   writing.slotOffset = writing.durableOffset
 }
@@ -204,13 +250,19 @@ const planIdle = (stream: StreamState): void => {
   stream.services.run(
     Effect.map(Effect.sleep(idleMs), () => {
       stream.isIdlePlanned = false
-      if (stream.closedAs !== undefined || stream.isFlushing) return
+      // Who closes the stream uses the file by himself.
+      if (stream.closedAs !== undefined || stream.isFlushing || stream.blocked === blockedForGood) return
       // Somebody has gone on meanwhile, perhaps in another segment: the quiet time begins anew.
       if (stream.active !== active || active.durableOffset !== before) return planIdle(stream)
       repeatWatermark(stream, active)
-      if (unflushedBytes(stream) > 0) return
+      if (unsettledBytes(stream) > 0) return
       releaseBuffers(active)
+      stream.nextBufferBytes = firstBufferBytes
       stream.services.pool.trim(idlePoolBytes)
+      if (active.zeroing !== undefined || stream.isTurnPlanned) return
+      // Opened again by the next append: a stream that does nothing keeps no descriptor.
+      active.segment.isQuiet = true
+      stream.services.openFiles.release(active.segment)
     }),
   )
 }

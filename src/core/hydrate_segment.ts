@@ -13,6 +13,7 @@ import { makeDurableFolder } from "./durable_folder.ts"
 import { segmentsPath, warmFolder } from "./paths.ts"
 import { refuseLinks } from "./refuse_links.ts"
 import type { Residency } from "./residency.ts"
+import { stretchKey } from "./tier_reader.ts"
 import type { TierServices } from "./tier_services.ts"
 import type { AdmissionGuard, Tier0Owner } from "./tier0.ts"
 import type { Tier2Sink } from "./tier2.ts"
@@ -89,8 +90,16 @@ const syncingSink = (file: SegmentFile): Tier2Sink => {
   }
 }
 
+/** What did not check in the object is there in a copy that does: what was kept of it must not be read any more. */
+const forgetDamage = ({ stretches }: TierServices, residency: Residency): void => {
+  if (residency.damage.length === 0) return
+  residency.damage = []
+  for (let index = 0; index < (residency.form?.frameCount ?? 0); index++) stretches.delete(stretchKey(residency, index))
+}
+
 const enterWarm = (services: TierServices, residency: Residency): void => {
   services.reader.release(residency)
+  forgetDamage(services, residency)
   residency.isWarm = true
   residency.needsRecovery = false
   residency.warmSinceMs = services.clock.currentTimeMillisUnsafe()

@@ -6,7 +6,6 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import { manifestReason } from "../format/manifest_reason.ts"
 import type { RootFile } from "../format/root_file.ts"
 import type { AofManagerConfig } from "../model/config.ts"
@@ -18,8 +17,9 @@ import { attempt } from "./attempt.ts"
 import { bounded } from "./bounded.ts"
 import { abandonStream, drainStream } from "./close_stream.ts"
 import type * as ManifestLog from "./manifest_log.ts"
-import { applyOptions, checkStreamOptions, openKnownStream, type StreamOptions } from "./open_stream.ts"
-import { deletedPath, segmentsPath, streamPath, streamsPath } from "./paths.ts"
+import { NameGate } from "./name_gate.ts"
+import { applyOptions, checkStreamOptions, openKnownStream, openNewStream, type StreamOptions } from "./open_stream.ts"
+import { deletedPath, streamPath, streamsPath } from "./paths.ts"
 import { refreshStream } from "./read_only.ts"
 import { type Recovery, RecoveryReport } from "./recovery_report.ts"
 import { refuseStreamLinks } from "./refuse_links.ts"
@@ -62,8 +62,8 @@ export class Manager implements CoreManager {
   readonly recovery: Recovery
   readonly #scope: Scope.Closeable
   readonly #streams: Map<string, StreamState>
-  /** One at a time makes or deletes a stream, so that a name means one stream. */
-  readonly #gate: Semaphore.Semaphore = Semaphore.makeUnsafe(1)
+  /** One at a time makes or deletes a stream of one name, so that a name means one stream. */
+  readonly #gate: NameGate = new NameGate()
   /** Streams that are being closed; closing one again joins. */
   readonly #draining: Map<StreamState, Deferred.Deferred<void, AofError>> = new Map()
   /** Streams that somebody asked for by name: what their options say holds. */
@@ -127,7 +127,7 @@ export class Manager implements CoreManager {
       const isSame = open !== undefined && this.#asked.has(open) && this.#isOpen(open)
       return isSame && !this.#isClosed && !this.config.readOnly && Object.keys(options).length === 0
         ? Effect.succeed(open)
-        : this.#gate.withPermit(this.#open(name, options))
+        : this.#gate.withName(name, this.#open(name, options))
     })
   }
 
@@ -146,8 +146,13 @@ export class Manager implements CoreManager {
         this.#asked.add(open)
         return applyOptions(open, isFirst ? { retention: this.config.retention, ...options } : options)
       }
-      const known = this.manifest.state.streamsByName.get(name) ?? (yield* this.#create(name, options))
-      const stream = yield* openKnownStream(this.services, known, options, new RecoveryReport())
+      const known = this.manifest.state.streamsByName.get(name)
+      // What the manifest says of it may be on its way still: a trim that a crash would take back is not to be acted upon.
+      if (known !== undefined) yield* this.manifest.commit
+      const stream =
+        known === undefined
+          ? yield* this.#create(name, options)
+          : yield* openKnownStream(this.services, known, options, new RecoveryReport())
       this.#asked.add(stream)
       this.#streams.set(name, stream)
       return stream
@@ -186,23 +191,30 @@ export class Manager implements CoreManager {
     })
   }
 
-  #create(name: string, options: StreamOptions): Effect.Effect<ManifestStream, AofError> {
+  /** Its directories come with its first record: until then the manifest is all there is of it. */
+  #create(name: string, options: StreamOptions): Effect.Effect<StreamState, AofError> {
     const { directory } = this.services
+    const { root } = this.config
     return Effect.gen({ self: this }, function* () {
       if (options.create === false || this.config.readOnly) return yield* Effect.fail(missingStream(name, this.names()))
       yield* attempt(() => this.services.fence.check())
-      yield* refuseStreamLinks(directory, this.config.root, name)
-      yield* directory.makeDirectory(segmentsPath(this.config.root, name))
+      yield* refuseStreamLinks(directory, root, name)
+      const isThere = (yield* directory.kind(streamPath(root, name))) !== "missing"
       const streamId = this.manifest.state.nextStreamId
       this.manifest.append({ type: "StreamCreated", streamId, name })
       yield* this.manifest.commit
-      return this.manifest.state.streams.get(streamId)!
+      const known = this.manifest.state.streams.get(streamId)!
+      // What a stream of this name has left, whose removal failed, must not be taken for this one's.
+      return isThere
+        ? yield* openKnownStream(this.services, known, options, new RecoveryReport())
+        : openNewStream(this.services, known, options)
     })
   }
 
   deleteStream(name: string): Effect.Effect<void, AofError> {
     const { directory } = this.services
-    return this.#gate.withPermit(
+    return this.#gate.withName(
+      name,
       Effect.gen({ self: this }, function* () {
         yield* attempt(() => {
           this.#checkOpen()
@@ -219,6 +231,7 @@ export class Manager implements CoreManager {
         this.#streams.delete(name)
         yield* this.#noteDeleted(known)
         const { root } = this.config
+        if ((yield* directory.kind(streamPath(root, name))) === "missing") return
         const target = deletedPath(root, known.streamId)
         yield* directory.rename(streamPath(root, name), target)
         yield* directory.sync(streamsPath(root))
@@ -267,7 +280,7 @@ export class Manager implements CoreManager {
     const streams = (): ReadonlyArray<StreamState> =>
       [...this.#streams.values()].filter((stream) => stream.closedAs === undefined)
     // Behind the gate: a stream that is being made or deleted just now is part of it.
-    const drained = this.#gate.withPermit(
+    const drained = this.#gate.withAll(
       Effect.suspend(() =>
         Effect.forEach(streams(), (stream) => Effect.result(this.#drain(stream)), { concurrency: 16 }),
       ),

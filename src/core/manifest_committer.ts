@@ -50,6 +50,7 @@ export class ManifestCommitter {
   readonly #state: ManifestState
   readonly #waiting: WaitQueue = new WaitQueue()
   #lastSequence: number
+  #committedSequence: number
   #snapshotBytes: number
   readonly #gate: Semaphore.Semaphore = Semaphore.makeUnsafe(1)
   #isSnapshotting = false
@@ -64,6 +65,7 @@ export class ManifestCommitter {
     this.#options = options
     this.#state = options.loaded.state
     this.#lastSequence = options.loaded.lastSequence
+    this.#committedSequence = options.loaded.lastSequence
     this.#snapshotBytes = options.loaded.snapshot.fileBytes
   }
 
@@ -97,6 +99,9 @@ export class ManifestCommitter {
     }
     return sequence
   }
+
+  /** All records up to this sequence are durable. */
+  readonly committedSequence = (): number => (this.#writer.isIdle ? this.#lastSequence : this.#committedSequence)
 
   /** Commits what was staged and seals the open chunk. */
   readonly sealChunk: Effect.Effect<void, AofError> = Effect.suspend(() =>
@@ -176,6 +181,7 @@ export class ManifestCommitter {
       const end = this.#lastSequence + 1
       const flushed = yield* Effect.exit(this.#flush)
       if (Exit.isFailure(flushed)) return this.#waiting.failAll(Cause.squash(flushed.cause), end)
+      this.#committedSequence = end - 1
       this.#waiting.wake(end)
       yield* this.#watchAge(scope)
       if (this.#isSnapshotting || !this.#isLong()) return

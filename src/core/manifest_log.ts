@@ -83,6 +83,8 @@ export interface ManifestLog {
    * Fails as `commit` does; interrupting it leaves the old files, the new ones, or both.
    */
   readonly renew: Effect.Effect<void, AofError>
+  /** All records up to this sequence are durable; 0 for a read-only one. */
+  readonly committedSequence: () => number
   /** Read-only: applies what the writer has committed since; true when there was something. Does nothing for a writer. */
   readonly refresh: Effect.Effect<boolean, AofError>
 }
@@ -120,10 +122,11 @@ export const open: (options: ManifestLogOptions) => Effect.Effect<ManifestLog, A
     const sealsIdle = options.chunkAgeMs !== undefined || hooks.onChunkSealed !== undefined
     const committer = new ManifestCommitter(writer, { ...settings, sealsIdle, loaded, makeRoom: options.makeRoom })
     yield* committer.start
-    const { append, commit, sealChunk, renew } = committer
+    const { append, commit, sealChunk, renew, committedSequence } = committer
     const { state } = loaded
     const customEvent = makeCustomEvent(state, append)
-    return { state, replay, append, customEvent, commit, sealChunk, renew, refresh: Effect.succeed(false) }
+    const refresh = Effect.succeed(false)
+    return { state, replay, append, customEvent, commit, sealChunk, renew, committedSequence, refresh }
   })
 
 const refuse = (): number => {
@@ -138,6 +141,7 @@ const refusing = {
   commit: Effect.void,
   sealChunk: Effect.void,
   renew: Effect.void,
+  committedSequence: (): number => 0,
 }
 
 const checkChunkBytes = (chunkBytes: number): Effect.Effect<number, InvalidArgument> =>

@@ -2,7 +2,7 @@
 
 /** What can give a descriptor back. */
 export interface OpenFile {
-  readonly state: "active" | "sealing" | "sealed"
+  readonly isReleasable: boolean
   readonly releaseFile: () => void
 }
 
@@ -18,7 +18,7 @@ export class OpenFiles {
     this.#files.add(file)
     if (this.#files.size <= this.#countMax) return
     for (const one of this.#files) {
-      if (one === file || one.state !== "sealed") continue
+      if (one === file || !one.isReleasable) continue
       this.#files.delete(one)
       one.releaseFile()
       return
@@ -28,6 +28,11 @@ export class OpenFiles {
   touch(file: OpenFile): void {
     if (this.#files.size < this.#countMax || !this.#files.delete(file)) return
     this.#files.add(file)
+  }
+
+  /** Counts one no longer: it is a writer's. */
+  forget(file: OpenFile): void {
+    this.#files.delete(file)
   }
 
   /** Gives one back. */

@@ -20,6 +20,7 @@ import { type BucketOpening, type OpenedBucket, openBucket } from "./bucket_open
 import { watchSealAge } from "./bucket_seal_age.ts"
 import { Fence } from "./head_fence.ts"
 import { fenceStream } from "./head_fence_stream.ts"
+import { type OpenedJournal, openJournal } from "./journal_open.ts"
 import { type CoreManager, Manager } from "./manager.ts"
 import * as ManifestLog from "./manifest_log.ts"
 import { OpenFiles } from "./open_files.ts"
@@ -33,6 +34,7 @@ import { Reserve } from "./reserve.ts"
 import { leaveGaps, noteNothingLocal } from "./restore_gaps.ts"
 import { endRestore, isRestoring } from "./restore_root.ts"
 import { createRoot, mendRoot, missingRoot, readRoot, syncNewRoot } from "./root.ts"
+import { SharedFolder } from "./shared_folder.ts"
 import type { StreamServices, StreamState } from "./stream_state.ts"
 import { makeTier2, type Tier2 } from "./tier2.ts"
 import { Tiers } from "./tiers.ts"
@@ -88,11 +90,15 @@ export const openManager: (
   if (bucket !== undefined) yield* bucket.attach(manifest)
   const tiers = new Tiers({ ...common, compressor, fork, tier2, bucket, emit, reserve })
   yield* Scope.addFinalizer(scope, tiers.close(0))
+  const journal = yield* openJournal({ config, directory, clock, random32, eventLoop, run: background.run }, root)
+  yield* Scope.addFinalizer(scope, journal.close)
   const services: StreamServices = {
     ...common,
     random32,
     tiers,
     fence,
+    shared: journal.shared,
+    streamsFolder: new SharedFolder(directory, streamsPath(config.root)),
     pool: makePool(config),
     run: background.run,
   }
@@ -100,7 +106,8 @@ export const openManager: (
   if (!config.readOnly && manifest.state.nextStreamId === 1) yield* syncNewRoot(directory, config.root)
   const manager = yield* makeManager(services, scope, {
     startMs,
-    rootFile: root,
+    rootFile: journal.rootFile,
+    journal,
     isRootDamaged,
     isRestored: opened?.isRestored === true,
   })
@@ -149,6 +156,7 @@ const refuseNetwork = Effect.fnUntraced(function* (directory: Directory, root: s
 })
 
 interface OpenedRoot {
+  readonly journal: OpenedJournal
   readonly startMs: number
   readonly rootFile: RootFile
   readonly isRootDamaged: boolean
@@ -158,7 +166,7 @@ interface OpenedRoot {
 const makeManager = Effect.fnUntraced(function* (
   services: StreamServices,
   scope: Scope.Closeable,
-  { startMs, rootFile, isRootDamaged, isRestored }: OpenedRoot,
+  { startMs, rootFile, journal, isRootDamaged, isRestored }: OpenedRoot,
 ) {
   const { config, manifest, clock, fence, directory } = services
   const report = new RecoveryReport()
@@ -181,6 +189,8 @@ const makeManager = Effect.fnUntraced(function* (
   for (const stream of recovered) streams.set(stream.name, stream)
   const damage = manifest.replay.damage.map((one) => `${one.file}, bytes ${one.from} to ${one.to}: ${one.why}`)
   if (isRootDamaged) damage.unshift("ROOT: a byte of it had changed and was put right")
+  damage.push(...journal.damage)
+  if (!config.readOnly) yield* journal.endRecovery
   if (!config.readOnly) yield* Effect.ignore(renewManifest(services, report))
   if (isRestored) {
     yield* leaveGaps(services, recovered)

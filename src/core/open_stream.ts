@@ -39,6 +39,15 @@ export const openKnownStream: (
   return stream
 })
 
+/** Makes the state of a stream that was made just now and of which nothing is on disk. */
+export const openNewStream = (services: StreamServices, known: ManifestStream, options: StreamOptions): StreamState => {
+  const stream = makeStream(services, known, options)
+  stream.folder = "missing"
+  const { error } = services.fence
+  if (error !== undefined) fenceStream(stream, error)
+  return stream
+}
+
 const makeStream = (services: StreamServices, known: ManifestStream, options: StreamOptions): StreamState => {
   const { config } = services
   const owner = makeTierStream(known, () => stream)
@@ -55,7 +64,7 @@ const makeStream = (services: StreamServices, known: ManifestStream, options: St
   services.tiers.addStream(owner)
   if (!config.readOnly) {
     stream.onSealed = () => services.run(Effect.ignore(applyRetention(stream)))
-    services.run(watchAge(stream))
+    if (stream.retention.ageMs !== undefined) services.run(watchAge(stream))
   }
   return stream
 }

@@ -16,6 +16,9 @@ export const warmPathOf = (root: string, name: string, index: number): string =>
 export const spareName = "spare.seg"
 export const sparePath = (segments: string): string => `${segments}/${spareName}`
 export const pointerPath = (segments: string): string => `${segments}/current.sealed`
+/** Where the commit journal lies. */
+export const journalFolder = (root: string): string => `${root}/journal`
+export const journalFilePath = (root: string, number: number): string => `${root}/journal/${number}.jnl`
 /** Where files go that recovery could not use and does not delete. */
 export const quarantinePath = (root: string): string => `${root}/quarantine`
 

@@ -15,6 +15,7 @@ import type { DirectoryEntry } from "../port/directory.ts"
 import type { ManifestStream, SealedSegment } from "../state/manifest_state.ts"
 import { attempt } from "./attempt.ts"
 import { segmentIndexOfName, segmentIndexOfWarmName, segmentPath, spareName, sparePath, warmFolder } from "./paths.ts"
+import { listSegments, replayHeld } from "./recovery_files.ts"
 import type { RecoveryReport } from "./recovery_report.ts"
 import { restoreHeader, restoreKnown } from "./recovery_restore.ts"
 import { scanSegment } from "./recovery_scan.ts"
@@ -23,6 +24,7 @@ import { refuseLinks } from "./refuse_links.ts"
 import type { SealFacts } from "./residency.ts"
 import { fileChecksum } from "./scrub_bytes.ts"
 import { Segment } from "./segment.ts"
+import { syncFolder } from "./stream_folder.ts"
 import type { StreamServices, StreamState } from "./stream_state.ts"
 
 /** Recovers one stream into `stream`, which is new, and adds what it found to `report`. */
@@ -36,8 +38,10 @@ export const recoverStream: (
   // Also when the manifest names no warm file: one of a trimmed segment may be left, or one that it has forgotten.
   const isForgetful = stream.services.manifest.replay.damage.length > 0 || report.isManifestShort
   const hasWarm = known.lastSealed !== undefined || isForgetful
-  if (!config.readOnly) yield* refuseLinks(directory, hasWarm ? [stream.path, warmPath] : [stream.path])
-  const names = yield* directory.list(stream.path)
+  if (!config.readOnly && hasWarm) yield* refuseLinks(directory, [warmPath])
+  if (!config.readOnly) yield* replayHeld(stream, known, report)
+  const names = yield* listSegments(stream, known)
+  if (names.length === 0) stream.folder = "missing"
   const warmNames = hasWarm ? yield* directory.list(warmPath) : []
   if (!config.readOnly) yield* removeLeftovers(stream, names)
   const indexes = names.map((entry) => segmentIndexOfName(entry.name)).filter((index) => index !== undefined)
@@ -64,6 +68,8 @@ export const recoverStream: (
   reportEmpty(stream, opened, parts.at(-1)?.index ?? firstIndex - 1, report)
   // A trim of everything names a place in the segment that was to come next: what is appended must not lie before it.
   stream.nextIndex = Math.max(known.segmentIndexMax, 0, firstIndex - 1, ...indexes) + 1
+  // With a journal a segment may have been begun, and ids in it given, of which a kill has left nothing.
+  stream.nextIndex += stream.services.shared.lostIndexes
   yield* settle(stream, parts, report)
 })
 
@@ -230,6 +236,9 @@ export const makeSegment = (
   })
 }
 
+/** A file of at most this length is read in one go. */
+const smallFileBytes = 16 * 1024
+
 /** A segment file that the manifest does not call sealed; undefined when it holds nothing or was put aside. */
 const openUnsealed = Effect.fnUntraced(function* (
   stream: StreamState,
@@ -243,24 +252,29 @@ const openUnsealed = Effect.fnUntraced(function* (
   if (opened._tag === "Failure" && config.readOnly && isMissing(opened.failure)) return undefined
   if (opened._tag === "Failure") return yield* Effect.fail(opened.failure)
   const file = opened.success
-  const block = new Uint8Array(segmentHeaderBytes)
   const size = file.sizeUnsafe()
-  yield* attempt(() => file.readUnsafe(block, 0, block.length, 0))
+  // A small file is read once.
+  const start = new Uint8Array(Math.max(segmentHeaderBytes, size <= smallFileBytes ? size : 0))
+  yield* attempt(() => file.readUnsafe(start, 0, start.length, 0))
+  const block = start.subarray(0, segmentHeaderBytes)
   const found = decodeSegmentHeader(block)
   const header = found ?? (yield* restoreHeader(stream, { index, known, file, size }, report))
   if (header === undefined || !isOwnHeader(stream, header, index)) {
     file.closeUnsafe()
     return yield* putBadHeaderAside(stream, { index, size, block }, report)
   }
-  const segment = makeSegment(stream, header, "active", size)
+  const segment = makeSegment(stream, { ...header, rootId: stream.services.rootId }, "active", size)
   segment.file = file
   stream.services.tiers.hold(stream.owner, segment.residency, size)
   stream.catalog.add(segment)
   const { firstRecordNumber, baseOffset } = header
-  const footer = yield* attempt(() => readFooter(segment, size))
+  const isWhole = start.length >= size
+  const footer = yield* attempt(() => readFooter(segment, size, isWhole ? start : undefined))
   if (size < segmentHeaderBytes) reportShort(stream, index, report)
   if (footer === undefined || !(yield* isSealIntact(segment, footer, { size, services: stream.services }))) {
-    const scan = yield* attempt(() => scanSegment(segment))
+    const scan = yield* attempt(() =>
+      scanSegment(segment, { fileBytes: size, block, whole: isWhole ? start : undefined }),
+    )
     const open: Part = { index, firstRecordNumber, baseOffset, sealed: undefined, scan }
     return open
   }
@@ -325,9 +339,9 @@ const noteSeal = Effect.fnUntraced(function* (
   segment: Segment,
   { footer, size }: { readonly footer: SegmentFooter & { readonly checksum64: bigint }; readonly size: number },
 ) {
-  const { manifest, directory } = stream.services
+  const { manifest } = stream.services
   yield* rewrite(segment, footer.durableBytes, size)
-  yield* directory.sync(stream.path)
+  yield* syncFolder(stream)
   const { baseOffset, checksumSeed } = segment.header
   manifest.append({ type: "SealSegment", ...footer, baseOffset, checksumSeed, fileBytes: size })
   yield* manifest.commit
@@ -339,15 +353,16 @@ const isOwnHeader = (stream: StreamState, header: SegmentHeader, index: number):
   header.streamId === stream.streamId &&
   header.rootId.every((byte, at) => byte === stream.services.rootId[at])
 
-/** The footer at the end of a file, when it belongs to this segment. */
+/** The footer at the end of a file, when it belongs to this segment; `whole` is the file where it was read already. */
 export const readFooter = (
   segment: Segment,
   size: number,
+  whole?: Uint8Array,
 ): (SegmentFooter & { readonly checksum64: bigint }) | undefined => {
   const start = size - segmentFooter.sizeBytes
   if (start < segmentHeaderBytes) return undefined
-  const bytes = new Uint8Array(segmentFooter.sizeBytes)
-  segment.readUnsafe(bytes, start)
+  const bytes = whole?.subarray(start, size) ?? new Uint8Array(segmentFooter.sizeBytes)
+  if (whole === undefined) segment.readUnsafe(bytes, start)
   const footer = decodeSegmentFooter(bytes, 0, segment.header.checksumSeed)
   const isOwn =
     footer?.segmentIndex === segment.index &&

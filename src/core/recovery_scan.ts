@@ -11,7 +11,7 @@ import { type Mark, startMark } from "../state/watermark.ts"
 import { caught } from "./attempt.ts"
 import { blockBytes, checkFrame, FRAME_OK, findNextBatch } from "./frame_reader.ts"
 import type { Segment } from "./segment.ts"
-import { Window } from "./window.ts"
+import { setWindow, Window } from "./window.ts"
 
 /** A place at which the frames stop checking. */
 export interface BadSpot {
@@ -40,21 +40,27 @@ export interface SegmentScan {
 }
 
 /** Reads the slots of an open segment. Two equal watermarks mean that it was closed in order. */
-const readSlots = (segment: Segment): Pick<SegmentScan, "slot" | "isClosed"> => {
-  const block = new Uint8Array(segmentHeaderBytes)
-  segment.openUnsafe().readUnsafe(block, 0, block.length, 0)
+const readSlots = (segment: Segment, block: Uint8Array): Pick<SegmentScan, "slot" | "isClosed"> => {
   const [slot, older] = decodeSlots(block, segment.header.checksumSeed)
   return { slot, isClosed: slot !== undefined && slot.watermark === older?.watermark }
 }
 
+/** What was read of a file already. */
+export interface FileStart {
+  readonly fileBytes: number
+  /** Header and slots. */
+  readonly block: Uint8Array
+  /** All of it, where it is small. */
+  readonly whole: Uint8Array | undefined
+}
+
 /** Scans the segment, whose `framesEnd` is the length of its file for that long. */
-export const scanSegment = (segment: Segment): SegmentScan => {
-  const fileBytes = segment.openUnsafe().sizeUnsafe()
-  const { slot, isClosed } = readSlots(segment)
+export const scanSegment = (segment: Segment, { fileBytes, block, whole }: FileStart): SegmentScan => {
+  const { slot, isClosed } = readSlots(segment, block)
   const isOwn = slot !== undefined && segmentIndexOf(slot.watermark) === segment.index
   const startOffset = isOwn ? Math.min(segmentOffsetOf(slot.watermark), fileBytes) : segmentHeaderBytes
   const start: Mark = isOwn ? { ...slot, position: slot.watermark } : headMark(segment, startMark)
-  const scanner = new FrameScan(segment, fileBytes, start, startOffset)
+  const scanner = new FrameScan(segment, fileBytes, start, startOffset, whole)
   scanner.run()
   return {
     segment,
@@ -63,7 +69,7 @@ export const scanSegment = (segment: Segment): SegmentScan => {
     badSpots: scanner.badSpots,
     watermark: Math.max(slot?.watermark ?? 0, scanner.watermark),
     isClosed,
-    firstTimestampMs: firstTimestampMs(segment, fileBytes),
+    firstTimestampMs: firstTimestampMs(segment, fileBytes, whole),
     fileBytes,
   }
 }
@@ -86,8 +92,8 @@ export const headMark = (segment: Segment, before: Mark): Mark => ({
 })
 
 /** The timestamp of a segment's first record; 0 when it cannot be read. */
-export const firstTimestampMs = (segment: Segment, limit: number): number => {
-  const scan = new FrameScan(segment, limit, headMark(segment, startMark), segmentHeaderBytes)
+export const firstTimestampMs = (segment: Segment, limit: number, whole?: Uint8Array): number => {
+  const scan = new FrameScan(segment, limit, headMark(segment, startMark), segmentHeaderBytes, whole)
   return scan.first()
 }
 
@@ -100,8 +106,12 @@ class FrameScan extends RecordScanner {
   #mark: Mark
   #offset: number
 
-  constructor(segment: Segment, limit: number, mark: Mark, offset: number) {
+  constructor(segment: Segment, limit: number, mark: Mark, offset: number, whole?: Uint8Array) {
     super()
+    if (whole !== undefined && whole.length >= limit) {
+      setWindow(this.#window, whole, new DataView(whole.buffer), 0, limit, false)
+      this.#window.segment = segment
+    }
     this.#segment = segment
     this.#limit = limit
     this.#mark = mark
@@ -184,6 +194,7 @@ const readNumber = (view: DataView, at: number): number =>
 
 /** True when the file holds nothing but zeros from `offset` on: the preallocated part. */
 const isZeroFrom = (segment: Segment, offset: number, limit: number): boolean => {
+  if (offset >= limit) return true
   const buffer = new Uint8Array(blockBytes)
   const words = new Uint32Array(buffer.buffer)
   const file = segment.openUnsafe()

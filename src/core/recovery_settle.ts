@@ -14,11 +14,12 @@ import { attempt } from "./attempt.ts"
 import { segmentPath } from "./paths.ts"
 import { quarantineMove } from "./quarantine.ts"
 import type { RecoveryReport } from "./recovery_report.ts"
-import { type BadSpot, firstTimestampMs, headMark, markAt, type SegmentScan } from "./recovery_scan.ts"
+import { type BadSpot, headMark, markAt, type SegmentScan } from "./recovery_scan.ts"
 import { startWriting } from "./rollover.ts"
 import { startSealing } from "./sealer.ts"
 import type { Segment } from "./segment.ts"
 import { unfinishedSegmentsMax } from "./segment_limits.ts"
+import { syncFolder } from "./stream_folder.ts"
 import type { StreamState } from "./stream_state.ts"
 import { WritingSegment } from "./writing_segment.ts"
 
@@ -215,15 +216,15 @@ const keep = Effect.fnUntraced(function* (
     Object.assign(stream.writer, stateOf(mark))
     stream.durable.advance(mark)
     const isEmpty = mark.nextRecordNumber === segment.header.firstRecordNumber
-    const firstMs = isEmpty ? 0 : yield* attempt(() => firstTimestampMs(segment, end))
     stream.active = startWriting(stream, segment, {
       offset: end,
       isEntrySynced: true,
       slotSequence: slot.sequence,
-      ...(isEmpty ? {} : { firstTimestampMs: firstMs }),
+      ...(isEmpty ? {} : { firstTimestampMs: scan.firstTimestampMs }),
     })
     stream.active.closedWith = slot.coordinatorWatermark
     // Opened again by the first append: a stream that does nothing keeps no descriptor.
+    segment.isQuiet = true
     segment.releaseFile()
     return
   }
@@ -237,7 +238,7 @@ const keep = Effect.fnUntraced(function* (
   if (scan.fileBytes < end) yield* segment.openUnsafe().truncate(end)
   // Without a slot not even the header is known to be durable.
   yield* rewrite(segment, scan.startOffset > segmentHeaderBytes ? scan.startOffset : 0, end)
-  yield* stream.services.directory.sync(stream.path)
+  yield* syncFolder(stream)
   const writing = new WritingSegment({
     segment,
     tail: new StagingTail(stream.services.pool),

@@ -21,5 +21,11 @@ export const refuseRootLinks = (directory: Directory, root: string): Effect.Effe
   refuseLinks(directory, [`${root}/manifest`, streamsPath(root), quarantinePath(root), `${root}/tier2`])
 
 /** The same for the directories of a stream that is about to be made. */
-export const refuseStreamLinks = (directory: Directory, root: string, name: string): Effect.Effect<void, AofError> =>
-  refuseLinks(directory, [streamPath(root, name), segmentsPath(root, name), warmFolder(root, name)])
+export const refuseStreamLinks: (directory: Directory, root: string, name: string) => Effect.Effect<void, AofError> =
+  Effect.fnUntraced(function* (directory, root, name) {
+    const path = streamPath(root, name)
+    yield* refuseLinks(directory, [path])
+    // Nothing lies below what is not there.
+    if ((yield* directory.kind(path)) === "missing") return
+    yield* refuseLinks(directory, [segmentsPath(root, name), warmFolder(root, name)])
+  })

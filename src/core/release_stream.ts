@@ -16,9 +16,10 @@ export const releaseFiles = (stream: StreamState): void => {
   stream.nextFile = undefined
 }
 
-/** Closes the stream for all who use it and tells those who wait. */
-export const endStream = (stream: StreamState, what: string): void => {
+/** Closes the stream for all who use it and tells those who wait; nothing that is kept of one that is deleted is needed. */
+export const endStream = (stream: StreamState, what: string, isDeleted = false): void => {
   if (stream.closedAs !== undefined) return
+  stream.services.shared.forget(stream, isDeleted)
   stream.closedAs = what
   stream.blocked = blockedForGood
   stream.services.tiers.removeStream(stream.owner)

@@ -34,6 +34,9 @@ export const removeDeleted: (services: StreamServices, report: RecoveryReport) =
     yield* directory.sync(path)
   })
 
+/** What lies beside segments: a pointer names only what was sealed. */
+const withoutRecords: ReadonlySet<string> = new Set(["spare.seg", "current.sealed"])
+
 /**
  * True for a directory without segments, made just before a crash, and for one of a stream that an undamaged manifest has known and
  * does not know any more: it was deleted.
@@ -55,7 +58,7 @@ const isLeftover = Effect.fnUntraced(function* (
   for (const entry of entries) {
     const index = segmentIndexOfName(entry.name)
     if (index === undefined) {
-      isKnown &&= entry.name === "spare.seg" || entry.name.endsWith(".tmp")
+      isKnown &&= withoutRecords.has(entry.name) || entry.name.endsWith(".tmp")
       continue
     }
     const bytes = yield* readStart(directory, segmentPath(path, index), segmentHeaderBytes)

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import { type AofError, type Unavailable, unavailable } from "../model/errors.ts"
 import type { Directory, DirectoryEntry, OpenMode } from "../port/directory.ts"
 import type { SegmentFile } from "../port/segment_file.ts"
-import { caught } from "./attempt.ts"
+import { attempt, caught } from "./attempt.ts"
 import { OverlayFile, OverlayNode } from "./repair_overlay_file.ts"
 
 /** How a path of the disk would be different. */
@@ -29,13 +29,17 @@ export class Overlay {
     this.#disk = disk
     this.directory = {
       openUnsafe: (path, mode) => this.#open(path, mode),
+      open: (path, mode) => attempt(() => this.#open(path, mode)) as Effect.Effect<SegmentFile, Unavailable>,
       renameUnsafe: (from, to) => this.#move(from, to, this.#nodeUnsafe(from)),
       rename: (from, to) => this.#rename(from, to),
       link: (from, to) => this.#link(from, to),
       sizeOf: (path) => Effect.map(this.#find(path), (node) => node?.sizeBytes),
       list: (path) => this.#list(path),
+      listUnsafe: (path) => this.#merge(path, this.#isGone(path) ? [] : disk.listUnsafe(path)),
       readFile: (path) => this.#readFile(path),
       makeDirectory: (path) => Effect.sync(() => void this.#folders.add(path)),
+      makeDirectoryUnsafe: (path) => void this.#folders.add(path),
+      makeSubdirectory: (path) => Effect.sync(() => void this.#folders.add(path)),
       remove: (path) => Effect.sync(() => this.#remove(path)),
       removeDirectory: (path) => Effect.sync(() => this.#removeBelow(path)),
       sync: () => Effect.void,
@@ -169,20 +173,23 @@ export class Overlay {
 
   #list(path: string): Effect.Effect<ReadonlyArray<DirectoryEntry>, Unavailable> {
     const listed = this.#isGone(path) ? Effect.succeed([]) : this.#disk.list(path)
-    return Effect.map(listed, (entries) => {
-      const found = new Map<string, boolean>()
-      for (const { name, isDirectory } of entries) if (!this.#isGone(`${path}/${name}`)) found.set(name, isDirectory)
-      const add = (one: string, isFolder: boolean): void => {
-        if (!one.startsWith(`${path}/`)) return
-        const [name, ...rest] = one.slice(path.length + 1).split("/")
-        found.set(name!, isFolder || rest.length > 0)
-      }
-      for (const one of this.#files.keys()) add(one, false)
-      for (const one of this.#folders) add(one, true)
-      return [...found]
-        .map(([name, isDirectory]) => ({ name, isDirectory }))
-        .sort((one, other) => (one.name < other.name ? -1 : 1))
-    })
+    return Effect.map(listed, (entries) => this.#merge(path, entries))
+  }
+
+  /** What is in a directory, given what of it is on the disk. */
+  #merge(path: string, entries: ReadonlyArray<DirectoryEntry>): ReadonlyArray<DirectoryEntry> {
+    const found = new Map<string, boolean>()
+    for (const { name, isDirectory } of entries) if (!this.#isGone(`${path}/${name}`)) found.set(name, isDirectory)
+    const add = (one: string, isFolder: boolean): void => {
+      if (!one.startsWith(`${path}/`)) return
+      const [name, ...rest] = one.slice(path.length + 1).split("/")
+      found.set(name!, isFolder || rest.length > 0)
+    }
+    for (const one of this.#files.keys()) add(one, false)
+    for (const one of this.#folders) add(one, true)
+    return [...found]
+      .map(([name, isDirectory]) => ({ name, isDirectory }))
+      .sort((one, other) => (one.name < other.name ? -1 : 1))
   }
 
   #kind(path: string): Effect.Effect<"file" | "directory" | "missing", Unavailable> {

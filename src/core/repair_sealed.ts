@@ -102,10 +102,10 @@ const makeTail = Effect.fnUntraced(function* (
   residency: Residency,
   { header, sealed }: { readonly header: SegmentHeader; readonly sealed: SealedSegment },
 ): Effect.fn.Return<Uint8Array, AofError> {
-  const { streamId, stream, index, hotPath, warmPath } = residency
+  const { streamId, stream, index } = residency
   // A view of its own: that of the running store is not to be disturbed.
   const segment = new Segment({
-    residency: new Residency({ streamId, stream, index, hotPath, warmPath }),
+    residency: new Residency({ streamId, stream, index, root: services.root }),
     header,
     state: "sealed",
     framesEnd: sealed.durableBytes,

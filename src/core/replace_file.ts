@@ -60,6 +60,7 @@ const replace = Effect.fnUntraced(function* (
   // From the rename on the old file has no name: whatever happens next, bytes must go to the new one.
   const old = segment.file
   segment.file = file
+  segment.maker = undefined
   segment.header = header
   old?.closeUnsafe()
   writing.isSuspect = false

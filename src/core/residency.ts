@@ -6,7 +6,9 @@
  * Invariants: a copy is taken away only when another one is durable and the manifest says so; a segment with a pin keeps its Tier
  * 0 file; `isGone` is set once, by trim or deletion, and ends everything.
  */
+
 import type { AofError } from "../model/errors.ts"
+import { segmentPath, segmentsPath, warmPathOf } from "./paths.ts"
 import type { AdmissionGuard } from "./tier0.ts"
 
 /** What a seal has fixed for ever. */
@@ -46,6 +48,8 @@ export type Tier = "tier0" | "tier1" | "tier2"
 
 let nextUid = 1
 
+const noDamage: ReadonlyArray<{ readonly from: number; readonly to: number }> = []
+
 export class Residency {
   /** Unlike that of any other segment in this process. */
   readonly uid: number = nextUid++
@@ -53,8 +57,7 @@ export class Residency {
   /** Name of the stream. */
   readonly stream: string
   readonly index: number
-  readonly hotPath: string
-  readonly warmPath: string
+  readonly #root: string
   seal: SealFacts | undefined = undefined
   /** True while the plain segment file is there. */
   isHot = true
@@ -75,7 +78,7 @@ export class Residency {
   /** Trimmed or deleted. */
   isGone = false
   /** Stretches of the only copy that do not check, as offsets. */
-  readonly damage: Array<{ readonly from: number; readonly to: number }> = []
+  damage: ReadonlyArray<{ readonly from: number; readonly to: number }> = noDamage
   /** Readers that need the Tier 0 file. */
   pins = 0
   /** Readers that need the warm file. */
@@ -101,14 +104,23 @@ export class Residency {
     readonly streamId: number
     readonly stream: string
     readonly index: number
-    readonly hotPath: string
-    readonly warmPath: string
+    /** Of the store. */
+    readonly root: string
   }) {
     this.streamId = options.streamId
     this.stream = options.stream
     this.index = options.index
-    this.hotPath = options.hotPath
-    this.warmPath = options.warmPath
+    this.#root = options.root
+  }
+
+  /** Where its file in Tier 0 lies. Made each time: very many segments are never asked. */
+  get hotPath(): string {
+    return segmentPath(segmentsPath(this.#root, this.stream), this.index)
+  }
+
+  /** Where its warm file lies. */
+  get warmPath(): string {
+    return warmPathOf(this.#root, this.stream, this.index)
   }
 
   /** True when Tier 2 has it and another machine could find it there: then nothing here is needed. */
@@ -130,7 +142,7 @@ export class Residency {
 
   /** Notes once that a stretch of the only copy does not check. */
   noteDamage(from: number, to: number): void {
-    if (!this.damage.some((one) => one.from === from)) this.damage.push({ from, to })
+    if (!this.damage.some((one) => one.from === from)) this.damage = [...this.damage, { from, to }]
   }
 
   /**

@@ -18,6 +18,7 @@ export const leaveGaps: (
 ) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* ({ manifest, directory }, streams) {
   for (const stream of streams) {
     yield* directory.makeDirectory(stream.path)
+    stream.folder = "made"
     stream.nextIndex += restoreGap
     const { streamId, nextIndex } = stream
     const none = { fileGeneration: 0, firstRecordNumber: 0, baseOffset: 0 }

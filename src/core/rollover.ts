@@ -2,16 +2,19 @@
  * Rollover: the writer moves on to the next segment without a pause; what it leaves is sealed behind it. The next file is the
  * prepared spare one where there is one.
  */
-import { encodeSegmentHeader, type SegmentHeader, segmentHeaderBytes } from "../format/segment_header.ts"
+import * as Effect from "effect/Effect"
+import { encodeSegmentHeader, type SegmentHeader, segmentHeader, segmentHeaderBytes } from "../format/segment_header.ts"
 import { invalidArgument } from "../model/errors.ts"
 import { segmentIndexLimit } from "../model/record_id.ts"
 import type { SegmentFile } from "../port/segment_file.ts"
 import { SegmentWriter } from "../state/segment_writer.ts"
 import { StagingTail } from "../state/staging_tail.ts"
-import { segmentPath, sparePath } from "./paths.ts"
+import { caught } from "./attempt.ts"
+import { segmentPath, sparePath, streamPath } from "./paths.ts"
 import { startSealing } from "./sealer.ts"
 import { Segment } from "./segment.ts"
 import { framesEndMax, spareZeroBytes, tailBytesMax } from "./segment_limits.ts"
+import { makeFolderUnsafe } from "./stream_folder.ts"
 import { bufferBytesOf, type StreamState } from "./stream_state.ts"
 import { statsOf } from "./watermark_slot.ts"
 import { writeOut } from "./write_out.ts"
@@ -36,13 +39,12 @@ export const endActiveSegment = (stream: StreamState): WritingSegment | undefine
 export const openNextSegment = (stream: StreamState): void => {
   const { services, nextIndex: index } = stream
   if (index >= segmentIndexLimit) throw invalidArgument("segment index", index, segmentIndexLimit - 1)
+  const isLater = stream.active === undefined && stream.nextFile === undefined && services.shared.isJournaling
   const path = segmentPath(stream.path, index)
-  const next = (stream.nextFile ??= openNextFile(stream, path))
+  const next = isLater ? undefined : (stream.nextFile ??= openNextFile(stream, path))
   stream.active?.writer?.closeFrame()
   const header = makeHeader(stream, index)
-  const block = new Uint8Array(segmentHeaderBytes)
-  encodeSegmentHeader(block, header)
-  next.file.writeUnsafe(block, 0, block.length, 0)
+  if (next !== undefined) writeHeader(next.file, header)
   stream.nextFile = undefined
   if (stream.active !== undefined) stream.fillsSegments = true
   endActiveSegment(stream)
@@ -63,10 +65,12 @@ export const openNextSegment = (stream: StreamState): void => {
     stream.spareGuard?.release()
     stream.spareGuard = undefined
   }
-  services.tiers.hold(stream.owner, residency, Math.max(next.zeroedBytes, segmentHeaderBytes))
-  segment.file = next.file
+  const zeroedBytes = Math.max(next?.zeroedBytes ?? 0, segmentHeaderBytes)
+  services.tiers.hold(stream.owner, residency, zeroedBytes)
+  segment.file = next?.file
+  if (isLater) segment.maker = () => makeFile(stream, path, header)
   stream.active = startWriting(stream, segment, { offset: segmentHeaderBytes, isEntrySynced: false, slotSequence: 0 })
-  stream.active.zeroedEnd = Math.max(next.zeroedBytes, segmentHeaderBytes)
+  stream.active.zeroedEnd = zeroedBytes
   stream.catalog.add(segment)
   services.manifest.append({
     type: "SegmentOpened",
@@ -76,6 +80,54 @@ export const openNextSegment = (stream: StreamState): void => {
     firstRecordNumber: header.firstRecordNumber,
     baseOffset: header.baseOffset,
   })
+}
+
+const writeHeader = (file: SegmentFile, header: SegmentHeader): void => {
+  const block = new Uint8Array(segmentHeaderBytes)
+  encodeSegmentHeader(block, header)
+  file.writeUnsafe(block, 0, block.length, 0)
+}
+
+/** The file of a segment that was begun without one. Throws `Unavailable`. */
+const makeFile = (stream: StreamState, path: string, header: SegmentHeader): SegmentFile => {
+  const { directory } = stream.services
+  makeFolderUnsafe(stream)
+  // `makeFilesLater` may have got as far as this.
+  const isThere = caught(() => directory.openUnsafe(path, "create").closeUnsafe())
+  if (isThere !== undefined && !(isThere._tag === "Unavailable" && isThere.code === "EEXIST")) throw isThere
+  const file = directory.openUnsafe(path, "write")
+  const failure = caught(() => writeHeader(file, header))
+  if (failure === undefined) return file
+  file.closeUnsafe()
+  throw failure
+}
+
+/**
+ * Makes the file of a segment that was begun without one, off the main thread: to make one takes several file systems a good part of a
+ * millisecond. Whoever needs the file meanwhile makes it himself. A failure is left to him who does.
+ */
+export const makeFileLater: (stream: StreamState, segment: Segment) => Effect.Effect<void> = (stream, segment) => {
+  const { config, directory, streamsFolder } = stream.services
+  const made = Effect.gen(function* () {
+    if (stream.folder === "missing") {
+      yield* directory.makeSubdirectory(streamPath(config.root, stream.name))
+      yield* directory.makeSubdirectory(stream.path)
+      streamsFolder.noteChange()
+      if (stream.folder === "missing") stream.folder = "made"
+    }
+    if (segment.maker === undefined || stream.closedAs !== undefined) return
+    const file = yield* directory.open(segment.path, "create")
+    const block = new Uint8Array(segmentHeaderBytes)
+    encodeSegmentHeader(block, segment.header)
+    // Without the slots: they may be written already.
+    const written = yield* Effect.result(file.write(block, 0, segmentHeader.sizeBytes, 0))
+    if (written._tag === "Failure" || segment.maker === undefined || stream.closedAs !== undefined) {
+      return file.closeUnsafe()
+    }
+    segment.maker = undefined
+    segment.file = file
+  })
+  return Effect.uninterruptible(Effect.ignore(made))
 }
 
 /** Makes the writing side of a segment whose frames end at `offset` so far. */
@@ -110,6 +162,7 @@ const openNextFile = (
   path: string,
 ): { readonly file: SegmentFile; readonly zeroedBytes: number } => {
   const { directory } = stream.services
+  makeFolderUnsafe(stream)
   if (stream.spare !== "ready") {
     // When a spare file was renamed but could not be opened, it is there already.
     const mode = stream.renamedIndex === stream.nextIndex ? "write" : "create"

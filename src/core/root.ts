@@ -5,6 +5,7 @@ import {
   correctRootFile,
   decodeRootFile,
   encodeRootFile,
+  featureJournal,
   featuresKnown,
   formatVersion,
   type RootFile,
@@ -75,7 +76,11 @@ export const mendRoot: (
   const bytes = yield* readStart(directory, path, rootFileBytesMax)
   if (bytes !== undefined && decodeRootFile(bytes) !== undefined) return false
   if (isReadOnly) return true
-  yield* replaceSmallFile(directory, { folder: root, path, bytes: encodeRootFile(file.rootId, file.createdMs) })
+  yield* replaceSmallFile(directory, {
+    folder: root,
+    path,
+    bytes: encodeRootFile(file.rootId, file.createdMs, file.featuresIncompatible),
+  })
   return true
 })
 
@@ -94,6 +99,21 @@ export const createRoot: (
   yield* replaceSmallFile(directory, { folder: root, path: rootFilePath(root), bytes })
   return decodeRootFile(bytes)!
 })
+
+/** Says in the root file, durably, that a program has to know the commit journal. Nothing is written when it says so already. */
+export const announceJournal = (
+  directory: Directory,
+  root: string,
+  file: { -readonly [K in keyof RootFile]: RootFile[K] },
+): Effect.Effect<void, AofError> =>
+  Effect.suspend(() => {
+    if ((file.featuresIncompatible & featureJournal) !== 0) return Effect.void
+    const features = file.featuresIncompatible | featureJournal
+    const bytes = encodeRootFile(file.rootId, file.createdMs, features)
+    return Effect.map(replaceSmallFile(directory, { folder: root, path: rootFilePath(root), bytes }), () => {
+      file.featuresIncompatible = features
+    })
+  })
 
 /** The error for a read-only open of a root that is not there. */
 export const missingRoot = (root: string): AofError => notFound("root", root, "no store")

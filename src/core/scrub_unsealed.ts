@@ -28,7 +28,9 @@ import type { StreamState } from "./stream_state.ts"
 /** Checks the open segments of an open stream. Never fails. */
 export const scrubOpenSegments: (run: ScrubRun, stream: StreamState) => Effect.Effect<void> = Effect.fnUntraced(
   function* (run, stream) {
-    for (const segment of stream.catalog.entries.filter(({ state }) => state !== "sealed")) {
+    // One without a file is in the commit journal.
+    const open = stream.catalog.entries.filter(({ state, maker }) => state !== "sealed" && maker === undefined)
+    for (const segment of open) {
       const { fileGeneration } = segment.header
       const isStill = (): boolean =>
         segment.state !== "sealed" &&
@@ -106,7 +108,9 @@ const durableEnd = ({ stream, segment, residency }: OpenFile, block: Uint8Array,
   const position = stream?.durable.position ?? decodeNewestSlot(block, seed)?.watermark ?? 0
   const index = segmentIndexOf(position)
   if (index > residency.index) return segment?.framesEnd ?? segmentHeaderBytes
-  return index < residency.index ? segmentHeaderBytes : Math.max(segmentHeaderBytes, segmentOffsetOf(position))
+  // What only the commit journal holds durably is not in the file yet.
+  const inFile = Math.min(segmentOffsetOf(position), segment?.fileEnd ?? Number.POSITIVE_INFINITY)
+  return index < residency.index ? segmentHeaderBytes : Math.max(segmentHeaderBytes, inFile)
 }
 
 /** Bytes that the file lacks of what has to be there. */

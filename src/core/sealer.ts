@@ -22,7 +22,8 @@ import { pointerPath } from "./paths.ts"
 import { replaceFile } from "./replace_file.ts"
 import { replaceSmallFile } from "./replace_small_file.ts"
 import { unfinishedSegmentsMax } from "./segment_limits.ts"
-import { failReady, type StreamState, wakeReady } from "./stream_state.ts"
+import { syncFolder } from "./stream_folder.ts"
+import { checkOpen, failReady, type StreamState, wakeReady } from "./stream_state.ts"
 import { waitAbove } from "./waits.ts"
 import type { SealedTail, SegmentStats, WritingSegment } from "./writing_segment.ts"
 
@@ -81,13 +82,10 @@ const wakeSealWaiters = (stream: StreamState): void => {
 
 const sealOne = Effect.fnUntraced(function* (stream: StreamState, writing: WritingSegment) {
   const { segment } = writing
-  if (writing.durableOffset < writing.endOffset) {
-    startFlushing(stream)
-    yield* waitAbove(stream.durableWaiters, segment.position(writing.endOffset) - 1)
-  }
+  yield* settleSegment(stream, writing)
   while (writing.zeroing !== undefined) yield* Effect.sleep(1)
   // A footer that is durable is never cut off again: a record of it may be in the manifest already.
-  const sealed = (writing.sealed ??= yield* writeTail(stream, writing))
+  const sealed = (writing.sealed ??= yield* alone(writing, writeTail(stream, writing)))
   const fileBytes = writing.endOffset + sealed.tailBytes
   segment.sealed = { ...writing.stats!, sealedMs: sealed.footer.sealedMs, fileBytes }
   yield* replacePointer(stream, sealed.footer)
@@ -105,6 +103,36 @@ const sealOne = Effect.fnUntraced(function* (stream: StreamState, writing: Writi
   yield* stream.services.manifest.commit
 })
 
+/**
+ * Makes a segment durable in its own file, whether or not the journal has it. Fails with what keeps the file from it, or `Closed`.
+ */
+export const settleSegment: (stream: StreamState, writing: WritingSegment) => Effect.Effect<void, AofError> =
+  Effect.fnUntraced(function* (stream, writing) {
+    while (!isSettled(stream, writing)) {
+      yield* attempt(() => checkOpen(stream))
+      startFlushing(stream)
+      // The journal may answer first: then it is asked again.
+      yield* waitAbove(stream.durableWaiters, writing.segment.position(writing.endOffset) - 1)
+      if (!isSettled(stream, writing)) yield* nextTurn(stream.services.eventLoop)
+    }
+  })
+
+/** The watermark is moved behind the sync of the last segment of a group. */
+const isSettled = (stream: StreamState, writing: WritingSegment): boolean => {
+  const { durableOffset, endOffset, isEntrySynced, isSyncing, segment } = writing
+  if (durableOffset !== endOffset || !isEntrySynced || isSyncing) return false
+  return stream.durable.position >= segment.position(endOffset)
+}
+
+/** While index and footer are made nobody else changes the file. */
+const alone = <A, E>(writing: WritingSegment, effect: Effect.Effect<A, E>): Effect.Effect<A, E> => {
+  const set = (isTailing: boolean): Effect.Effect<void> =>
+    Effect.sync(() => {
+      writing.isTailing = isTailing
+    })
+  return Effect.andThen(set(true), Effect.ensuring(effect, set(false)))
+}
+
 /** Cuts the file to length and makes index and footer durable behind the frames. */
 const writeTail = Effect.fnUntraced(function* (
   stream: StreamState,
@@ -112,7 +140,7 @@ const writeTail = Effect.fnUntraced(function* (
 ): Effect.fn.Return<SealedTail, AofError> {
   // What the kernel dropped after a failed sync is unknown: this try starts from a fresh file.
   if (writing.isSuspect) yield* replaceFile(stream, writing)
-  if (!writing.isEntrySynced) yield* stream.services.directory.sync(stream.path)
+  if (!writing.isEntrySynced) yield* syncFolder(stream)
   writing.isEntrySynced = true
   const { bytes, footer, checksum64 } = yield* makeTail(stream, writing)
   const file = yield* attempt(() => writing.file)

@@ -70,7 +70,6 @@ export const pointBytesMax: number = 64 * 1024
 
 export class Segment {
   readonly index: number
-  readonly path: string
   readonly residency: Residency
   /** Replaced with a higher generation when the file is. */
   header: SegmentHeader
@@ -82,6 +81,12 @@ export class Segment {
   tail: StagingTail | undefined = undefined
   /** Offset at which the frames end, as far as they may be read. */
   framesEnd: number
+  /** What lies above in an unsealed segment is in memory only, and in the commit journal. */
+  fileEnd: number = Number.POSITIVE_INFINITY
+  /** Makes the file, which is not there yet: the commit journal has what a new segment holds. */
+  maker: (() => SegmentFile) | undefined = undefined
+  /** True while nothing is written to an active segment: its descriptor may be given back. */
+  isQuiet = false
   sealed: SealedPart | undefined = undefined
   isTrimmed = false
   /** The index of frames before `end`, where it had to be walked. */
@@ -105,7 +110,6 @@ export class Segment {
     readonly isReadOnly: boolean
   }) {
     this.index = options.header.segmentIndex
-    this.path = options.residency.hotPath
     this.residency = options.residency
     this.header = options.header
     this.state = options.state
@@ -115,6 +119,10 @@ export class Segment {
     this.#source = options.source
     this.#isReadOnly = options.isReadOnly
     this.attach()
+  }
+
+  get path(): string {
+    return this.residency.hotPath
   }
 
   /** The residency tells this view from now on when the Tier 0 file comes or goes. */
@@ -133,6 +141,11 @@ export class Segment {
       this.#openFiles.touch(this)
       return this.file
     }
+    if (this.maker !== undefined) {
+      this.file = this.maker()
+      this.maker = undefined
+      return this.file
+    }
     const error = caught(() => {
       this.file = this.#directory.openUnsafe(this.path, this.#isReadOnly || this.state === "sealed" ? "read" : "write")
     })
@@ -142,8 +155,19 @@ export class Segment {
       throw notFound("segment", this.index, "later segments only")
     }
     if (error !== undefined) throw error
-    this.#openFiles.add(this)
+    if (this.isReleasable || this.#isReadOnly) this.#openFiles.add(this)
     return this.file!
+  }
+
+  /** True when its descriptor may be given back at any time: it is opened again when it is needed. */
+  get isReleasable(): boolean {
+    return this.state === "sealed" || (this.state === "active" && this.isQuiet)
+  }
+
+  /** Somebody writes to it from now on: its descriptor is the writer's. */
+  leaveQuiet(): void {
+    this.isQuiet = false
+    this.#openFiles.forget(this)
   }
 
   /** Another process has sealed the segment that `other` is a newer view of. */
@@ -205,7 +229,7 @@ export class Segment {
       window,
       offset,
       least,
-      Math.min(Math.max(most, least), Math.min(limit, this.framesEnd) - offset),
+      Math.min(Math.max(most, least), Math.min(limit, this.framesEnd, this.fileEnd) - offset),
     )
   }
 

@@ -13,6 +13,7 @@ import type { Reader, ReadLevel } from "./reader.ts"
 import { readFooter } from "./recovery.ts"
 import type { Segment } from "./segment.ts"
 import { appendedMark, checkOpen, type StreamState } from "./stream_state.ts"
+import { trimPointOf } from "./trim_point.ts"
 
 /** Where a read starts, and how it goes. Give exactly one start; without one it is `from: "start"`, backwards `from: "end"`. */
 export interface ReadOptions {
@@ -126,7 +127,8 @@ const seekEnd = (reader: Reader): void => {
 
 /** Puts `reader` before the first record that is left. */
 export const seekFirst = (reader: Reader): void => {
-  const { catalog, trimPoint } = reader.stream
+  const { catalog } = reader.stream
+  const trimPoint = trimPointOf(reader.stream)
   const first = catalog.first
   if (first === undefined) return
   if (trimPoint !== undefined && trimPoint.recordNumber > first.header.firstRecordNumber) {
@@ -160,7 +162,8 @@ const seekLater = (reader: Reader, isThere: () => boolean): void => {
 
 /** Throws `NotFound` with the first id that is left when the record was trimmed. */
 export const checkNotTrimmed = (stream: StreamState, recordId: number): void => {
-  const isTrimmed = stream.trimPoint !== undefined && recordId < stream.trimPoint.recordId
+  const trimPoint = trimPointOf(stream)
+  const isTrimmed = trimPoint !== undefined && recordId < trimPoint.recordId
   const first = stream.catalog.first
   if (isTrimmed || (first !== undefined && first.index > segmentIndexOf(recordId))) {
     throw notFound("record", recordId, firstRecordId(stream))

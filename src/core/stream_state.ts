@@ -4,6 +4,7 @@
  */
 import type * as Clock from "effect/Clock"
 import type * as Effect from "effect/Effect"
+import type { JournalEntryBytes } from "../format/journal_block.ts"
 import type { AofManagerConfig, Retention } from "../model/config.ts"
 import { type AofError, closed } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
@@ -19,10 +20,34 @@ import type { ManifestLog } from "./manifest_log.ts"
 import type { OpenFiles } from "./open_files.ts"
 import type { Segment } from "./segment.ts"
 import { payloadBytesMax } from "./segment_limits.ts"
+import type { SharedFolder } from "./shared_folder.ts"
 import type { TierStream } from "./tier_services.ts"
 import type { AdmissionGuard } from "./tier0.ts"
 import type { Tiers } from "./tiers.ts"
 import type { WritingSegment } from "./writing_segment.ts"
+
+/** Decides for all streams together what each turn of the event loop does for them, and lets many share one sync. */
+export interface SharedSync {
+  /** Plans the turn in which staged bytes go out; `isTurnPlanned` of the stream is set already. */
+  readonly plan: (stream: StreamState) => void
+  /** A stream begins to sync its own files, or has ended doing so. */
+  readonly flushBegins: () => void
+  readonly flushEnds: (stream: StreamState) => void
+  /** While streams are recovered: indexes of each that processes before may have used without a trace. */
+  readonly lostIndexes: number
+  /** True while groups go to the journal: the file of a segment may be made later. */
+  readonly isJournaling: boolean
+  /** True when many streams want syncs and this one, which syncs its own files, may join those that share one. */
+  readonly isPreferred: (stream: StreamState) => boolean
+  /** The file of a segment holds durably all that was written to it. */
+  readonly settled: (writing: WritingSegment) => void
+  /** The stream is closed: what only the journal has of it stays there, unless the stream is deleted. */
+  readonly forget: (stream: StreamState, isDeleted: boolean) => void
+  /** Durable bytes of a stream that was closed before its own files had them. */
+  readonly held: (streamId: number) => Effect.Effect<ReadonlyArray<JournalEntryBytes>, AofError>
+  /** The stream was recovered with what was held. */
+  readonly release: (streamId: number) => void
+}
 
 /** What every stream of a manager uses. */
 export interface StreamServices {
@@ -39,6 +64,9 @@ export interface StreamServices {
   readonly tiers: Tiers
   /** Says whether another writer has taken the root. */
   readonly fence: Fence
+  readonly shared: SharedSync
+  /** The directory of all streams. */
+  readonly streamsFolder: SharedFolder
   /** Starts an effect in the scope of the manager; defects are reported, errors are the effect's own to handle. */
   readonly run: (effect: Effect.Effect<void>) => void
 }
@@ -47,6 +75,13 @@ export interface StreamServices {
 export interface TrimPoint {
   readonly recordId: number
   readonly recordNumber: number
+}
+
+/** A trim whose record may not be durable yet. */
+export interface PendingTrim {
+  readonly point: TrimPoint
+  /** Of its record in the manifest. */
+  readonly sequence: number
 }
 
 export interface StreamState {
@@ -73,6 +108,8 @@ export interface StreamState {
   active: WritingSegment | undefined
   /** Complete segments whose footer is not durable, oldest first; append adds, the sealer takes away. */
   readonly sealing: Array<WritingSegment>
+  /** `missing` before its first segment; `made` is not known to be durable. */
+  folder: "missing" | "made" | "durable"
   /** Index for the next segment. */
   nextIndex: number
   /** Bytes of frames in all segments before the next one. */
@@ -83,6 +120,8 @@ export interface StreamState {
   spare: "none" | "preparing" | "ready"
   /** Holds the bytes of the spare file in the budget of Tier 0. */
   spareGuard: AdmissionGuard | undefined
+  /** Size of the next staging buffer: small for who writes rarely, and larger with each that is filled. */
+  nextBufferBytes: number
   /** Index of the last segment whose file was a spare one. */
   renamedIndex: number
   /** True once a segment was filled, which makes a spare one worth its cost. */
@@ -116,7 +155,10 @@ export interface StreamState {
   coordinatorWatermark: bigint
   /** True while it is newer than what a header or footer says. */
   isCoordinatorUnsaved: boolean
+  /** As far as it is durable; `trimPointOf` looks at the pending ones first. */
   trimPoint: TrimPoint | undefined
+  /** Trims whose records are on their way to the disk, each farther than the one before. */
+  pendingTrims: ReadonlyArray<PendingTrim>
   /** Set when the stream, or its manager, was closed or deleted. */
   closedAs: string | undefined
   /** True while a read-only stream looks for what the writer has added. */
@@ -150,6 +192,15 @@ export interface QueuedAppend {
 /** The bytes that no sync covers yet, open frame included. */
 export const unflushedBytes = (stream: StreamState): number => {
   let sum = 0
+  for (const one of stream.sealing) sum += one.endOffset - Math.max(one.durableOffset, one.journaledOffset)
+  const { active } = stream
+  if (active !== undefined) sum += active.endOffset - Math.max(active.durableOffset, active.journaledOffset)
+  return sum
+}
+
+/** The bytes that no sync of the stream's own files covers: those that only the journal has are part of them. */
+export const unsettledBytes = (stream: StreamState): number => {
+  let sum = 0
   for (const one of stream.sealing) sum += one.endOffset - one.durableOffset
   if (stream.active !== undefined) sum += stream.active.endOffset - stream.active.durableOffset
   return sum
@@ -167,6 +218,7 @@ export const appendedMark = (stream: StreamState): Mark => {
 /** Serves the appends that wait for room, in order, and wakes all others who wait for it. */
 export const wakeReady = (stream: StreamState): void => {
   const queue = stream.appendQueue
+  if (queue.length === 0 && stream.readyWaiters.length === 0) return
   for (let one = queue.shift(); one !== undefined; one = queue.shift()) {
     // It is out of the queue while it tries, so that a failure met on the way is not told to it as well.
     if (one.tryAgain()) continue
@@ -205,17 +257,28 @@ export const makeStreamState = (options: {
   readonly tier0BytesMax: number | undefined
   readonly owner: TierStream
 }): StreamState => ({
-  ...options,
-  ...payloadLimits(options.services.config, options),
+  // Named one by one: a spread makes an object that is larger and slower to use.
+  name: options.name,
+  streamId: options.streamId,
+  path: options.path,
+  services: options.services,
+  segmentBytes: options.segmentBytes,
+  retention: options.retention,
+  tier0BytesMax: options.tier0BytesMax,
+  owner: options.owner,
+  payloadBytesMax: payloadLimits(options.services.config, options).payloadBytesMax,
+  payloadBytesSafe: payloadLimits(options.services.config, options).payloadBytesSafe,
   catalog: new Catalog<Segment>(),
   writer: { nextRecordNumber: 0, lastRecordId: 0, lastTimestampMs: 0, timestampMsMax: 0, extIdMax: 0 },
   active: undefined,
   sealing: [],
+  folder: "made",
   nextIndex: 1,
   nextBaseOffset: 0,
   nextFile: undefined,
   spare: "none",
   spareGuard: undefined,
+  nextBufferBytes: firstBufferBytes,
   renamedIndex: 0,
   fillsSegments: false,
   written: new Watermark(startMark),
@@ -238,6 +301,7 @@ export const makeStreamState = (options: {
   coordinatorWatermark: 0n,
   isCoordinatorUnsaved: false,
   trimPoint: undefined,
+  pendingTrims: [],
   closedAs: undefined,
   isPolling: false,
   refusedSinceMs: 0,
@@ -259,7 +323,19 @@ export const admissionBytesMax = (
   stream: { readonly tier0BytesMax: number | undefined },
 ): number => Math.floor(Math.min(config.tier0.bytesMax, stream.tier0BytesMax ?? Number.POSITIVE_INFINITY) / 2)
 
-/** Size of the staging buffers of a stream: several must fit what it may hold of Tier 0, so one with a small budget has smaller ones. */
+/** Size of the first staging buffer of a stream that was quiet. */
+export const firstBufferBytes = 4096
+/** How much larger the next one is. */
+const bufferGrowth = 4
+
+/** Size of the next staging buffer of a stream, but for larger records. */
+export const takeBufferBytes = (stream: StreamState): number => {
+  const bytes = Math.min(stream.nextBufferBytes, bufferBytesOf(stream))
+  stream.nextBufferBytes = bytes * bufferGrowth
+  return bytes
+}
+
+/** Size of the staging buffers of a stream that fills them: several must fit what it may hold of Tier 0, so one with a small budget has smaller ones. */
 export const bufferBytesOf = ({ services, tier0BytesMax }: StreamState): number =>
   tier0BytesMax === undefined
     ? services.pool.bufferBytes
@@ -272,5 +348,7 @@ export const setSizes = (
 ): void => {
   stream.segmentBytes = sizes.segmentBytes ?? stream.segmentBytes
   stream.tier0BytesMax = sizes.tier0BytesMax ?? stream.tier0BytesMax
-  Object.assign(stream, payloadLimits(stream.services.config, stream))
+  const { payloadBytesMax: most, payloadBytesSafe } = payloadLimits(stream.services.config, stream)
+  stream.payloadBytesMax = most
+  stream.payloadBytesSafe = payloadBytesSafe
 }

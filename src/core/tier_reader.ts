@@ -52,7 +52,7 @@ const framesMax = 2 ** 20
 export const stretchKey = (residency: Residency, index: number): number => residency.uid * framesMax + index
 
 interface WarmFile {
-  readonly state: "sealed"
+  readonly isReleasable: true
   readonly file: SegmentFile
   readonly releaseFile: () => void
 }
@@ -238,7 +238,7 @@ export class TierReader implements SegmentSource {
     }
     const file = this.#options.directory.openUnsafe(residency.warmPath, "read")
     const open: WarmFile = {
-      state: "sealed",
+      isReleasable: true,
       file,
       releaseFile: () => {
         this.#files.delete(residency)

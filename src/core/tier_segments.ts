@@ -2,7 +2,6 @@
  * Every segment that the tiers look after, by stream and index, with the sets that the planner is asked about: what is in Tier 0,
  * what is in Tier 1, what is still to be compressed or uploaded. The sets follow the residencies, which say where bytes are.
  */
-import { segmentPath, segmentsPath, warmPathOf } from "./paths.ts"
 import { Residency } from "./residency.ts"
 import type { TierSegments as Port, TierStream } from "./tier_services.ts"
 
@@ -48,9 +47,7 @@ export class TierSegments implements Port {
     if (segments === undefined) this.#byStream.set(stream.streamId, (segments = new Map()))
     let residency = segments.get(index)
     if (residency === undefined) {
-      const hotPath = segmentPath(segmentsPath(this.#root, stream.name), index)
-      const warmPath = warmPathOf(this.#root, stream.name, index)
-      residency = new Residency({ streamId: stream.streamId, stream: stream.name, index, hotPath, warmPath })
+      residency = new Residency({ streamId: stream.streamId, stream: stream.name, index, root: this.#root })
       segments.set(index, residency)
     }
     return residency

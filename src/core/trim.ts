@@ -11,6 +11,7 @@ import { whenAtHand } from "./cold_need.ts"
 import { requestFlush } from "./flusher.ts"
 import { recordNumberOf } from "./read.ts"
 import { checkOpen, type StreamState, type TrimPoint } from "./stream_state.ts"
+import { trimPointOf } from "./trim_point.ts"
 import { waitAbove } from "./waits.ts"
 
 /**
@@ -49,21 +50,24 @@ export const trimTo: (stream: StreamState, point: TrimPoint) => Effect.Effect<vo
     const objects = stream.catalog.entries
       .filter((segment) => segment.index < segmentIndexOf(point.recordId))
       .flatMap((segment) => tiers.objectsOf(stream.streamId, segment.index))
-    manifest.append({
+    const sequence = manifest.append({
       type: "Trim",
       streamId: stream.streamId,
       firstRecordId: point.recordId,
       firstRecordNumber: point.recordNumber,
     })
     tiers.queueDeletes(objects, manifestReason.Trim)
-    stream.trimPoint = point
+    stream.pendingTrims = [...stream.pendingTrims, { point, sequence }]
     yield* manifest.commit
     yield* removeTrimmed(stream, point)
   },
 )
 
-const isTrimmed = (stream: StreamState, recordId: number): boolean =>
-  stream.trimPoint !== undefined && recordId <= stream.trimPoint.recordId
+/** True when a trim has gone so far, also when its record is still on its way. */
+const isTrimmed = (stream: StreamState, recordId: number): boolean => {
+  const point = stream.pendingTrims.at(-1)?.point ?? stream.trimPoint
+  return point !== undefined && recordId <= point.recordId
+}
 
 /** Removes the files of segments that lie before a durable trim point whole: the newest one may still be on its way to the disk. */
 const removeTrimmed: (stream: StreamState, point: TrimPoint | undefined) => Effect.Effect<void, AofError> =
@@ -73,12 +77,16 @@ const removeTrimmed: (stream: StreamState, point: TrimPoint | undefined) => Effe
     const removed = removable(stream, segmentIndexOf(point.recordId))
     for (const segment of removed) segment.isTrimmed = true
     tiers.forget(removed.map((segment) => segment.residency))
-    for (const segment of removed) {
-      openFiles.release(segment)
-      yield* directory.remove(segment.residency.hotPath)
-      yield* directory.remove(segment.residency.warmPath)
-    }
-    if (removed.length > 0) yield* directory.sync(stream.path)
+    const gone = Effect.gen(function* () {
+      for (const segment of removed) {
+        openFiles.release(segment)
+        yield* directory.remove(segment.residency.hotPath)
+        yield* directory.remove(segment.residency.warmPath)
+      }
+      if (removed.length > 0 && stream.folder !== "missing") yield* directory.sync(stream.path)
+    })
+    // The trim holds already; who deletes the stream meanwhile takes its directory away.
+    yield* Effect.catch(gone, (error) => (stream.closedAs === undefined ? Effect.fail(error) : Effect.void))
   })
 
 /** Takes the sealed segments below `index` out of the catalog; one that is still being finished goes after its seal. */
@@ -91,8 +99,8 @@ const removable = (stream: StreamState, index: number): ReturnType<StreamState["
 export const applyRetention: (stream: StreamState) => Effect.Effect<void, AofError> = Effect.fnUntraced(
   function* (stream) {
     const { ageMs, bytes } = stream.retention
-    const { trimPoint } = stream
-    yield* Effect.andThen(stream.services.manifest.commit, removeTrimmed(stream, trimPoint))
+    yield* stream.services.manifest.commit
+    yield* removeTrimmed(stream, trimPointOf(stream))
     if ((ageMs === undefined && bytes === undefined) || stream.closedAs !== undefined) return
     const nowMs = stream.services.clock.currentTimeMillisUnsafe()
     const { entries } = stream.catalog

@@ -42,7 +42,8 @@ const writeStaged = (stream: StreamState, writing: WritingSegment, limit: number
     const to = Math.min(staged.end, limit)
     writing.file.writeUnsafe(staged.bytes, from - staged.base, to - staged.base, from)
     writing.writtenOffset = to
-    writing.segment.framesEnd = to
+    writing.segment.fileEnd = to
+    writing.segment.framesEnd = Math.max(writing.segment.framesEnd, to)
     stream.counters.writes++
     stream.counters.writtenBytes += to - from
   }

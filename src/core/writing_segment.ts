@@ -39,7 +39,12 @@ export class WritingSegment {
   /** The index notes frames from this offset on; what lies before is walked at seal. */
   readonly indexFrom: number
   writtenOffset: number
+  /** The file itself holds everything below durably. */
   durableOffset: number
+  /** The commit journal holds everything from the durable offset up to here, when that is more. */
+  journaledOffset: number
+  /** Syncs of the file so far: zeros run ahead of those who sync often. */
+  syncCount = 0
   /** True when the directory entry of the file is durable. */
   isEntrySynced: boolean
   /** Set when appends ended. */
@@ -55,6 +60,10 @@ export class WritingSegment {
   hasFlushFailed = false
   /** Set by a failed sync until the file is replaced: a sync of it that ends well proves nothing any more. */
   isSuspect = false
+  /** True while the flusher syncs or replaces the file: index and footer have to wait. */
+  isSyncing = false
+  /** True while index and footer are being written: the flusher leaves the file alone. */
+  isTailing = false
   /** True while the file is being replaced: nothing may be written to the old one. */
   isReplacing = false
   slotSequence: number
@@ -85,6 +94,7 @@ export class WritingSegment {
     this.indexFrom = options.offset
     this.writtenOffset = options.offset
     this.durableOffset = options.offset
+    this.journaledOffset = options.offset
     this.#endOffset = options.offset
     this.zeroedEnd = options.offset
     this.isEntrySynced = options.isEntrySynced

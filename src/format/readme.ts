@@ -5,6 +5,7 @@
 import type { Layout } from "./field_table.ts"
 import { frameHeader, frameProducer } from "./frame.ts"
 import { epochBase, headBytes, headFile } from "./head_object.ts"
+import { journalEntry, journalGroup, journalHeader } from "./journal_block.ts"
 import { commitSlot, manifestHeader } from "./manifest_chunk.ts"
 import { manifestPayloads } from "./manifest_codec.ts"
 import { manifestReasons, manifestReasonTexts } from "./manifest_reason.ts"
@@ -40,6 +41,10 @@ export const formatReadme = (): string =>
     rules.unsealed,
     rules.pointer,
     table(sealedPointer),
+    rules.journal,
+    table(journalHeader),
+    table(journalGroup),
+    table(journalEntry),
     rules.warm,
     table(seekTableHeader),
     table(seekTableEntry),

@@ -21,6 +21,7 @@ milliseconds. A number on disk is never given another meaning; a format that cha
 <root>/streams/<stream name>/segments/current.sealed   pointer to the last sealed segment
 <root>/streams/<stream name>/segments/spare.seg        preallocated, no data
 <root>/streams/<stream name>/warm/0000000001.seg.zst   the same segment, compressed
+<root>/journal/0.jnl, 1.jnl                     commit journal, while it is needed
 <root>/streams/.deleted-<stream id>/            a deleted stream on its way out
 <root>/quarantine/                              what recovery could not use
 \`\`\`
@@ -42,7 +43,7 @@ that bytes of another segment, or of an earlier file of the same segment, never 
   root: `## Root file
 
 \`<root>/ROOT\`, exactly 64 bytes. A reader refuses a root whose \`version\` is above the one it knows, or with a bit in
-\`featuresIncompatible\` that it does not know. No bit is used yet.`,
+\`featuresIncompatible\` that it does not know. Bit 0: there may be a commit journal (below), which holds durable bytes that no segment has.`,
 
   segment: `## Segment
 
@@ -130,6 +131,19 @@ lost record never comes back. Record numbers go on from the cut.`,
 
 \`current.sealed\`, exactly 64 bytes, is replaced by rename after each seal. It is a hint that saves a look at other files, and the
 newest \`coordinatorWatermark\`. It counts only when the segment that it names is sealed and agrees.`,
+
+  journal: `## Commit journal
+
+When several streams of a root want durability at once, their bytes go into one group of a journal file, and one sync makes all of them
+durable; the segments are written later. \`header · group · group · …\`, each at a multiple of 512, zeros between. A group is its start and
+then entries one directly behind the other: the entry's start, then \`lengthBytes\` bytes that belong at \`offset\` of that segment. An entry at
+offset 0 holds the segment's header, without slots.
+
+A group counts when its \`offset\` is where it lies and its checksum is right; so nothing of an earlier use of the file counts, as each use has
+a seed of its own. It is written after the one before is durable: what does not check is the end, unless a group that counts follows. The
+entries of both files, by \`sequence\` of the file and then by offset of the group, are written into the segments of the streams that still
+exist before anything else is read; those of sealed and of trimmed segments are left out. A file of a segment that is missing is made when an
+entry at offset 0 is there. Doing this again changes nothing. A root that was closed in order has no journal files.`,
 
   warm: `## Warm file
 

@@ -5,8 +5,10 @@ import { field, type Layout, layout } from "./field_table.ts"
 
 /** The version that this code writes; it reads every one up to it. */
 export const formatVersion = 1
+/** Bit of `featuresIncompatible`: a commit journal may hold durable bytes that no segment has. */
+export const featureJournal = 1
 /** Feature bits that this code understands; any other bit in `featuresIncompatible` refuses opening. */
-export const featuresKnown = 0
+export const featuresKnown = 1
 
 /** What the root file says. */
 export interface RootFile {
@@ -41,14 +43,14 @@ export const rootFile: Layout<RootFile> = layout("Root file", "`<root>/ROOT`", [
   field("checksum", "u32", "CRC-32, seed 0, of the bytes before it"),
 ])
 
-/** The bytes of a new root file. */
-export const encodeRootFile = (rootId: Uint8Array, createdMs: number): Uint8Array => {
+/** The bytes of a root file. */
+export const encodeRootFile = (rootId: Uint8Array, createdMs: number, featuresIncompatible = 0): Uint8Array => {
   const bytes = new Uint8Array(rootFile.sizeBytes)
   const value = {
     magic: rootMagic,
     version: formatVersion,
     rootId,
-    featuresIncompatible: 0,
+    featuresIncompatible,
     featuresCompatible: 0,
     createdMs,
   }

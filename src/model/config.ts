@@ -52,6 +52,10 @@ export interface AofManagerOptions {
   readonly unflushedBytesMax?: number | undefined
   /** Largest payload, 1 byte to 255 MiB; default 8 MiB. */
   readonly recordBytesMax?: number | undefined
+  /** Bytes of the commit journal that streams share when several want durability at once, 0 (none) or 64 KiB to 4 GiB; default 128 MiB. */
+  readonly journalBytes?: number | undefined
+  /** Streams that have to want durability at once to share one sync, 1 to 1 000; default 4. */
+  readonly journalStreamsMin?: number | undefined
   /** How long appended bytes stay unsynced when nobody asks, 1 to 3 600 000; default 50. */
   readonly flushIntervalMs?: number | undefined
   /** How long closing may take, 1 to 3 600 000; default 10 000. */
@@ -85,6 +89,8 @@ export interface AofManagerConfig {
   readonly stagingBytes: number
   readonly unflushedBytesMax: number
   readonly recordBytesMax: number
+  readonly journalBytes: number
+  readonly journalStreamsMin: number
   readonly flushIntervalMs: number
   readonly closeTimeoutMs: number
   /** Undefined: never. */
@@ -104,6 +110,8 @@ type SizeOption =
   | "stagingBytes"
   | "unflushedBytesMax"
   | "recordBytesMax"
+  | "journalBytes"
+  | "journalStreamsMin"
   | "flushIntervalMs"
   | "closeTimeoutMs"
 
@@ -118,6 +126,8 @@ const bounds: Record<SizeOption, readonly [number, number, number]> = {
   stagingBytes: [4 * KiB, 64 * MiB, MiB],
   unflushedBytesMax: [4 * KiB, 1024 * MiB, 64 * MiB],
   recordBytesMax: [1, 255 * MiB, 8 * MiB],
+  journalBytes: [64 * KiB, 4096 * MiB, 128 * MiB],
+  journalStreamsMin: [1, 1000, 4],
   flushIntervalMs: [1, hourMs, 50],
   closeTimeoutMs: [1, hourMs, 10_000],
 }
@@ -145,6 +155,8 @@ export const makeConfig = (options: AofManagerOptions): AofManagerConfig => {
     stagingBytes: checkBound("stagingBytes", options.stagingBytes),
     unflushedBytesMax: checkBound("unflushedBytesMax", options.unflushedBytesMax),
     recordBytesMax: checkBound("recordBytesMax", options.recordBytesMax),
+    journalBytes: options.journalBytes === 0 ? 0 : checkBound("journalBytes", options.journalBytes),
+    journalStreamsMin: checkBound("journalStreamsMin", options.journalStreamsMin),
     flushIntervalMs: checkBound("flushIntervalMs", options.flushIntervalMs),
     closeTimeoutMs: checkBound("closeTimeoutMs", options.closeTimeoutMs),
     sealAfterMs: checkSealAfter(options.sealAfterMs),

@@ -22,6 +22,8 @@ export interface DirectoryEntry {
 export interface Directory {
   /** Opens a file now; throws `Unavailable` (`ENOENT`, `EEXIST`, `EACCES`, `EMFILE`, …). New files are private (mode 0600). A symbolic link is not followed: `ELOOP`. */
   readonly openUnsafe: (path: string, mode: OpenMode) => SegmentFile
+  /** `openUnsafe` off the main thread. An interruption waits for its end and closes what was opened. */
+  readonly open: (path: string, mode: OpenMode) => Effect.Effect<SegmentFile, Unavailable>
   /** Renames over an existing file, now; throws `Unavailable`. Durable after `sync` of the directory. */
   readonly renameUnsafe: (from: string, to: string) => void
   /** Renames over an existing file. Durable after `sync` of the directory. */
@@ -35,10 +37,16 @@ export interface Directory {
   readonly sizeOf: (path: string) => Effect.Effect<number | undefined, Unavailable>
   /** Entries of a directory in name order; empty when it does not exist. */
   readonly list: (path: string) => Effect.Effect<ReadonlyArray<DirectoryEntry>, Unavailable>
+  /** `list`, now, for a directory that is known to be small. A symbolic link is not followed: throws `Unavailable` with `ELOOP`. */
+  readonly listUnsafe: (path: string) => ReadonlyArray<DirectoryEntry>
   /** The whole file, or undefined when it does not exist. */
   readonly readFile: (path: string) => Effect.Effect<Uint8Array | undefined, Unavailable>
   /** Makes a directory and its parents (mode 0700) and syncs each parent that got a new entry. Nothing happens when it exists. */
   readonly makeDirectory: (path: string) => Effect.Effect<void, Unavailable>
+  /** Makes one directory (mode 0700), now; nothing happens when it exists. Throws `Unavailable`. Durable after `sync` of its parent. */
+  readonly makeDirectoryUnsafe: (path: string) => void
+  /** `makeDirectoryUnsafe` off the main thread. */
+  readonly makeSubdirectory: (path: string) => Effect.Effect<void, Unavailable>
   /** Removes a file; nothing happens when it does not exist. Durable after `sync` of the directory. */
   readonly remove: (path: string) => Effect.Effect<void, Unavailable>
   /** Removes a directory with all that is in it; nothing happens when it does not exist. */

@@ -7,7 +7,6 @@ import { EventLoop } from "../port/event_loop.ts"
 import { RootLock } from "../port/root_lock.ts"
 import type { RuntimeName } from "./detect.ts"
 import type { TryFlock } from "./lock_holder.ts"
-import type { MappedFiles } from "./mapped_files.ts"
 import { makePosixDirectory } from "./posix_directory.ts"
 import type { MapFile } from "./posix_file.ts"
 import { makeRootLock } from "./root_lock.ts"
@@ -19,8 +18,6 @@ export type RuntimeServices = Directory | RootLock | EventLoop
 export interface RuntimeAbilities {
   readonly runtime: RuntimeName
   readonly map: MapFile
-  /** The files that are mapped, where unmapping would hold the main thread. */
-  readonly mapped?: MappedFiles | undefined
   /** Undefined where nothing is mapped. */
   readonly reclaim?: (() => void) | undefined
   /** Undefined where the runtime has no flock(2). */
@@ -30,8 +27,8 @@ export interface RuntimeAbilities {
 /** Builds the layer of a runtime; `abilities` is asked when the layer is built, not when the module is loaded. */
 export const makeRuntimeLayer = (abilities: () => RuntimeAbilities): Layer.Layer<RuntimeServices> =>
   Layer.syncContext(() => {
-    const { runtime, map, mapped, reclaim, tryFlock } = abilities()
-    return Context.make(Directory, makePosixDirectory({ map, mapped, reclaim })).pipe(
+    const { runtime, map, reclaim, tryFlock } = abilities()
+    return Context.make(Directory, makePosixDirectory({ map, reclaim })).pipe(
       Context.add(RootLock, makeRootLock(runtime, tryFlock)),
       Context.add(EventLoop, { nextTurn: (callback) => void setImmediate(callback) }),
     )

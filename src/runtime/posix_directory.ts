@@ -9,38 +9,41 @@ import * as Effect from "effect/Effect"
 import type { Unavailable } from "../model/errors.ts"
 import { unavailable } from "../model/errors.ts"
 import type { Directory, DirectoryEntry } from "../port/directory.ts"
-import type { MappedFiles } from "./mapped_files.ts"
 import { networkFileSystem } from "./network_file_system.ts"
 import type { MapFile } from "./posix_file.ts"
-import { openPosixFile } from "./posix_file.ts"
+import { openPosixFile, openPosixFileAsync } from "./posix_file.ts"
 import { callAsync, callUnsafe, codeOf, systemError } from "./system_error.ts"
 
 /** How a runtime maps files. */
 export interface Mapping {
   readonly map: MapFile
-  /** The files that are mapped, where unmapping would hold the main thread. */
-  readonly mapped?: MappedFiles | undefined
   /** Unmaps what nobody uses. */
   readonly reclaim?: (() => void) | undefined
 }
 
 /** Makes the `Directory` of a runtime. */
-export const makePosixDirectory = ({ map, mapped, reclaim = () => undefined }: Mapping): Directory => ({
+export const makePosixDirectory = ({ map, reclaim = () => undefined }: Mapping): Directory => ({
   openUnsafe: (path, mode) => openPosixFile(path, mode, map),
+  open: (path, mode) => openPosixFileAsync(path, mode, map),
   renameUnsafe: (from, to) => callUnsafe(`renaming to ${JSON.stringify(to)}`, from, () => fs.renameSync(from, to)),
   rename: (from, to) => callAsync(`renaming to ${JSON.stringify(to)}`, from, (done) => fs.rename(from, to, done)),
   link: (from, to) => callAsync(`linking to ${JSON.stringify(to)}`, from, (done) => fs.link(from, to, done)),
   sizeOf,
   list,
+  listUnsafe,
   readFile,
   makeDirectory: (path) =>
     Effect.try({ try: () => makeDirectory(path), catch: (error) => systemError("making a directory", path, error) }),
+  makeDirectoryUnsafe: (path) => callUnsafe("making a directory", path, () => makeOne(path)),
+  makeSubdirectory: (path) =>
+    callAsync("making a directory", path, (done) =>
+      fs.mkdir(path, 0o700, (error) => {
+        if (codeOf(error) !== "EEXIST") return done(error)
+        fs.stat(path, (failure, found) => done(failure ?? (found.isDirectory() ? null : error)))
+      }),
+    ),
   remove: (path) =>
-    callAsync("removing", path, (done) => {
-      const unlink = (): void => fs.unlink(path, (error) => done(codeOf(error) === "ENOENT" ? null : error))
-      if (mapped === undefined) unlink()
-      else mapped.keep(path, unlink)
-    }),
+    callAsync("removing", path, (done) => fs.unlink(path, (error) => done(codeOf(error) === "ENOENT" ? null : error))),
   removeDirectory: (path) =>
     callAsync("removing a directory", path, (done) => fs.rm(path, { recursive: true, force: true }, done)),
   sync,
@@ -49,6 +52,17 @@ export const makePosixDirectory = ({ map, mapped, reclaim = () => undefined }: M
   reclaimUnsafe: reclaim,
   networkFileSystem,
 })
+
+const listUnsafe = (path: string): ReadonlyArray<DirectoryEntry> =>
+  callUnsafe("listing", path, () => {
+    const found = fs.lstatSync(path, { throwIfNoEntry: false })
+    if (found === undefined) return []
+    if (found.isSymbolicLink()) throw unavailable("using a symbolic link for a directory of the store", "ELOOP", path)
+    return fs
+      .readdirSync(path, { withFileTypes: true })
+      .map((entry) => ({ name: entry.name, isDirectory: entry.isDirectory() }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1))
+  })
 
 const list = (path: string): Effect.Effect<ReadonlyArray<DirectoryEntry>, Unavailable> =>
   callAsync("listing", path, (done) =>

@@ -41,6 +41,17 @@ export const openPosixFile = (path: string, mode: OpenMode, map: MapFile): Segme
     map,
   )
 
+/** The same off the main thread. Interrupting it closes what was opened. */
+export const openPosixFileAsync = (
+  path: string,
+  mode: OpenMode,
+  map: MapFile,
+): Effect.Effect<SegmentFile, Unavailable> =>
+  Effect.map(
+    callAsync<number>(`opening to ${mode}`, path, (done) => fs.open(path, openFlags[mode], 0o600, done)),
+    (descriptor) => new PosixFile(path, descriptor, map),
+  )
+
 class PosixFile implements SegmentFile {
   readonly path: string
   readonly syncData: Effect.Effect<void, Unavailable>

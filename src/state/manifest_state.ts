@@ -169,6 +169,7 @@ const applyTiers = (state: MutableState, record: TierRecord): void => {
   const stream = state.streams.get(record.streamId)
   const sealed = stream?.sealed.get(record.segmentIndex)
   if (stream === undefined || sealed === undefined) return
+  if (stream.tiers === noTiers) stream.tiers = new Map()
   applyTierRecord(stream.tiers, record, { sealedGeneration: sealed.fileGeneration, deletes: state.deletes })
 }
 
@@ -191,6 +192,11 @@ const applyDeleted = (state: MutableState, streamId: number): void => {
   state.nextStreamId = Math.max(state.nextStreamId, streamId + 1)
 }
 
+// In the place of maps with nothing in them, of which there may be very many; nothing is ever set in these.
+const noSealed: Map<number, SealedSegment> = new Map()
+const noOpened: Map<number, OpenedSegment> = new Map()
+const noTiers: Map<number, SegmentTiers> = new Map()
+
 /** The stream of a record, made when it is not there; undefined when it was deleted. */
 const streamOf = (state: MutableState, streamId: number): MutableStream | undefined => {
   const known = state.streams.get(streamId)
@@ -200,12 +206,12 @@ const streamOf = (state: MutableState, streamId: number): MutableStream | undefi
     name: "",
     created: undefined,
     createdMs: 0,
-    sealed: new Map(),
-    opened: new Map(),
+    sealed: noSealed,
+    opened: noOpened,
     segmentIndexMax: -1,
     lastSealed: undefined,
     trim: undefined,
-    tiers: new Map(),
+    tiers: noTiers,
   }
   state.streams.set(streamId, stream)
   state.nextStreamId = Math.max(state.nextStreamId, streamId + 1)
@@ -266,6 +272,8 @@ const isBelowTrim = (stream: MutableStream, segment: SealedSegment): boolean => 
 
 /** Sets an entry of a map that is kept in rising order of index. Records come in that order but for repairs. */
 const setInOrder = (stream: MutableStream, which: "opened" | "sealed", record: OpenedSegment | SealedSegment): void => {
+  if (which === "sealed" && stream.sealed === noSealed) stream.sealed = new Map()
+  if (which === "opened" && stream.opened === noOpened) stream.opened = new Map()
   const map = stream[which] as Map<number, OpenedSegment | SealedSegment>
   const isNew = !map.has(record.segmentIndex)
   map.set(record.segmentIndex, record)

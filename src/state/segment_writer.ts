@@ -38,6 +38,9 @@ const encoder: TextEncoder = new TextEncoder()
 /** Up to this length a string is copied by a loop, which beats the call of an encoder. */
 const loopLengthMax = 96
 
+const noBytes: Uint8Array = new Uint8Array(0)
+const noView: DataView = new DataView(noBytes.buffer)
+
 /** What goes on from one segment to the next. */
 export interface WriterState {
   nextRecordNumber: number
@@ -60,8 +63,8 @@ export class SegmentWriter {
   firstTimestampMs = 0
 
   /** The current buffer: offset `#base` of the segment lies at its start. */
-  #bytes: Uint8Array = new Uint8Array(0)
-  #view: DataView = new DataView(this.#bytes.buffer)
+  #bytes: Uint8Array = noBytes
+  #view: DataView = noView
   #base: number
   #position = 0
   readonly #bufferBytes: number
@@ -126,7 +129,11 @@ export class SegmentWriter {
 
   /** Takes the buffer away; no frame may be open. */
   dropBuffer(): void {
-    this.useBuffer(new Uint8Array(0))
+    assert(this.#frameStart < 0, "no frame is open when the buffer goes")
+    this.#base = this.endOffset
+    this.#bytes = noBytes
+    this.#view = noView
+    this.#position = 0
   }
 
   /** Gives the writer a buffer for what follows; the open frame must be closed. The writer owns it until the next call. */

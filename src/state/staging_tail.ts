@@ -5,11 +5,16 @@
  */
 import { assert } from "../model/assert.ts"
 
-/** Buffers of one size, kept for use again. */
+/** Smaller buffers are kept up to so many bytes in all. */
+const smallBytesMax = 16 * 1024 * 1024
+
+/** Buffers, kept for use again: those of the full size, and smaller ones by size. */
 export class BufferPool {
   readonly bufferBytes: number
   readonly #free: Array<Uint8Array> = []
   readonly #keptMax: number
+  readonly #small: Map<number, Array<Uint8Array>> = new Map()
+  #smallBytes = 0
 
   constructor(bufferBytes: number, keptMax: number) {
     this.bufferBytes = bufferBytes
@@ -18,18 +23,33 @@ export class BufferPool {
 
   /** A buffer of at least `sizeBytes`, by itself of `bufferBytes`; its content is arbitrary. */
   take(sizeBytes: number, bufferBytes: number = this.bufferBytes): Uint8Array {
-    if (sizeBytes > bufferBytes || bufferBytes !== this.bufferBytes)
-      return new Uint8Array(Math.max(sizeBytes, bufferBytes))
-    return this.#free.pop() ?? new Uint8Array(this.bufferBytes)
+    if (sizeBytes > bufferBytes) return new Uint8Array(sizeBytes)
+    if (bufferBytes === this.bufferBytes) return this.#free.pop() ?? new Uint8Array(this.bufferBytes)
+    const kept = this.#small.get(bufferBytes)?.pop()
+    if (kept === undefined) return new Uint8Array(bufferBytes)
+    this.#smallBytes -= bufferBytes
+    return kept
   }
 
   /** Lets go of all but `bytesMax` of what is kept. */
   trim(bytesMax: number): void {
     this.#free.length = Math.min(this.#free.length, Math.ceil(bytesMax / this.bufferBytes))
+    if (this.#smallBytes <= bytesMax) return
+    this.#small.clear()
+    this.#smallBytes = 0
   }
 
   give(bytes: Uint8Array): void {
-    if (bytes.length === this.bufferBytes && this.#free.length < this.#keptMax) this.#free.push(bytes)
+    const { length } = bytes
+    if (length === this.bufferBytes) {
+      if (this.#free.length < this.#keptMax) this.#free.push(bytes)
+      return
+    }
+    if (length > this.bufferBytes || (length & (length - 1)) !== 0 || this.#smallBytes + length > smallBytesMax) return
+    this.#smallBytes += length
+    const kept = this.#small.get(length)
+    if (kept === undefined) this.#small.set(length, [bytes])
+    else kept.push(bytes)
   }
 }
 

@@ -24,11 +24,16 @@ export const sampleStride = (recordCount: number, frameBytes: number): number =>
 /** Entries kept at most; beyond, everything is forgotten and checked anew. */
 const entriesMax = 65536
 
+const noFrames: Map<number, FrameSamples | undefined> = new Map()
+const noBatches: Set<number> = new Set()
+const noNext: Map<number, number> = new Map()
+
 export class VerifiedFrames {
-  readonly #frames: Map<number, FrameSamples | undefined> = new Map()
-  readonly #batches: Set<number> = new Set()
+  // Made when there is something to keep: of very many segments nothing is ever read.
+  #frames: Map<number, FrameSamples | undefined> = noFrames
+  #batches: Set<number> = noBatches
   /** Of batches with several frames: where each checked frame leads, 0 for the last one. */
-  readonly #next: Map<number, number> = new Map()
+  #next: Map<number, number> = noNext
 
   has(frameOffset: number): boolean {
     return this.#frames.has(frameOffset)
@@ -36,6 +41,7 @@ export class VerifiedFrames {
 
   add(frameOffset: number): void {
     if (this.#frames.size >= entriesMax) this.clear()
+    if (this.#frames === noFrames) this.#frames = new Map()
     this.#frames.set(frameOffset, undefined)
   }
 
@@ -45,6 +51,7 @@ export class VerifiedFrames {
 
   addSamples(frameOffset: number, samples: FrameSamples): void {
     if (this.#frames.size >= entriesMax) this.clear()
+    if (this.#frames === noFrames) this.#frames = new Map()
     this.#frames.set(frameOffset, samples)
   }
 
@@ -54,6 +61,7 @@ export class VerifiedFrames {
 
   addBatch(batchOffset: number): void {
     if (this.#batches.size >= entriesMax) this.clear()
+    if (this.#batches === noBatches) this.#batches = new Set()
     this.#batches.add(batchOffset)
   }
 
@@ -64,12 +72,13 @@ export class VerifiedFrames {
 
   addNext(frameOffset: number, nextOffset: number): void {
     if (this.#next.size >= entriesMax) this.clear()
+    if (this.#next === noNext) this.#next = new Map()
     this.#next.set(frameOffset, nextOffset)
   }
 
   clear(): void {
-    this.#frames.clear()
-    this.#batches.clear()
-    this.#next.clear()
+    this.#frames = noFrames
+    this.#batches = noBatches
+    this.#next = noNext
   }
 }

@@ -24,6 +24,8 @@ interface Request {
   readonly content?: Uint8Array
 }
 
+const operationOf = (mode: OpenMode): "create" | "open" => (mode === "create" ? "create" : "open")
+
 export class MemoryProcess {
   readonly directory: Directory
   readonly lock: RootLock
@@ -38,19 +40,24 @@ export class MemoryProcess {
     }
     const plain = <A>(request: Request, run: () => A): Effect.Effect<A, Unavailable> =>
       this.#run(request, () => (fault) => (fault === undefined ? run() : (undefined as A)))
+    const atOnce = <A>(kind: "list" | "makeDirectory" | "rename", path: string, run: () => A, target?: string): A => {
+      this.#check(kind, path)
+      state.announceUnsafe(kind, path, 0, 0, { target })
+      return run()
+    }
     this.directory = {
       openUnsafe: (path, mode) => this.#open(path, mode),
-      renameUnsafe: (from, to) => {
-        this.#check("rename", from)
-        state.announceUnsafe("rename", from, 0, 0, { target: to })
-        this.#rename(from, to)
-      },
+      open: (path, mode) => plain({ kind: operationOf(mode), path }, () => this.#openNode(path, mode)),
+      renameUnsafe: (from, to) => atOnce("rename", from, () => this.#rename(from, to), to),
       rename: (from, to) => plain({ kind: "rename", path: from, target: to }, () => this.#rename(from, to)),
       link: (from, to) => plain({ kind: "link", path: from, target: to }, () => this.#link(from, to)),
       sizeOf: (path) => plain({ kind: "sizeOf", path }, () => this.#sizeOf(path)),
       list: (path) => plain({ kind: "list", path }, () => this.#list(path)),
+      listUnsafe: (path) => atOnce("list", path, () => this.#list(path)),
       readFile: (path) => plain({ kind: "readFile", path }, () => this.#readFile(path)),
       makeDirectory: (path) => this.#makeDirectory(path),
+      makeDirectoryUnsafe: (path) => atOnce("makeDirectory", path, () => this.#linkFolder(path)),
+      makeSubdirectory: (path) => plain({ kind: "makeDirectory", path }, () => this.#linkFolder(path)),
       remove: (path) => plain({ kind: "remove", path }, () => this.#remove(path)),
       removeDirectory: (path) => plain({ kind: "removeDirectory", path }, () => this.#removeDirectory(path)),
       sync: (path) => this.#syncDirectory(path),
@@ -99,10 +106,14 @@ export class MemoryProcess {
   }
 
   #open(path: string, mode: OpenMode): SegmentFile {
+    this.#check(operationOf(mode), path)
+    this.#state.announceUnsafe(operationOf(mode), path)
+    return this.#openNode(path, mode)
+  }
+
+  #openNode(path: string, mode: OpenMode): SegmentFile {
     const state = this.#state
-    const operation = mode === "create" ? "create" : "open"
-    this.#check(operation, path)
-    state.announceUnsafe(operation, path)
+    const operation = operationOf(mode)
     const { folder, name } = state.parentOf(operation, path)
     const found = folder.entries.get(name)
     if (found !== undefined && mode === "create") throw unavailable(operation, "EEXIST", path)
@@ -267,16 +278,20 @@ export class MemoryProcess {
     return node?.bytes.slice(0, node.size)
   }
 
+  #linkFolder(path: string): void {
+    const state = this.#state
+    const { folder, name } = state.parentOf("makeDirectory", path)
+    if (folder.entries.has(name)) return
+    state.tree.link("makeDirectory", folder, name, new MemoryFolder(state.tree.takeId()))
+    this.#settleUnmodelled(folder)
+  }
+
   #makeDirectory(path: string): Effect.Effect<void, Unavailable> {
     const state = this.#state
     const makeOne = (at: string): Effect.Effect<void, Unavailable> =>
       Effect.flatMap(
         this.#run({ kind: "makeDirectory", path: at }, () => (fault) => {
-          if (fault !== undefined) return
-          const { folder, name } = state.parentOf("makeDirectory", at)
-          if (folder.entries.has(name)) return
-          state.tree.link("makeDirectory", folder, name, new MemoryFolder(state.tree.takeId()))
-          this.#settleUnmodelled(folder)
+          if (fault === undefined) this.#linkFolder(at)
         }),
         // One that could not be made durable is not left: the next call would take it for done.
         () =>

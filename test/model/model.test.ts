@@ -53,6 +53,8 @@ test("options have the documented defaults", () => {
     readOnly: false,
     segmentBytes: 67_108_864,
     preallocateBytesMax: 4_194_304,
+    journalBytes: 134_217_728,
+    journalStreamsMin: 4,
     stagingBytes: 1_048_576,
     unflushedBytesMax: 67_108_864,
     recordBytesMax: 8_388_608,

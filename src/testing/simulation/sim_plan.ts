@@ -118,6 +118,10 @@ export interface SimPlan {
   readonly preallocateBytesMax: number
   /** Bytes of a stream that may wait for a sync. */
   readonly unflushedBytesMax: number
+  /** Bytes of the commit journal; 0 for none. */
+  readonly journalBytes: number
+  /** Streams that share a sync. */
+  readonly journalStreamsMin: number
   /** How long appended bytes stay unsynced. */
   readonly flushIntervalMs: number
   /** Budget of Tier 0. */
@@ -203,6 +207,7 @@ export const makePlan = (seed: number, steps: number): SimPlan => {
   const tier0Bytes = random.pick([64, 64, 96, 160, 1024]) * KiB
   const tier2 = random.pick(["none", "directory", "store", "store"] as const)
   const isFaulty = random.chance(0.5)
+  const journalRandom = new SimRandom(seed, 9)
   return {
     seed,
     disorder: random.pick([0, 0.1, 0.5]),
@@ -210,6 +215,8 @@ export const makePlan = (seed: number, steps: number): SimPlan => {
     stagingBytes: random.pick([4, 4, 8, 64]) * KiB,
     preallocateBytesMax: random.pick([0, 8, 64]) * KiB,
     unflushedBytesMax: random.pick([8, 64, 1024]) * KiB,
+    journalBytes: journalRandom.pick([0, 64, 64, 256]) * KiB,
+    journalStreamsMin: journalRandom.pick([1, 1, 2, 3]),
     flushIntervalMs: random.pick([1, 5, 50, 1000]),
     tier0Bytes,
     policy: random.pick(["strict", "strict", "elastic"] as const),

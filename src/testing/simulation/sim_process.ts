@@ -49,6 +49,8 @@ export const optionsOf = (plan: SimPlan, world: SimWorld, readOnly = false): Aof
   segmentBytes: plan.segmentBytes,
   stagingBytes: plan.stagingBytes,
   preallocateBytesMax: plan.preallocateBytesMax,
+  journalBytes: plan.journalBytes,
+  journalStreamsMin: plan.journalStreamsMin,
   unflushedBytesMax: plan.unflushedBytesMax,
   flushIntervalMs: plan.flushIntervalMs,
   closeTimeoutMs: 600_000,

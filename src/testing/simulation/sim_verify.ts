@@ -99,13 +99,26 @@ const readWhole = (
       if (forward.last !== undefined) found.add(forward.last.index)
     }),
   )
-  const isTrimmed = Effect.catchIf(Effect.as(take, false), isTrimming(stream), () => Effect.succeed(true))
+  const isPassing = (error: AofError): boolean => isTrimming(stream)(error) || isResting(error)
+  const isTrimmed = Effect.catchIf(Effect.as(take, false), isPassing, (error) =>
+    Effect.as(isResting(error) ? Effect.sleep(restMs) : Effect.void, true),
+  )
   return Effect.flatMap(process.within(`reading ${stream.name}`, limitMs, isTrimmed), (again) =>
     again && process.violation === undefined
       ? Effect.andThen(Effect.sleep(50), readWhole(process, aof, stream, start))
       : Effect.succeed({ found, forward }),
   )
 }
+
+/** Longer than requests to an object store that did not answer are held back. */
+const restMs = 20_000
+
+/** True for what a read fails with while it is. */
+const isResting = (error: AofError): boolean => error._tag === "Unavailable" && error.message.includes("CircuitOpen")
+
+/** Tries once more when requests were held back. */
+const patiently = <A>(effect: Effect.Effect<A, AofError>): Effect.Effect<A, AofError> =>
+  Effect.catchIf(effect, isResting, () => Effect.andThen(Effect.sleep(restMs), effect))
 
 /** True for what a read fails with whose records a retention has just trimmed. */
 const isTrimming =
@@ -123,11 +136,14 @@ const verifyOtherWays = (
   Effect.gen(function* () {
     const { count } = aof.info()
     if (count === 0) return
-    const backward = reading("whole read backwards", true)
-    const takeBackward = Stream.runForEach(aof.read({ reverse: true }), (record) =>
-      Effect.sync(() => process.violate(backward.take(record))),
-    )
-    const backwards = Effect.catchIf(takeBackward, isTrimming(stream), () => Effect.void)
+    let backward = reading("whole read backwards", true)
+    const takeBackward = Effect.suspend(() => {
+      backward = reading("whole read backwards", true)
+      return Stream.runForEach(aof.read({ reverse: true }), (record) =>
+        Effect.sync(() => process.violate(backward.take(record))),
+      )
+    })
+    const backwards = Effect.catchIf(patiently(takeBackward), isTrimming(stream), () => Effect.void)
     yield* process.within(`reading ${stream.name} backwards`, limitMs, backwards)
     if (backward.count !== count && !stream.plan.trimsItself) {
       process.violate(`backwards stream ${stream.name} has ${backward.count} records, not ${count}`)
@@ -138,7 +154,7 @@ const verifyOtherWays = (
       if (id < stream.trimAsked) continue
       const one = reading(`get ${id}`, false)
       const got: Effect.Effect<void, AofError> = Effect.map(aof.get(id), (record) => process.violate(one.take(record)))
-      const left = Effect.catchIf(got, isTrimming(stream), () => Effect.void)
+      const left = Effect.catchIf(patiently(got), isTrimming(stream), () => Effect.void)
       yield* process.within(`get ${id} of ${stream.name}`, limitMs, left)
     }
   })

@@ -1,0 +1,224 @@
+// The commit journal: many streams share one sync, and what was acknowledged is there after any end. `journal_cuts.test.ts` cuts the power.
+
+import { describe, expect, test } from "bun:test"
+import type { AofManager, AofManagerOptions } from "bop-aof"
+import { decodeRootFile, featureJournal } from "../../src/format/root_file.ts"
+import { MemoryDisk } from "../../src/testing/memory_disk.ts"
+import { withStore } from "../support/crash_model.ts"
+import { quietDisk } from "../support/quiet_disk.ts"
+
+const KiB = 1024
+const options: AofManagerOptions = {
+  root: "/store",
+  journalBytes: 256 * KiB,
+  journalStreamsMin: 2,
+  segmentBytes: 64 * KiB,
+}
+const streamCount = 16
+const isJournal = (path: string): boolean => path.endsWith(".jnl")
+
+/** Rounds of one append to each stream, all at once; what was acknowledged is in `acked`. */
+const rounds = async (
+  manager: AofManager,
+  { from, to, bytes = 100 }: { readonly from: number; readonly to: number; readonly bytes?: number },
+  acked: Map<string, Array<string>> = new Map(),
+): Promise<Map<string, Array<string>>> => {
+  const streams = await Promise.all(Array.from({ length: streamCount }, (_, at) => manager.stream(`s${at}`)))
+  for (let round = from; round < to; round++) {
+    await Promise.all(
+      streams.map(async (stream, at) => {
+        const text = `${at}-${round} `.padEnd(bytes, ".")
+        await stream.append(text)
+        const own = acked.get(stream.name) ?? []
+        acked.set(stream.name, [...own, text])
+      }),
+    )
+  }
+  return acked
+}
+
+const contentOf = async (manager: AofManager): Promise<Map<string, Array<string>>> => {
+  const found = new Map<string, Array<string>>()
+  for (const name of manager.streams()) {
+    const texts: Array<string> = []
+    for await (const record of (await manager.stream(name)).read({ from: "start" })) texts.push(record.text())
+    if (texts.length > 0) found.set(name, texts)
+  }
+  return new Map([...found].sort())
+}
+
+const sorted = (acked: Map<string, Array<string>>): Map<string, Array<string>> => new Map([...acked].sort())
+
+describe("streams that want durability at once", () => {
+  test("share the syncs of the journal, and their own files follow when they are quiet", async () => {
+    const disk = new MemoryDisk()
+    await withStore(disk.layer, options, async (manager) => {
+      const acked = await rounds(manager, { from: 0, to: 1 })
+      await quietDisk(disk)
+      const synced: Array<string> = []
+      disk.onOperation = (operation) => {
+        if (operation.kind === "syncData") synced.push(operation.path)
+      }
+      await rounds(manager, { from: 1, to: 11 }, acked)
+      const shared = synced.filter(isJournal).length
+      expect(shared).toBeGreaterThan(0)
+      // Ten rounds of sixteen streams: with a sync for each it would be 160.
+      expect(synced.length).toBeLessThan(60)
+      await new Promise((resolve) => setTimeout(resolve, 150))
+      await quietDisk(disk)
+      expect(new Set(synced.filter((path) => path.endsWith(".seg"))).size).toBe(streamCount)
+      expect(await contentOf(manager)).toEqual(sorted(acked))
+    })
+  })
+
+  test("leave no journal behind when the store is closed, and the root file says that there was one", async () => {
+    const disk = new MemoryDisk()
+    const acked = await withStore(disk.layer, options, (manager) => rounds(manager, { from: 0, to: 5 }))
+    expect(disk.paths().filter(isJournal)).toEqual([])
+    expect(decodeRootFile(disk.contentOf("/store/ROOT")!)!.featuresIncompatible).toBe(featureJournal)
+    await withStore(disk.layer, options, async (manager) => {
+      expect(manager.recovery.isClean).toBe(true)
+      expect(await contentOf(manager)).toEqual(sorted(acked))
+    })
+  })
+
+  test("do without one when it is off, and the root file stays as it was", async () => {
+    const disk = new MemoryDisk()
+    await withStore(disk.layer, { ...options, journalBytes: 0 }, async (manager) => {
+      await rounds(manager, { from: 0, to: 5 })
+      expect(disk.paths().filter(isJournal)).toEqual([])
+    })
+    expect(decodeRootFile(disk.contentOf("/store/ROOT")!)!.featuresIncompatible).toBe(0)
+  })
+
+  test("go on through many uses of its files", async () => {
+    const disk = new MemoryDisk({ modelsCrashes: false })
+    let acked = new Map<string, Array<string>>()
+    await withStore(disk.layer, options, async (manager) => {
+      // Fifty times what one file holds.
+      acked = await rounds(manager, { from: 0, to: 200, bytes: 2 * KiB })
+      expect(disk.paths().filter(isJournal).length).toBeGreaterThan(0)
+      expect(await contentOf(manager)).toEqual(sorted(acked))
+    })
+    await withStore(disk.layer, options, async (manager) => expect(await contentOf(manager)).toEqual(sorted(acked)))
+  })
+
+  test("lose nothing when the process is killed before their own files have it", async () => {
+    const disk = new MemoryDisk()
+    let acked = new Map<string, Array<string>>()
+    await withStore(disk.layer, options, async (manager) => {
+      acked = await rounds(manager, { from: 0, to: 20 })
+      disk.kill()
+    }).catch(() => undefined)
+    await withStore(disk.layer, options, async (manager) => {
+      expect(manager.recovery.quarantined).toEqual([])
+      expect(await contentOf(manager)).toEqual(sorted(acked))
+    })
+  })
+
+  test("sync their own files when the journal cannot be written or synced", async () => {
+    for (const kind of ["write", "syncData", "create", "zeroFill"] as const) {
+      const disk = new MemoryDisk()
+      let acked = new Map<string, Array<string>>()
+      await withStore(disk.layer, options, async (manager) => {
+        acked = await rounds(manager, { from: 0, to: 3 })
+        disk.onOperation = (operation) => (operation.kind === kind && isJournal(operation.path) ? "EIO" : undefined)
+        await rounds(manager, { from: 3, to: 10 }, acked)
+        disk.onOperation = undefined
+        disk.crash(() => false)
+      }).catch(() => undefined)
+      await withStore(disk.layer, options, async (manager) => {
+        expect(manager.recovery.quarantined).toEqual([])
+        expect(await contentOf(manager)).toEqual(sorted(acked))
+      })
+    }
+  })
+
+  test("name damage of a group, and keep what is in the others", async () => {
+    const disk = new MemoryDisk()
+    await withStore(disk.layer, options, async (manager) => {
+      await rounds(manager, { from: 0, to: 30 })
+      disk.kill()
+    }).catch(() => undefined)
+    const path = disk
+      .paths()
+      .find((one) => isJournal(one) && (disk.contentOf(one)?.[512] ?? 0) + (disk.contentOf(one)?.[513] ?? 0) > 0)!
+    const at = 512 + 40
+    disk.damage(path, at, Uint8Array.of(disk.contentOf(path)![at]! ^ 1))
+    await withStore(disk.layer, options, async (manager) => {
+      expect(manager.recovery.manifestDamage.join()).toContain("journal file")
+      expect(manager.streams().length).toBe(streamCount)
+    })
+  })
+})
+
+describe("a segment that was begun without a file", () => {
+  /** The store is journaling: what is appended to a new stream has no file yet. */
+  const begin = async (manager: AofManager) => {
+    await rounds(manager, { from: 0, to: 3 })
+    const stream = await manager.stream("new")
+    await Promise.all([stream.append("first"), rounds(manager, { from: 3, to: 4 })])
+    return stream
+  }
+
+  test("has one when it is sealed, and when the store is closed", async () => {
+    const disk = new MemoryDisk()
+    await withStore(disk.layer, options, async (manager) => {
+      const stream = await begin(manager)
+      await stream.seal()
+      expect(stream.segments()[0]).toMatchObject({ state: "sealed", tier: "tier0" })
+      await Promise.all([stream.append("second"), rounds(manager, { from: 4, to: 5 })])
+    })
+    await withStore(disk.layer, options, async (manager) => {
+      expect(manager.recovery.isClean).toBe(true)
+      expect((await contentOf(manager)).get("new")).toEqual(["first", "second"])
+    })
+  })
+
+  test("is there after a power cut that has left nothing but what was synced", async () => {
+    const disk = new MemoryDisk()
+    await withStore(disk.layer, options, async (manager) => {
+      await begin(manager)
+      disk.crash(() => false)
+    }).catch(() => undefined)
+    await withStore(disk.layer, options, async (manager) => {
+      expect((await contentOf(manager)).get("new")).toEqual(["first"])
+    })
+  })
+
+  test("does not give an id again that was given before a kill", async () => {
+    const disk = new MemoryDisk()
+    let last = 0
+    await withStore(disk.layer, options, async (manager) => {
+      await rounds(manager, { from: 0, to: 3 })
+      const stream = await manager.stream("new")
+      for (let i = 0; i < 5; i++) last = stream.tryAppend(`given ${i}`)
+      disk.kill()
+    }).catch(() => undefined)
+    await withStore(disk.layer, options, async (manager) => {
+      const stream = await manager.stream("new")
+      expect(stream.tryAppend("after")).toBeGreaterThan(last)
+    })
+  })
+
+  test("is nothing that a scrub complains of", async () => {
+    const disk = new MemoryDisk()
+    await withStore(disk.layer, options, async (manager) => {
+      await begin(manager)
+      expect((await manager.scrub()).findings).toEqual([])
+    })
+  })
+
+  test("goes with its stream", async () => {
+    const disk = new MemoryDisk()
+    await withStore(disk.layer, options, async (manager) => {
+      await begin(manager)
+      await manager.deleteStream("new")
+      disk.kill()
+    }).catch(() => undefined)
+    await withStore(disk.layer, options, async (manager) => {
+      expect(manager.streams().includes("new")).toBe(false)
+      expect(manager.recovery.quarantined).toEqual([])
+    })
+  })
+})
