@@ -72,6 +72,11 @@ const commands = {
     return runMutants(args)
   },
 
+  async torture(args) {
+    const { runTorture } = await import("./torture.mjs")
+    return runTorture(args)
+  },
+
   async check(args) {
     install()
     const { runChecks } = await import("./check.mjs")

@@ -35,6 +35,11 @@ describe("npm run simulate", () => {
   }, 120_000)
 })
 
+test("npm run torture refuses minutes that are none with exit code 2", async () => {
+  const { code, stderr, stdout } = await launch("torture", "--minutes", "0")
+  expect([code, stderr, stdout]).toEqual([2, "--minutes is 0, allowed is a number above 0 and at most 100000\n", ""])
+})
+
 test("npm run mutants refuses a mutant that there is not", async () => {
   const { code, stderr } = await launch("mutants", "--only", "none")
   expect(code).toBe(2)
