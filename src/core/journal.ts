@@ -10,6 +10,7 @@ import type { Directory } from "../port/directory.ts"
 import type { SegmentFile } from "../port/segment_file.ts"
 import { JournalWriter } from "../state/journal_writer.ts"
 import { attempt, caught } from "./attempt.ts"
+import { makeDurableFolder } from "./durable_folder.ts"
 import { journalFileNumbers, type LoadedJournal } from "./journal_load.ts"
 import { journalFilePath, journalFolder } from "./paths.ts"
 
@@ -237,7 +238,7 @@ export class Journal {
     function* (this: Journal) {
       const { directory, root, announce } = this.#options
       yield* announce
-      yield* directory.makeDirectory(journalFolder(root))
+      yield* makeDurableFolder(directory, journalFolder(root))
       const taken = new Set([...this.#files].map((file) => file.number))
       const number = taken.has(0) ? 1 : 0
       const path = journalFilePath(root, number)
