@@ -44,3 +44,34 @@ describe("a stream whose budget is smaller than the staging buffers of its manag
     })
   })
 })
+
+describe("a trim whose record could not be written", () => {
+  test("is not shown to readers, and is there when it is asked for again", async () => {
+    const disk = new MemoryDisk()
+    let isShown = false
+    await withStore(disk.layer, options, async (manager) => {
+      const orders = await manager.stream("orders")
+      const first = await orders.append("first")
+      const second = await orders.append("second")
+      disk.onOperation = ({ path }) => (path.includes("/manifest/") ? "EIO" : undefined)
+      const failure = await orders.trim({ before: second.recordId }).then(
+        () => undefined,
+        (error: unknown) => error,
+      )
+      expect(failure).toMatchObject({ _tag: "Unavailable", code: "EIO" })
+      expect((await orders.get(first.recordId)).text()).toBe("first")
+      expect(orders.info().firstId).toBe(first.recordId)
+      disk.onOperation = undefined
+      await orders.trim({ before: second.recordId })
+      expect(orders.info().firstId).toBe(second.recordId)
+      isShown = true
+      disk.crash(() => false)
+    }).catch(() => undefined)
+    expect(isShown).toBe(true)
+    await withStore(disk.layer, options, async (manager) => {
+      const orders = await manager.stream("orders")
+      expect(orders.info().count).toBe(1)
+      for await (const record of orders.read({ from: "start" })) expect(record.text()).toBe("second")
+    })
+  })
+})
