@@ -9,7 +9,7 @@ import { Compressor } from "../port/compressor.ts"
 import { Directory } from "../port/directory.ts"
 import { EventLoop } from "../port/event_loop.ts"
 import type { RuntimeServices } from "../runtime/layer.ts"
-import { decodeFrameUnsafe, loadCodec, zlibCodec } from "./frame_codec.ts"
+import { decodeFrameUnsafe, decodeRunUnsafe, loadCodec, zlibCodec } from "./frame_codec.ts"
 import { type InlineServices, runInline } from "./inline_runner.ts"
 import type { JobRequest, JobResult } from "./job.ts"
 import { type JobEffect, Lane } from "./lane.ts"
@@ -88,6 +88,7 @@ const makeCompressor = (room: RunningLane, short: RunningLane): Compressor => ({
   decompress: (job) => Effect.asVoid(short.run({ kind: "decompress", job })),
   checksum: (job) => resultAs(short.run({ kind: "checksum", job })),
   decodeFrameUnsafe,
+  decodeRunUnsafe,
   warmUp: Effect.andThen(room.warmUp, short.warmUp),
   close: Effect.andThen(room.close, short.close),
 })

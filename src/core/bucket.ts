@@ -35,13 +35,13 @@ const noFiles: ReadonlyArray<HeadFile> = []
 export class Bucket {
   readonly own: OwnHeads = new OwnHeads()
   readonly files: BucketFiles = new BucketFiles()
+  readonly waiting: WaitingSegments = new WaitingSegments()
   #listener: BucketListener = { onChange: () => {}, onCommitted: () => {}, isUrgent: () => false }
   /** HEADs that were put, tries that failed, and when the last one was put. */
   readonly counters: { heads: number; failures: number; lastHeadMs: number } = { heads: 0, failures: 0, lastHeadMs: 0 }
   readonly #options: BucketOptions
   readonly #writer: Uint8Array
   readonly #times: CommitTimes
-  readonly #waiting: WaitingSegments = new WaitingSegments()
   #manifest: ManifestLog | undefined = undefined
   #found: FoundHead | undefined = undefined
   #isFoundKnown = false
@@ -159,7 +159,7 @@ export class Bucket {
 
   /** A segment is in the bucket; its local copy waits until a HEAD knows. `sequence` is that of the record that says so, 0 for an old one. */
   noteUploaded(residency: Residency, sequence: number): void {
-    this.#waiting.add(residency, sequence)
+    this.waiting.add(residency, sequence)
     if (sequence > 0) this.#want(sequence)
   }
 
@@ -377,7 +377,7 @@ export class Bucket {
     this.counters.heads++
     this.counters.lastHeadMs = nowMs()
     this.#times.note(sequence, nowMs())
-    for (const residency of this.#waiting.known(sequence)) this.#listener.onCommitted(residency)
+    for (const residency of this.waiting.known(sequence)) this.#listener.onCommitted(residency)
     emit({ name: "head_committed", level: "debug", key: "HEAD", reason: `records up to ${sequence}` })
   }
 

@@ -10,6 +10,11 @@ export class WaitingSegments {
     residency.isUntold = true
   }
 
+  /** Those whose bytes still lie in Tier 1 for it. */
+  *held(): IterableIterator<Residency> {
+    for (const residency of this.#waiting.keys()) if (residency.isWarm && !residency.isGone) yield residency
+  }
+
   /** A HEAD knows all records up to `sequence`: returns the segments whose copies may go now. */
   known(sequence: number): ReadonlyArray<Residency> {
     const known: Array<Residency> = []

@@ -11,13 +11,15 @@ import type { Residency } from "./residency.ts"
 export interface ColdNeed {
   readonly residency: Residency
   /**
-   * `frames`: the zstd frames of a range, from Tier 2. `object`: the warm file. `hot`: the Tier 0 file. `look`: another
+   * `frames`: the zstd frames of a range, from Tier 2. `scan`: the same with what lies behind, or the warm file. `hot`: the Tier 0 file. `look`: another
    * process has moved the segment, and the manifest says where it is.
    */
-  readonly kind: "frames" | "object" | "hot" | "look"
+  readonly kind: "frames" | "scan" | "hot" | "look"
   /** Offset and length in the segment; the tail when the length is 0. */
   readonly offset: number
   readonly length: number
+  /** Of a scan: how far scans had read the segment out of Tier 2 by then. */
+  readonly scannedTo?: number | undefined
 }
 
 /** Brings what is missing. */

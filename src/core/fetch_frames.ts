@@ -10,17 +10,19 @@ import { recordIdOf } from "../model/record_id.ts"
 import type { ColdNeed } from "./cold_need.ts"
 import { nextTurn } from "./next_turn.ts"
 import type { Residency } from "./residency.ts"
+import type { SpareBuffers } from "./spare_buffers.ts"
 import { decodeFrames, makeStretch, stretchKey, tableOf } from "./tier_reader.ts"
 import type { TierServices } from "./tier_services.ts"
+import type { Tier2ReadOptions } from "./tier2.ts"
 
 /** Frames decoded in one turn of the event loop: about a millisecond. */
-const sliceFrames = 16
+export const sliceFrames = 16
 
 /** Brings the frames of a range into the cache; none when the length is 0, but then the tail. */
 export const fetchFrames: (services: TierServices, need: ColdNeed) => Effect.Effect<void, AofError> = Effect.fnUntraced(
   function* (services: TierServices, need: ColdNeed): Effect.fn.Return<void, AofError> {
     const { residency, offset, length } = need
-    const table = services.tables.get(residency.uid) ?? (yield* fetchTail(services, residency))
+    const table = yield* fetchTable(services, residency)
     if (length === 0) return
     const first = table.frameAt(offset)
     const last = table.frameAt(Math.min(offset + length, table.contentBytes) - 1)
@@ -34,18 +36,49 @@ export const fetchFrames: (services: TierServices, need: ColdNeed) => Effect.Eff
   },
 )
 
+/** The seek table of a segment that is in Tier 2, fetched when it is not in memory. */
+export const fetchTable = (services: TierServices, residency: Residency): Effect.Effect<SeekTable, AofError> => {
+  const table = services.tables.get(residency.uid)
+  return table === undefined ? fetchTail(services, residency) : Effect.succeed(table)
+}
+
+/** Frames that are fetched as part of a scan. */
+export interface ScanRun {
+  readonly residency: Residency
+  readonly table: SeekTable
+  readonly first: ZstdFrame
+  readonly last: ZstdFrame
+}
+
+/** Fetches frames as part of a scan, by way of `buffers`, and gives what they hold slice by slice, in order. */
+export const fetchRun: (
+  services: TierServices,
+  run: ScanRun,
+  buffers: SpareBuffers,
+  take: (from: ZstdFrame, bytes: Uint8Array) => void,
+) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (services, run, buffers, take) {
+  const { residency, first, last } = run
+  const length = last.compressedOffset + last.compressedBytes - first.compressedOffset
+  const into = buffers.take(length)
+  const packed = yield* readPadded(services, residency, first.compressedOffset, length, { isBulk: true, into })
+  yield* decodeSlices(services, residency, { ...run, packed }, take)
+  // After a failure it may still be somebody's: then it is left to the garbage collector.
+  buffers.give(into)
+})
+
 const readObject = (
   services: TierServices,
   residency: Residency,
   offset: number,
   length: number,
+  options?: Tier2ReadOptions,
 ): Effect.Effect<Uint8Array, AofError> => {
   const { cold } = residency
   if (cold === undefined || services.tier2 === undefined) {
     return Effect.fail(notFound("segment", residency.index, "no copy of it in any tier"))
   }
   // The object store knows nothing of records; who asked for one is told which cannot be had.
-  return Effect.mapError(services.tier2.readRange(cold.key, offset, length), (error) =>
+  return Effect.mapError(services.tier2.readRange(cold.key, offset, length, options), (error) =>
     error._tag === "Corrupt" ? lostObject(residency, error.detail) : error,
   )
 }
@@ -58,8 +91,9 @@ const readPadded = (
   residency: Residency,
   offset: number,
   length: number,
+  options?: Tier2ReadOptions,
 ): Effect.Effect<Uint8Array, AofError> =>
-  Effect.catch(readObject(services, residency, offset, length), (error: AofError) => {
+  Effect.catch(readObject(services, residency, offset, length, options), (error: AofError) => {
     const { cold } = residency
     if (error._tag !== "Corrupt" || cold === undefined || services.tier2 === undefined) return Effect.fail(error)
     return Effect.flatMap(services.tier2.head(cold.key), (info): Effect.Effect<Uint8Array, AofError> => {
@@ -126,32 +160,47 @@ interface FetchedFrames {
   readonly packed: Uint8Array
 }
 
+/** Decodes frames and keeps them as one stretch. */
+const keepFrames = (
+  services: TierServices,
+  residency: Residency,
+  fetched: FetchedFrames,
+): Effect.Effect<void, AofError> => {
+  const { first, last } = fetched
+  const bytes = new Uint8Array(last.contentOffset + last.contentBytes - first.contentOffset)
+  const decoded = decodeSlices(services, residency, fetched, (from, slice) =>
+    bytes.set(slice, from.contentOffset - first.contentOffset),
+  )
+  return Effect.map(decoded, () => {
+    services.stretches.set(stretchKey(residency, first.index), makeStretch(first.contentOffset, bytes), bytes.length)
+  })
+}
+
 /**
- * Decodes frames and keeps them as one stretch. A frame that does not check is fetched once more, because it may have been damaged on its way;
- * one that still does not becomes zeros, in which no log frame begins.
+ * Decodes frames, some in each turn of the event loop, and gives what they hold. A frame that does not check is fetched once more, because
+ * it may have been damaged on its way; one that still does not becomes zeros, in which no log frame begins.
  */
-const keepFrames = Effect.fnUntraced(function* (
+const decodeSlices = Effect.fnUntraced(function* (
   services: TierServices,
   residency: Residency,
   { table, first, last, packed }: FetchedFrames,
+  take: (from: ZstdFrame, bytes: Uint8Array) => void,
 ): Effect.fn.Return<void, AofError> {
-  const bad: Array<ZstdFrame> = []
-  const bytes = new Uint8Array(last.contentOffset + last.contentBytes - first.contentOffset)
   for (let index = first.index; index <= last.index; index += sliceFrames) {
     const from = table.frame(index)!
     const to = table.frame(Math.min(last.index, index + sliceFrames - 1))!
     const at = from.compressedOffset - first.compressedOffset
     const slice = packed.subarray(at, to.compressedOffset + to.compressedBytes - first.compressedOffset)
+    const bad: Array<ZstdFrame> = []
     const decoded = decodeFrames(services.compressor, { table, first: from, last: to, packed: slice }, (frame) => {
       bad.push(frame)
     })
-    bytes.set(decoded, from.contentOffset - first.contentOffset)
+    for (const frame of bad) {
+      decoded.set(yield* fetchAgain(services, residency, { table, frame }), frame.contentOffset - from.contentOffset)
+    }
+    take(from, decoded)
     if (to.index < last.index) yield* nextTurn(services.eventLoop)
   }
-  for (const frame of bad) {
-    bytes.set(yield* fetchAgain(services, residency, { table, frame }), frame.contentOffset - first.contentOffset)
-  }
-  services.stretches.set(stretchKey(residency, first.index), makeStretch(first.contentOffset, bytes), bytes.length)
 })
 
 /** Fetches and decodes one frame that did not check; zeros when it still does not. */

@@ -101,6 +101,7 @@ const enterWarm = (services: TierServices, residency: Residency): void => {
   services.reader.release(residency)
   forgetDamage(services, residency)
   residency.isWarm = true
+  residency.scannedTo = 0
   residency.needsRecovery = false
   residency.warmSinceMs = services.clock.currentTimeMillisUnsafe()
   services.uses.note(residency, false)

@@ -11,6 +11,7 @@ import type { ColdNeed, NeedServer } from "./cold_need.ts"
 import { fetchFrames } from "./fetch_frames.ts"
 import { type HydrationTarget, hydrateSegment, noteHydrationFailed } from "./hydrate_segment.ts"
 import type { Residency } from "./residency.ts"
+import { ScanAhead } from "./scan_ahead.ts"
 import { SingleFlight } from "./single_flight.ts"
 import type { TierServices } from "./tier_services.ts"
 
@@ -25,8 +26,6 @@ export const hydrationPriority: {
 
 /** Requests that are carried out at once: while one decodes, another fetches. */
 const runsMax = 2
-/** A scan of a segment that cannot come to Tier 1 fetches so much at once. */
-const scanBytes = 1024 * 1024
 
 interface Request {
   readonly residency: Residency
@@ -45,6 +44,8 @@ export class Hydrator implements NeedServer {
   readonly #services: TierServices
   readonly #requests: Map<string, Request> = new Map()
   readonly #frames: SingleFlight<string, void>
+  /** What passes through memory. */
+  readonly scans: ScanAhead
   /** What somebody waits for, and lets go of by interrupting. */
   readonly #awaited: WeakSet<ColdNeed> = new WeakSet()
   #sequence = 0
@@ -56,6 +57,7 @@ export class Hydrator implements NeedServer {
 
   constructor(services: TierServices) {
     this.#services = services
+    this.scans = new ScanAhead(services, services.tier0.config.frameCacheBytes / 2)
     this.#frames = new SingleFlight(services.fork)
   }
 
@@ -72,23 +74,30 @@ export class Hydrator implements NeedServer {
       if (this.#isClosed) return Effect.fail(closed("manager"))
       if (kind === "look") return this.#services.segments.stream(residency.streamId)?.look ?? Effect.void
       if (kind === "hot") return this.request(residency, "tier0", hydrationPriority.reader)
-      const frames = kind === "object" ? { ...need, length: Math.max(need.length, scanBytes) } : need
-      if (kind !== "object" || residency.isObjectDamaged || !this.#fitsTier1(residency))
-        return this.#fetchFrames(frames)
-      this.#readAhead(residency)
-      return Effect.catch(this.request(residency, "tier1", hydrationPriority.reader), (error: AofError) => {
-        if (error._tag !== "Corrupt" || residency.cold === undefined) return Effect.fail(error)
-        // What is left of an object that is damaged is read where it is.
-        residency.isObjectDamaged = true
-        return this.#fetchFrames(frames)
-      })
+      return kind === "scan" ? this.#scan(need) : this.#fetchFrames(need)
+    })
+  }
+
+  /** One scan passes through memory; what is scanned again comes to Tier 1, if there is room. */
+  #scan({ residency, offset, scannedTo = 0 }: ColdNeed): Effect.Effect<void, AofError> {
+    const pass = this.scans.bring(residency, offset)
+    if (offset >= scannedTo || residency.isObjectDamaged || !this.#fitsTier1(residency)) return pass
+    this.#readAhead(residency)
+    return Effect.catch(this.request(residency, "tier1", hydrationPriority.reader), (error: AofError) => {
+      if (error._tag !== "Corrupt" || residency.cold === undefined) return Effect.fail(error)
+      // What is left of an object that is damaged is read where it is.
+      residency.isObjectDamaged = true
+      return pass
     })
   }
 
   /** Starts to bring it for a caller who does not wait. One who does begins to right away, and may end it again. */
   begin(need: ColdNeed): void {
     if (this.#isClosed || need.kind === "look") return
-    const isLeft = Effect.sync(() => !this.#awaited.has(need))
+    // A scan that has gone on meanwhile found what it needs.
+    const isLeft = Effect.sync(
+      () => !this.#awaited.has(need) && (need.scannedTo === undefined || need.scannedTo === need.residency.scannedTo),
+    )
     // Its end is for the next try to find out.
     const brought = Effect.flatMap(isLeft, (isWanted) => (isWanted ? Effect.ignore(this.satisfy(need)) : Effect.void))
     this.#services.fork(Effect.andThen(Effect.yieldNow, brought))
@@ -137,7 +146,7 @@ export class Hydrator implements NeedServer {
       if (request.fiber !== undefined) fibers.push(request.fiber)
       this.#end(request, Exit.fail(closed("manager")))
     }
-    return Effect.andThen(Fiber.interruptAll(fibers), this.#frames.close)
+    return Effect.andThen(Effect.andThen(Fiber.interruptAll(fibers), this.#frames.close), this.scans.close)
   })
 
   #take(residency: Residency, target: HydrationTarget, priority: number): Request {
@@ -224,6 +233,8 @@ export class Hydrator implements NeedServer {
         return Effect.andThen(Effect.sleep(delayMs), attemptAt(attempt + 1))
       })
     return Effect.map(attemptAt(1), () => {
+      // The copy that is here now is the better one.
+      this.scans.forget(residency)
       const durationMs = Math.max(0, clock.currentTimeMillisUnsafe() - request.sinceMs)
       counters.hydrations++
       counters.hydrationLatency.note(durationMs)

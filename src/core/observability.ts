@@ -91,7 +91,7 @@ const tier0Of = ({ tier0, segments, coordinator, services }: Tiers): Tier0Metric
     evictedBytes: counters.hotEvictedBytes,
     promotions: counters.promotions,
     pressureSeals: counters.pressureSeals,
-    frameCacheBytes: stretches.usedBytes,
+    frameCacheBytes: stretches.usedBytes + coordinator.hydrator.scans.usedBytes,
   }
 }
 

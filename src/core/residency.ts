@@ -89,6 +89,8 @@ export class Residency {
   scanUses = 0
   /** Point reads that had to decode a frame since it left Tier 0. */
   decodedReads = 0
+  /** Offset up to which scans have read it out of Tier 2. */
+  scannedTo = 0
   /** When the warm file came, Unix milliseconds. */
   warmSinceMs = 0
   /** A job that changes its copies runs: there is one at a time. */

@@ -18,6 +18,11 @@ export class SingleFlight<K, A> {
     this.#fork = fork
   }
 
+  /** True while a run for `key` is under way. */
+  has(key: K): boolean {
+    return this.#flights.has(key)
+  }
+
   /** Runs `work`, or joins the run for `key` that is under way. Interrupting all who wait interrupts the run. */
   run(key: K, work: Effect.Effect<A, AofError>): Effect.Effect<A, AofError> {
     return Effect.suspend(() => {

@@ -83,6 +83,8 @@ export const evict: (stream: StreamState, options: EvictOptions) => Effect.Effec
     })
     // Those whose footer is on its way are complete, and leave as soon as they are sealed.
     const leaving = stream.catalog.entries.filter(({ state }) => state !== "active").map(({ residency }) => residency)
+    // Who sends it away does not expect the next scan to bring it back.
+    for (const one of leaving) one.scannedTo = 0
     tiers.coordinator.evict(leaving, to)
     while (leaving.some((one) => tiers.coordinator.isLeaving(one) && !one.isGone)) {
       yield* attempt(() => checkOpen(stream))

@@ -41,6 +41,14 @@ export interface Tier2Fetch extends Tier2Subject {
   readonly sink: Tier2Sink
 }
 
+/** How a range is read. */
+export interface Tier2ReadOptions {
+  /** True for a scan, which waits among the transfers of segments and keeps to the limit of bytes, unlike a point read. */
+  readonly isBulk?: boolean | undefined
+  /** Memory of at least as many bytes that the caller lends; the answer is then a view of it. */
+  readonly into?: Uint8Array | undefined
+}
+
 /** What was stored. */
 export interface Tier2Uploaded {
   readonly etag: string
@@ -58,7 +66,12 @@ export interface Tier2 {
   /** Brings an object to `sink` and verifies it. `Corrupt` when length or checksum are wrong, and then the sink holds rubbish. */
   readonly fetch: (fetch: Tier2Fetch) => Effect.Effect<void, AofError>
   /** Exactly the bytes `[offset, offset + length)`, at most 1 GiB, in a buffer of the caller's own. Not verified. */
-  readonly readRange: (key: string, offset: number, length: number) => Effect.Effect<Uint8Array, AofError>
+  readonly readRange: (
+    key: string,
+    offset: number,
+    length: number,
+    options?: Tier2ReadOptions,
+  ) => Effect.Effect<Uint8Array, AofError>
   /** Removes an object; one that is not there counts as removed. `about` is for events. */
   readonly remove: (key: string, about?: Omit<Tier2Subject, "key">) => Effect.Effect<void, AofError>
   /** What is known of an object; undefined when there is none. */
@@ -112,20 +125,24 @@ class Tier2Client implements Tier2 {
   fetch: Tier2["fetch"] = (fetch) =>
     this.#bulk.run(this.#requests.operation("fetch", subjectOf(fetch), this.#fetch(fetch), () => fetch.lengthBytes))
 
-  readRange: Tier2["readRange"] = (key, offset, length) => {
+  readRange: Tier2["readRange"] = (key, offset, length, { isBulk = false, into } = {}) => {
     const read = Effect.suspend(() => {
       const refused = refuseRead(offset, length)
       if (refused !== undefined) return Effect.fail(refused)
-      const bytes = new Uint8Array(length)
+      let bytes = into?.subarray(0, length)
       const sink = (piece: Uint8Array, position: number): Effect.Effect<void> =>
         Effect.sync(() => {
-          bytes.set(piece, position - offset)
           this.#metrics.bytesRead += piece.length
+          if (bytes === undefined && piece.length === length) bytes = piece
+          bytes ??= new Uint8Array(length)
+          const isThere = piece.buffer === bytes.buffer && piece.byteOffset === bytes.byteOffset + position - offset
+          if (!isThere) bytes.set(piece, position - offset)
         })
-      const wanted = { subject: { key }, offset, length }
-      return Effect.as(this.#requests.deliver("read", { ...wanted, lane: this.#small }, sink), bytes)
+      const wanted = { subject: { key }, offset, length, lane: isBulk ? undefined : this.#small, into: bytes }
+      return Effect.map(this.#requests.deliver("read", wanted, sink), () => bytes ?? new Uint8Array(length))
     })
-    return this.#requests.operation("read", { key }, read, () => length)
+    const operation = this.#requests.operation("read", { key }, read, () => length)
+    return isBulk ? this.#bulk.run(operation) : operation
   }
 
   remove: Tier2["remove"] = (key, about = {}) =>

@@ -8,7 +8,7 @@ import { type AofError, corrupt, type InvalidArgument, notFound } from "../model
 import type { TierEventInput } from "../model/tier_event.ts"
 import type { Tier2Operation, Tier2RequestKind } from "../model/tier_metrics.ts"
 import type { Tier2Config } from "../model/tier2_config.ts"
-import type { ObjectBody, ObjectInfo, ObjectPage, ObjectStore, PutOptions } from "../port/object_store.ts"
+import type { ObjectBody, ObjectInfo, ObjectPage, ObjectRange, ObjectStore, PutOptions } from "../port/object_store.ts"
 import { StoreError, storeError } from "../port/store_error.ts"
 import { retried } from "./retry.ts"
 import { aofErrorOf, isRetried } from "./tier2_error.ts"
@@ -139,7 +139,7 @@ export class Tier2Requests {
   }
 
   /** Asks once for a range of at most `getBytesMax`. */
-  get(key: string, range: { readonly offset: number; readonly length: number }): Effect.Effect<Uint8Array, Failure> {
+  get(key: string, range: ObjectRange): Effect.Effect<Uint8Array, Failure> {
     return Effect.flatMap(this.#timed("get", key, this.#settings.store.get(key, range)), (bytes) =>
       bytes.length > range.length
         ? Effect.fail(storeError("Internal", "get", key, "more bytes than asked for"))
@@ -174,6 +174,8 @@ export class Tier2Requests {
       readonly length: number
       /** Where each request waits for its turn; undefined when the whole operation has one. */
       readonly lane?: Lane | undefined
+      /** Memory for all of it, which pieces may come in. */
+      readonly into?: Uint8Array | undefined
     },
     sink: (bytes: Uint8Array, position: number) => Effect.Effect<void, AofError>,
   ): Effect.Effect<void, Failure> {
@@ -195,7 +197,13 @@ export class Tier2Requests {
   /** Brings the bytes from `cursor.position` on, of which it asks for at most `cursor.bytesMax` at once, with tries of their own. */
   #piece(
     operation: Tier2Operation,
-    wanted: { readonly subject: Tier2Subject; readonly end: number; readonly lane?: Lane | undefined },
+    wanted: {
+      readonly subject: Tier2Subject
+      readonly offset: number
+      readonly end: number
+      readonly lane?: Lane | undefined
+      readonly into?: Uint8Array | undefined
+    },
     cursor: { position: number; bytesMax: number },
   ): Effect.Effect<ReadonlyArray<Piece>, Failure> {
     const { subject, end, lane } = wanted
@@ -205,7 +213,8 @@ export class Tier2Requests {
       const { position } = cursor
       const length = Math.min(pieceEnd - position, cursor.bytesMax)
       if (lane === undefined) yield* this.gate.paced(length)
-      const get = Effect.tapError(this.get(subject.key, { offset: position, length }), (error) =>
+      const into = wanted.into?.subarray(position - wanted.offset, position - wanted.offset + length)
+      const get = Effect.tapError(this.get(subject.key, { offset: position, length, into }), (error) =>
         Effect.sync(() => {
           // On a slow line less is asked for at once, so that it comes within the time.
           const isSlow = error instanceof StoreError && error.kind === "Timeout"

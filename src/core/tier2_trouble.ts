@@ -9,9 +9,10 @@ export const tier2Trouble = ({ services, segments }: Tiers): Tier2Trouble | unde
   const headError = bucket?.trouble(0)
   if (tier2 === undefined || (segments.unuploaded.size === 0 && headError === undefined)) return undefined
   const { state } = tier2.gate.breaker
+  const pending = [...segments.unuploaded, ...(bucket?.waiting.held() ?? [])]
   let [pendingBytes, failures] = [0, 0]
   let lastError: string | undefined
-  for (const one of segments.unuploaded) {
+  for (const one of pending) {
     pendingBytes += one.warmBytes
     if (one.lastError === undefined || one.failures < failures) continue
     failures = one.failures
@@ -19,5 +20,5 @@ export const tier2Trouble = ({ services, segments }: Tiers): Tier2Trouble | unde
   }
   lastError ??= headError?.message
   if (state === "closed" && lastError === undefined) return undefined
-  return { place: tier2.place, state, pendingSegments: segments.unuploaded.size, pendingBytes, lastError }
+  return { place: tier2.place, state, pendingSegments: pending.length, pendingBytes, lastError }
 }

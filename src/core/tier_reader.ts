@@ -2,7 +2,7 @@
  * Reads segments that are not in Tier 0. A warm file is read in place: the zstd frame around the wanted bytes is decoded at once. What
  * is only in Tier 2 has to be fetched first, which a `WouldBlock` says. Decoded stretches are kept in a cache bounded by bytes.
  *
- * A scan leaves nothing in the cache and never makes room in Tier 0 for what it passes.
+ * A scan leaves nothing in this cache and never makes room in Tier 0 for what it passes.
  */
 import { decodeSeekTable, type SeekTable, seekTableBytes, type ZstdFrame } from "../format/seekable_zstd.ts"
 import { salvageZstdFrames, walkZstdFrames } from "../format/zstd_walk.ts"
@@ -34,6 +34,8 @@ export interface TierReaderOptions {
   readonly tables: ByteCache<SeekTable>
   readonly uses: UseClock
   readonly isReadOnly: boolean
+  /** What scans have brought of a segment that is only in Tier 2, around a frame. */
+  readonly findScanned: (residency: Residency, frame: ZstdFrame) => Stretch | undefined
   readonly queueDepth: () => number
   /** Starts to bring what a reader was missing. */
   readonly onNeed: (need: ColdNeed) => void
@@ -85,9 +87,11 @@ export class TierReader implements SegmentSource {
   fill(segment: Segment, window: Window, range: FillRange): boolean {
     const { residency } = segment
     const isScan = range.most > pointBytesMax
-    const table = this.#table(segment, isScan)
+    const table = this.#table(segment, range)
     const first = table.frameAt(range.offset)
-    const last = table.frameAt(range.offset + range.least - 1)
+    // A scan decodes as many frames at once as it would read bytes.
+    const wanted = isScan && segment.residency.isWarm ? Math.max(range.least, range.most) : range.least
+    const last = table.frameAt(Math.min(range.offset + wanted, Math.max(range.limit, range.offset + range.least)) - 1)
     if (first === undefined || last === undefined) return false
     const stretch = this.#stretch(segment, { first, last, range, isScan })
     if (!isScan && residency.isWarm) this.#options.onDecoded(residency)
@@ -125,8 +129,13 @@ export class TierReader implements SegmentSource {
     const key = stretchKey(residency, first.index)
     const kept = stretches.get(key)
     if (kept !== undefined && kept.offset + kept.bytes.length >= last.contentOffset + last.contentBytes) return kept
-    if (!residency.isWarm)
-      throw this.#blocked(segment, isScan && !this.#options.isReadOnly ? "object" : "frames", range)
+    if (!residency.isWarm) {
+      const scanned = isScan ? this.#options.findScanned(residency, first) : undefined
+      if (scanned !== undefined && scanned.offset + scanned.bytes.length >= last.contentOffset + last.contentBytes)
+        return scanned
+      // What lies in two runs of a scan is fetched by itself.
+      throw this.#blocked(segment, isScan && scanned === undefined ? "scan" : "frames", range)
+    }
     const bytes = this.#readWarm(segment, first, last)
     // The file has just turned out to be lost.
     if (bytes === undefined) throw this.#blocked(segment, "frames", range)
@@ -135,7 +144,7 @@ export class TierReader implements SegmentSource {
     return stretch
   }
 
-  #table(segment: Segment, isScan: boolean): SeekTable {
+  #table(segment: Segment, range: FillRange): SeekTable {
     const { residency } = segment
     const { tables } = this.#options
     const kept = tables.get(residency.uid)
@@ -158,7 +167,8 @@ export class TierReader implements SegmentSource {
       }
       if (isRead) this.#lose(segment, "Corrupt", lost(segment, "its seek table does not check"))
     }
-    throw this.#blocked(segment, isScan && !this.#options.isReadOnly ? "object" : "frames", noRange)
+    const isScan = range.most > pointBytesMax
+    throw this.#blocked(segment, isScan ? "scan" : "frames", isScan ? range : noRange)
   }
 
   /** What the seek table of the only copy should be, from its frames; undefined where another copy is fetched instead. */
@@ -250,12 +260,11 @@ export class TierReader implements SegmentSource {
     return file
   }
 
-  #blocked(segment: Segment, kind: "frames" | "object", { offset, least, most }: FillRange): AofError {
+  #blocked(segment: Segment, kind: "frames" | "scan", { offset, least }: FillRange): AofError {
     const { residency } = segment
     if (residency.cold === undefined) return this.#nowhere(segment)
-    // Where nothing can be kept on disk, a scan fetches as much at once as it reads at once.
-    const length = this.#options.isReadOnly && most > pointBytesMax ? Math.max(least, most) : least
-    const need: ColdNeed = { residency, kind, offset, length }
+    const scannedTo = kind === "scan" ? residency.scannedTo : undefined
+    const need: ColdNeed = { residency, kind, offset, length: least, scannedTo }
     this.#options.onNeed(need)
     return hydrationBlocked(need, this.#options.queueDepth())
   }
@@ -299,11 +308,11 @@ export const decodeFrames = (
     return bytes ?? new Uint8Array(frame.contentBytes)
   }
   if (first.index === last.index) return decode(first)
+  const frames = Array.from({ length: last.index - first.index + 1 }, (_, at) => table.frame(first.index + at)!)
+  const whole = compressor.decodeRunUnsafe(packed, frames)
+  if (whole !== undefined) return whole
   const bytes = new Uint8Array(last.contentOffset + last.contentBytes - first.contentOffset)
-  for (let index = first.index; index <= last.index; index++) {
-    const frame = table.frame(index)!
-    bytes.set(decode(frame), frame.contentOffset - first.contentOffset)
-  }
+  for (const frame of frames) bytes.set(decode(frame), frame.contentOffset - first.contentOffset)
   return bytes
 }
 

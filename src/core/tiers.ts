@@ -52,7 +52,7 @@ export class Tiers {
     this.#reserve = options.reserve
     const segments = new TierSegments(config.root)
     const uses = new UseClock()
-    const stretches = new ByteCache<Stretch>(config.tier0.frameCacheBytes)
+    const stretches = new ByteCache<Stretch>(config.tier0.frameCacheBytes / 2)
     const tables = new ByteCache<SeekTable>(tableBytesMax)
     const isReadOnly = config.readOnly
     const counters = new TierCounters()
@@ -64,6 +64,7 @@ export class Tiers {
       tables,
       uses,
       isReadOnly,
+      findScanned: (residency, frame) => this.coordinator.hydrator.scans.find(residency, frame),
       queueDepth: () => this.coordinator.hydrator.queueDepth,
       onNeed: (need) => {
         counters.wouldBlock.Hydration++

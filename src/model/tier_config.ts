@@ -16,7 +16,7 @@ export interface Tier0Options {
   readonly policy?: Tier0Policy | undefined
   /** Requests for residency that may wait before `tier0_activation_queue_warning` is told, 1 or more; default 32. */
   readonly activationQueueWarnThreshold?: number | undefined
-  /** Memory for decoded stretches of segments that are not in Tier 0, 1 MiB to 4 GiB; default 32 MiB. */
+  /** Memory for decoded stretches of segments that are not in Tier 0, half of it for scans, 1 MiB to 4 GiB; default 32 MiB. */
   readonly frameCacheBytes?: number | undefined
   /** Point reads that have to decode, after which a segment is brought back to Tier 0; 0 turns that off; default 256. */
   readonly promoteReads?: number | undefined

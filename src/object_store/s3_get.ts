@@ -25,6 +25,7 @@ class Delivery {
   /** How many are wanted; lowered to how many there are with the first answer. */
   length: number
   readonly isRanged: boolean
+  readonly into: Uint8Array | undefined
   bytes: Uint8Array | undefined = undefined
   filled = 0
   /** Of the first answer: what comes later has to be of the same object. */
@@ -33,6 +34,7 @@ class Delivery {
   constructor(key: string, range: ObjectRange | undefined) {
     this.key = key
     this.isRanged = range !== undefined
+    this.into = range?.into
     this.offset = range?.offset ?? 0
     this.length = range?.length ?? Number.MAX_SAFE_INTEGER
   }
@@ -105,7 +107,8 @@ const accept = (delivery: Delivery, output: GetObjectCommandOutput, from: number
   if (delivery.bytes !== undefined) return
   if (length > getBytesMax) fail("EFBIG")
   delivery.length = length
-  delivery.bytes = new Uint8Array(length)
+  const { into } = delivery
+  delivery.bytes = into !== undefined && into.length >= length ? into.subarray(0, length) : new Uint8Array(length)
   delivery.etag = output.ETag
 }
 

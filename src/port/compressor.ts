@@ -1,7 +1,7 @@
 /**
  * Turns sealed segment files into warm ones (seekable zstd) and back. The whole-file jobs run off the main thread where the runtime
  * can; they read and write files by themselves, so that no segment passes through the main thread. A job keeps the process
- * alive until it ends, as any call of the file system does. `decodeFrameUnsafe` is for point reads and runs at once.
+ * alive until it ends, as any call of the file system does. `decodeFrameUnsafe` and `decodeRunUnsafe` run at once.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -77,6 +77,14 @@ export interface Compressor {
   readonly checksum: (job: ChecksumJob) => Effect.Effect<bigint, Unavailable | Corrupt>
   /** One zstd frame, decoded now: exactly `lengthBytes`, in a buffer of its own. Throws `Corrupt`. */
   readonly decodeFrameUnsafe: (frame: Uint8Array, lengthBytes: number) => Uint8Array
+  /**
+   * zstd frames that lie one behind the other, decoded now into one buffer of its own, which is faster than one by one. Undefined when one
+   * of them does not check.
+   */
+  readonly decodeRunUnsafe: (
+    packed: Uint8Array,
+    frames: ReadonlyArray<{ readonly compressedBytes: number; readonly contentBytes: number }>,
+  ) => Uint8Array | undefined
   /** Starts the workers before they are needed. Where none can be started nothing happens. */
   readonly warmUp: Effect.Effect<void>
   /** Ends the workers that the jobs use; a later job starts them anew. Jobs that run fail `Unavailable` with `ECANCELED`. */

@@ -56,6 +56,11 @@ export interface ObjectRange {
   readonly offset: number
   /** At least 1; what lies behind the end is left out. */
   readonly length: number
+  /**
+   * Memory of at least `length` bytes that the caller lends: a store may put the bytes at its start and answer with a view of it, which
+   * saves new memory for each of many large answers. Nothing is written to it once the request has ended, however it ended.
+   */
+  readonly into?: Uint8Array | undefined
 }
 
 /** An object store. */
@@ -70,7 +75,7 @@ export interface ObjectStore {
     body: ObjectBody,
     options?: PutOptions,
   ) => Effect.Effect<{ readonly etag: string }, StoreError | InvalidArgument>
-  /** Bytes of an object, all of it or a range; at most what `length` says, in a buffer of the caller's own. `NotFound` when there is none. */
+  /** Bytes of an object, all of it or a range; at most what `length` says, in a buffer of the caller's own, or in `into`. `NotFound` when there is none. */
   readonly get: (key: string, range?: ObjectRange) => Effect.Effect<Uint8Array, StoreError | InvalidArgument>
   /** What is known of an object; undefined when there is none. */
   readonly head: (key: string) => Effect.Effect<ObjectInfo | undefined, StoreError | InvalidArgument>

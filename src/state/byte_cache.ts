@@ -29,6 +29,16 @@ export class ByteCache<V> {
     return entry.value
   }
 
+  /** The value of `key`, which does not count as used: what came first goes first. */
+  peek(key: number): V | undefined {
+    return this.#entries.get(key)?.value
+  }
+
+  /** True while there is a value of `key`; it does not count as used. */
+  has(key: number): boolean {
+    return this.#entries.has(key)
+  }
+
   /** Keeps a value, and forgets others as far as that is needed. */
   set(key: number, value: V, bytes: number): void {
     this.delete(key)

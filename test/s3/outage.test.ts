@@ -271,10 +271,16 @@ describe.skipIf(!hasServer)(serverName, () => {
       for (const only of ["rgw", "osd"]) {
         const prefix = makePrefix()
         const stores = { near: openStore({ prefix }), far: openStore({ prefix }) }
-        await live(`killed_${only}`, stores, {
-          begin: async () => void (await control("kill", "--only", only)),
-          end: async () => void (await control("start")),
-        })
+        // Also after a failure: what else runs needs the server.
+        const end = async (): Promise<void> => void (await control("start"))
+        try {
+          await live(`killed_${only}`, stores, {
+            begin: async () => void (await control("kill", "--only", only)),
+            end,
+          })
+        } finally {
+          await end()
+        }
       }
     },
     240_000,

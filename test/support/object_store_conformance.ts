@@ -187,6 +187,17 @@ export function describeObjectStore(name: string, makeSubject: () => StoreSubjec
       expect(textOf(await run(store.get(key)))).toBe(`content ${outcomes.indexOf("ok")}`)
     })
 
+    test("may put a range into memory that is lent, and nothing more", async () => {
+      const key = `${fresh()}/lent`
+      await put(key, "0123456789")
+      const into = new Uint8Array(8).fill(42)
+      const bytes = await run(store.get(key, { offset: 6, length: 6, into }))
+      expect(textOf(bytes)).toBe("6789")
+      // Whether it took it is the store's affair.
+      const isLent = bytes.buffer === into.buffer
+      expect([...into]).toEqual(isLent ? [54, 55, 56, 57, 42, 42, 42, 42] : new Array(8).fill(42))
+    })
+
     test("gives ranges, cut at the end", async () => {
       const key = `${fresh()}/a`
       await put(key, "0123456789")

@@ -125,7 +125,11 @@ export class SimWorld {
     })
     return services.pipe(
       Context.add(EventLoop, eventLoop),
-      Context.add(Compressor, { ...inline, decodeFrameUnsafe: simCodec.decompress }),
+      Context.add(Compressor, {
+        ...inline,
+        decodeFrameUnsafe: simCodec.decompress,
+        decodeRunUnsafe: simCodec.decompressRun,
+      }),
       Context.add(Scheduler.Scheduler, this.loop.scheduler),
       Context.add(Clock.Clock, this.loop.clock),
       Context.add(Random.Random, this.loop.chance),
