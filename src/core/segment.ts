@@ -6,7 +6,7 @@
 
 import { crc32 } from "../format/checksum.ts"
 import { indexEntry, type SegmentFooter, segmentFooter } from "../format/segment_footer.ts"
-import type { SegmentHeader } from "../format/segment_header.ts"
+import { decodeSegmentHeader, type SegmentHeader, segmentHeader } from "../format/segment_header.ts"
 import { corrupt, notFound } from "../model/errors.ts"
 import { recordIdOf } from "../model/record_id.ts"
 import type { Directory } from "../port/directory.ts"
@@ -149,7 +149,13 @@ export class Segment {
     const error = caught(() => {
       this.file = this.#directory.openUnsafe(this.path, this.#isReadOnly || this.state === "sealed" ? "read" : "write")
     })
-    if (error?._tag === "Unavailable" && error.code === "ENOENT") {
+    if (error === undefined && this.#isReadOnly && isOfAnother(this.file!, this.header)) {
+      // Its writer has deleted the stream and made one of the same name: the file that was meant is not there any more.
+      this.releaseFile()
+    }
+    const isMissing =
+      error === undefined ? this.file === undefined : error._tag === "Unavailable" && error.code === "ENOENT"
+    if (isMissing) {
       // The other tiers may have it; when they do not, another process has trimmed it, and readers go on with what is left.
       this.isTrimmed ||= this.state !== "sealed" || !this.#source.onHotMissing(this)
       throw notFound("segment", this.index, "later segments only")
@@ -305,4 +311,14 @@ export class Segment {
     this.#sealedIndex = decodedIndex(bytes.subarray(0, footer.indexCount * 32))
     return this.#sealedIndex
   }
+}
+
+/** True when a file begins with the header of another stream, or with none yet. */
+const isOfAnother = (file: SegmentFile, { streamId }: SegmentHeader): boolean => {
+  const bytes = new Uint8Array(segmentHeader.sizeBytes)
+  let count = 0
+  // A file that cannot be read says so to whoever reads on.
+  if (caught(() => void (count = file.readUnsafe(bytes, 0, bytes.length, 0))) !== undefined) return false
+  const found = decodeSegmentHeader(bytes)
+  return found === undefined ? count < bytes.length || bytes.every((byte) => byte === 0) : found.streamId !== streamId
 }

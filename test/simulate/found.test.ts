@@ -75,3 +75,35 @@ describe("a trim whose record could not be written", () => {
     })
   })
 })
+
+describe("a reader in another process that has not read yet", () => {
+  test("does not take the file of a new stream of the same name for its own", async () => {
+    const disk = new MemoryDisk()
+    await withStore(disk.layer, options, async (manager) => {
+      const fill = async (text: string) => {
+        const orders = await manager.stream("orders")
+        for (let i = 0; i < 30; i++) await orders.append(`${text} ${i}`.padEnd(900, "."))
+        await orders.seal()
+        await manager.settled()
+      }
+      await fill("old")
+      await withStore(disk.layer, { ...options, readOnly: true }, async (reader) => {
+        const seen = await reader.stream("orders", { create: false })
+        await manager.deleteStream("orders")
+        await fill("new")
+        let error: { readonly _tag?: string } | undefined
+        try {
+          // A cursor does not look again before it reads.
+          for (const cursor = seen.cursor({ from: "start" }); cursor.next(); ) {
+            expect(new TextDecoder().decode(cursor.buffer.subarray(cursor.payloadStart, cursor.payloadStart + 3))).toBe(
+              "old",
+            )
+          }
+        } catch (thrown) {
+          error = thrown as typeof error
+        }
+        expect(["NotFound", "WouldBlock", "Closed", undefined]).toContain(error?._tag)
+      })
+    })
+  })
+})
