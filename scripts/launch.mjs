@@ -7,6 +7,10 @@ import { install } from "./install.mjs"
 import { takeRuntimes, UsageError } from "./options.mjs"
 import { handOver } from "./process.mjs"
 import { rootDirectory, runtimeCommand, runtimeNames } from "./runtimes.mjs"
+import { MissingPackages } from "./s3_ceph.mjs"
+
+/** No server for tests can be had here. */
+const exitNoServer = 3
 
 const commands = {
   /** The main job, on Bun unless told otherwise. */
@@ -136,5 +140,5 @@ try {
   process.exitCode = await commands[name](args)
 } catch (error) {
   console.error(process.env.DEBUG ? error : error.message)
-  process.exitCode = error instanceof UsageError ? 2 : 1
+  process.exitCode = error instanceof UsageError ? 2 : error instanceof MissingPackages ? exitNoServer : 1
 }

@@ -28,18 +28,21 @@ export function missingPackages() {
   return [...new Set(missing.map(([, name]) => name))]
 }
 
+/** The packages of the server are not here, and cannot be installed either. */
+export class MissingPackages extends Error {}
+
 /** Installs what is missing; throws with what to do when that cannot be. */
 export function installPackages(say) {
   const missing = missingPackages()
   if (missing.length === 0) return
   const byHand = `apt-get install --no-install-recommends ${missing.join(" ")}`
   if (process.env.AOF2_S3_NO_INSTALL === "1") {
-    throw new Error(
+    throw new MissingPackages(
       `the S3 server for tests needs packages that are missing: ${missing.join(", ")}; install them: ${byHand}`,
     )
   }
   if (!existsSync("/usr/bin/apt-get")) {
-    throw new Error(
+    throw new MissingPackages(
       `the S3 server for tests is installed from Debian packages, and there is no apt-get here; it needs ${missing.join(", ")}`,
     )
   }
@@ -57,7 +60,7 @@ export function installPackages(say) {
     })
     if (status === 0) continue
     const said = `${stdout ?? ""}${stderr ?? ""}${error?.message ?? ""}`.trim().split("\n").slice(-8).join("\n")
-    throw new Error(
+    throw new MissingPackages(
       `packages of the S3 server cannot be installed (${program} ${args.at(-1)}); try by hand: ${byHand}\n${said}`,
     )
   }
