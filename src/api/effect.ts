@@ -32,6 +32,7 @@ import { type AofManagerOptions, makeConfig } from "../model/config.ts"
 import type { AofError } from "../model/errors.ts"
 import type { TieredObservabilitySnapshot } from "../model/observability.ts"
 import type { RepairOptions, RepairReport } from "../model/repair.ts"
+import type { ReplicaInfo, ReplicaOptions } from "../model/replica.ts"
 import { makeScrubPlan, type ScrubOptions, type ScrubReport } from "../model/scrub.ts"
 import type { Compressor } from "../port/compressor.ts"
 import type { Directory } from "../port/directory.ts"
@@ -42,6 +43,7 @@ import { type BatchInput, encodeBatch, encodePayload } from "./payload.ts"
 import { quietEvents, quietPlan } from "./quiet_events.ts"
 import { recordPull } from "./record_pull.ts"
 import { repairHere } from "./repair.ts"
+import { openCoreReplica } from "./replica_open.ts"
 import { planSealedSegments, type SealedSegmentsOptions } from "./sealed_segments.ts"
 import type { CodecStreamOptions, JsonStreamOptions, StreamOptions } from "./stream_options.ts"
 
@@ -76,6 +78,8 @@ export type {
   JsonStreamOptions,
   ReadLevel,
   Recovery,
+  ReplicaInfo,
+  ReplicaOptions,
   StreamOptions,
 }
 
@@ -271,8 +275,30 @@ export class Aof<T = Uint8Array | string, V = T> {
 
 const dressCursor = (cursor: CoreCursor): Cursor => Object.assign(cursor, { ready: cursorReady(cursor) })
 
+let makeManager: (core: CoreManager.CoreManager) => AofManager
+
+/** Reads from a bucket what a writer has put there. Made by `openReplica`. */
+export interface Replica {
+  /** A read-only manager of the streams that the bucket has. */
+  readonly manager: AofManager
+  /** Asks the bucket now; true when there was something new. */
+  readonly poll: Effect.Effect<boolean, AofError>
+  /** What it knows of the bucket. */
+  readonly info: () => ReplicaInfo
+}
+
+/** Opens a replica of the root in a bucket; the end of the scope closes it. Fails like the main module's. */
+export const openReplica = (
+  options: ReplicaOptions,
+): Effect.Effect<Replica, AofError, Directory | RootLock | Scope.Scope> =>
+  Effect.map(openCoreReplica(options), ({ manager, poll, info }) => ({ manager: makeManager(manager), poll, info }))
+
 /** Owns a root: its lock, its manifest and its streams. Made by `AofManager.open`. */
 export class AofManager {
+  static {
+    makeManager = (core) => new AofManager(core)
+  }
+
   readonly #core: CoreManager.CoreManager
   readonly #streams: WeakMap<StreamState, Aof<any, any>> = new WeakMap()
 

@@ -38,12 +38,12 @@ export type RuntimeServices = Directory | RootLock | EventLoop | Compressor
 /** The layer of an adapter. */
 export type RuntimeLayer = Layer.Layer<RuntimeServices>
 
-/** Opens the root of `options` with the services of `layer`. `onOpen` is given what the manager dresses. */
-export const openWith = async (
-  layer: RuntimeLayer,
-  options: AofManagerOptions,
-  onOpen: (core: CoreManager.CoreManager) => void = () => {},
-): Promise<AofManager> => {
+/** The manager of promises around an open one; `scope` is closed with it. */
+export const dressManager = (core: CoreManager.CoreManager, scope: Scope.Closeable): AofManager =>
+  makeManager(core, scope)
+
+/** Opens the root of `options` with the services of `layer`. */
+export const openWith = async (layer: RuntimeLayer, options: AofManagerOptions): Promise<AofManager> => {
   const scope = Scope.makeUnsafe()
   const opened = Effect.flatMap(
     attempt(() => quietEvents(makeConfig(options))),
@@ -56,9 +56,7 @@ export const openWith = async (
       ),
   )
   try {
-    const core = await runPromise(opened, options?.signal)
-    onOpen(core)
-    return makeManager(core, scope)
+    return makeManager(await runPromise(opened, options?.signal), scope)
   } catch (error) {
     await Effect.runPromise(Scope.close(scope, Exit.void))
     throw error

@@ -11,12 +11,16 @@ const retryDelayMs = 1000
 
 /** When an object that is queued for deletion may be removed, Unix milliseconds. */
 const deleteAtMs = (
-  { bucket }: Pick<TierServices, "bucket">,
+  { bucket, replicas }: Pick<TierServices, "bucket" | "replicas">,
   record: { readonly streamId: number; readonly sequence: number; readonly notBeforeMs: number },
-): number => (bucket === undefined ? record.notBeforeMs : bucket.deleteAtMs(record))
+): number => {
+  const atMs = bucket === undefined ? record.notBeforeMs : bucket.deleteAtMs(record)
+  const isNeeded = replicas !== undefined && record.sequence > replicas.lowestSequence
+  return isNeeded ? Math.max(atMs, replicas.nextLookMs) : atMs
+}
 
 /** When the first of them may be removed. */
-export const nextDeleteMs = (services: Pick<TierServices, "bucket" | "manifest">): number => {
+export const nextDeleteMs = (services: Pick<TierServices, "bucket" | "replicas" | "manifest">): number => {
   let next = Number.POSITIVE_INFINITY
   for (const record of services.manifest.state.deletes.values()) next = Math.min(next, deleteAtMs(services, record))
   return next
@@ -25,11 +29,15 @@ export const nextDeleteMs = (services: Pick<TierServices, "bucket" | "manifest">
 /** Removes all objects that are due. Never fails: what could not be removed stays queued. */
 export const deleteObjects = (services: TierServices, inUse: ReadonlySet<string>): Effect.Effect<void> =>
   Effect.gen(function* () {
-    const { manifest, clock, tier2 } = services
+    const { manifest, clock, tier2, replicas } = services
+    // Whoever reads them may have registered, renewed or gone since the last look.
+    const looked = replicas === undefined ? undefined : yield* Effect.result(replicas.look)
+    if (looked?._tag === "Failure") return yield* Effect.sleep(retryDelayMs)
     const nowMs = clock.currentTimeMillisUnsafe()
-    const due = [...manifest.state.deletes.values()].filter(
-      (record) => deleteAtMs(services, record) <= nowMs && !inUse.has(record.key),
-    )
+    const isDue = (record: { readonly streamId: number; readonly sequence: number; readonly notBeforeMs: number }) =>
+      deleteAtMs(services, record) <= nowMs && record.sequence <= (replicas?.lowestSequence ?? Number.POSITIVE_INFINITY)
+    const due = [...manifest.state.deletes.values()].filter((record) => isDue(record) && !inUse.has(record.key))
+    if (due.length === 0 && replicas !== undefined && replicas.count > 0) return
     // The records are durable before the first object goes.
     const committed = yield* Effect.result(manifest.commit)
     let hasFailed = committed._tag === "Failure" || due.length === 0

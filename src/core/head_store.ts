@@ -144,6 +144,22 @@ export class HeadStore {
       aofErrorOf,
     )
 
+  /** Puts a small object in the place of any that is there. */
+  readonly putSmall = (key: string, bytes: Uint8Array): Effect.Effect<void, AofError> =>
+    Effect.mapError(
+      this.#retried(() => Effect.asVoid(this.#put(key, bytes, {}))),
+      aofErrorOf,
+    )
+
+  /** Removes a small object. */
+  readonly removeSmall = (key: string): Effect.Effect<void, AofError> =>
+    Effect.mapError(
+      this.#retried(() =>
+        this.#timed("remove", key, this.#options.store.remove(key), this.#options.config.requestTimeoutMs),
+      ),
+      aofErrorOf,
+    )
+
   #getOnce(file: HeadFile): Effect.Effect<Uint8Array, Failure> {
     const { key, fileBytes, checksum64 } = file
     const { store, config } = this.#options

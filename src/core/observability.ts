@@ -29,10 +29,17 @@ export const observe = (services: StreamServices, streams: Iterable<StreamState>
   }
 }
 
-const bucketOf = ({ services: { bucket } }: Tiers): BucketMetricsSnapshot | undefined => {
+const bucketOf = ({ services: { bucket, replicas } }: Tiers): BucketMetricsSnapshot | undefined => {
   if (bucket === undefined) return undefined
   const { epoch, isFenced, counters } = bucket
-  return { epoch, isFenced, heads: counters.heads, failures: counters.failures, headMs: counters.lastHeadMs }
+  return {
+    epoch,
+    isFenced,
+    heads: counters.heads,
+    failures: counters.failures,
+    headMs: counters.lastHeadMs,
+    replicas: replicas?.count ?? 0,
+  }
 }
 
 const tier2Of = ({ services, segments, coordinator }: Tiers, nowMs: number): Tier2MetricsSnapshot | undefined => {

@@ -53,6 +53,16 @@ export class ReplicaSource {
     this.#options = options
   }
 
+  /** Sequence of the last record of the manifest that was taken in. */
+  get lastSequence(): number {
+    return this.#position?.lastSequence ?? 0
+  }
+
+  /** The root that it is of; undefined before it is open. */
+  get rootId(): Uint8Array | undefined {
+    return this.#found?.head.rootId
+  }
+
   get info(): ReplicaInfo {
     const { epoch = 0, writtenMs: headMs = 0 } = this.#found?.head ?? {}
     const [polledMs, polls, failures, heads] = [this.#polledMs, this.#polls, this.#failures, this.#heads]

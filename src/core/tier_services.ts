@@ -13,6 +13,7 @@ import { LatencyWindow } from "../state/latency_window.ts"
 import type { Fork } from "./background.ts"
 import type { Bucket } from "./bucket.ts"
 import type { ManifestLog } from "./manifest_log.ts"
+import type { ReplicaLeases } from "./replica_leases.ts"
 import type { Residency, UseClock } from "./residency.ts"
 import type { Stretch, TierReader } from "./tier_reader.ts"
 import type { Tier0, Tier0Owner } from "./tier0.ts"
@@ -74,6 +75,8 @@ export interface TierServices {
   readonly tier2: Tier2 | undefined
   /** What makes Tier 2 enough for another machine; undefined where it is not. */
   readonly bucket: Bucket | undefined
+  /** Who reads from the bucket; undefined where nobody can. */
+  readonly replicas: ReplicaLeases | undefined
   readonly isUploadEager: boolean
   readonly deleteGraceMs: number
   readonly reader: TierReader

@@ -9,8 +9,10 @@ import type { TierEventInput } from "../model/tier_event.ts"
 import { ByteCache } from "../state/byte_cache.ts"
 import type { SegmentTiers } from "../state/manifest_tiers.ts"
 import { Coordinator } from "./coordinator.ts"
+import { rootIdText } from "./head_fence.ts"
 import { hydrationPriority } from "./hydrator.ts"
 import type { OpenFiles } from "./open_files.ts"
+import { ReplicaLeases } from "./replica_leases.ts"
 import type { Reserve } from "./reserve.ts"
 import { type Residency, type SealFacts, UseClock } from "./residency.ts"
 import { type Stretch, TierReader } from "./tier_reader.ts"
@@ -75,6 +77,11 @@ export class Tiers {
       onDecoded: (residency) => this.#noteDecoded(residency),
     })
     this.segments = segments
+    const nowMs = (): number => clock.currentTimeMillisUnsafe()
+    const replicas =
+      tier2 === undefined || bucket === undefined
+        ? undefined
+        : new ReplicaLeases({ tier2, rootId: rootIdText(rootId), nowMs, emit })
     this.services = {
       root: config.root,
       rootId,
@@ -89,6 +96,7 @@ export class Tiers {
       tier1: config.tier1,
       tier2,
       bucket,
+      replicas,
       isUploadEager: config.tier2.upload === "eager",
       deleteGraceMs: config.tier2.deleteGraceMs,
       reader,

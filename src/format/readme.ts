@@ -12,6 +12,7 @@ import { manifestReasons, manifestReasonTexts } from "./manifest_reason.ts"
 import { manifestRecordHeader, manifestTypes } from "./manifest_record.ts"
 import { rules } from "./readme_rules.ts"
 import { recordHeader } from "./record.ts"
+import { replicaLeaseBytes } from "./replica_lease.ts"
 import { rootFile } from "./root_file.ts"
 import { sealedPointer } from "./sealed_pointer.ts"
 import { seekTableEntry, seekTableFooter, seekTableHeader } from "./seekable_zstd.ts"
@@ -63,6 +64,8 @@ export const formatReadme = (): string =>
     table(headBytes),
     table(headFile),
     table(epochBase),
+    rules.replicas,
+    table(replicaLeaseBytes),
   ].join("\n\n") + "\n"
 
 const table = (layout: Pick<Layout<unknown>, "name" | "about" | "sizeBytes" | "fields">): string => {

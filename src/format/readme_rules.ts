@@ -229,9 +229,10 @@ HEAD
 <root id in hex>/manifest/<ten digits>-e<epoch>-<CRC-64/NVME in hex>.chunk          a chunk of the manifest
 <root id in hex>/manifest/<ten digits>-e<epoch>-<CRC-64/NVME in hex>.snapshot       a snapshot
 <root id in hex>/segments/<stream id>/<ten digits>-e<epoch>-<CRC-64/NVME in hex>.zst   a segment in its warm form
+<root id in hex>/replicas/<16 hex digits>                                           a replica that reads here
 \`\`\`
 
-HEAD is the only object whose content changes: it is put with the etag of the one before as a condition, or on the condition that there is
+HEAD changes, and what replicas put; nothing else does. HEAD is put with the etag of the one before as a condition, or on the condition that there is
 none. It names a snapshot, where there is one, and the chunks behind it: their bytes under the names \`<ten digits>.snapshot\` and
 \`<ten digits>.chunk\` are a manifest, to be replayed like one on a disk. A segment is in the bucket when that manifest has an UploadDone for it and
 no Tier2DeleteQueued for its key; what is only sealed there was on the writer's disk. An object that no HEAD names, and no manifest of one, counts for nothing.
@@ -239,4 +240,8 @@ no Tier2DeleteQueued for its key; what is only sealed there was on the writer's 
 A writer takes a root by a HEAD with an epoch above that of the one before. It goes on for as long as the HEAD that it finds is its own: same epoch,
 same first 12 bytes of the nonce. Before each HEAD the writer makes an Epoch record with that epoch and nonce durable on its disk, so
 that it knows its own HEADs after a crash; the record with which it takes over carries the HEAD that it found, too. Objects whose keys have an older epoch stay valid.`,
+
+  replicas: `A replica may register, so that the writer keeps what it may still read: an object given up by a record of the manifest above \`lastSequence\` of any
+registration is not removed. A registration holds for \`leaseMs\` from when the writer last saw it change, by the writer's clock; then the writer removes it. A replica that
+has been away for longer goes on from HEAD.`,
 }

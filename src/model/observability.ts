@@ -127,6 +127,8 @@ export interface BucketMetricsSnapshot {
   readonly failures: number
   /** When the last HEAD was put, Unix time in milliseconds; 0 for none. */
   readonly headMs: number
+  /** Replicas that were registered when objects were last to be removed. */
+  readonly replicas: number
 }
 
 /** Everything at once. */

@@ -13,6 +13,11 @@ export interface ReplicaOptions extends Tier2Options {
   readonly pollMs?: number | undefined
   /** Memory for what was read, 1 MiB to 4 GiB; default 64 MiB. */
   readonly cacheBytes?: number | undefined
+  /**
+   * Registers the replica in the bucket for so long, renewed three times in it, 3 s to a day in milliseconds: objects that it may still read are then not
+   * removed. Default 0, which writes nothing; objects are kept only for the writer's `tier2.deleteGraceMs` then.
+   */
+  readonly leaseMs?: number | undefined
   /** Called with what happens, one structured event each. It must not throw and should be quick. */
   readonly onEvent?: ((event: TierEvent) => void) | undefined
   /** Ends the opening; what was begun is given back. */
@@ -42,21 +47,23 @@ export interface ReplicaConfig {
   readonly store: ObjectStoreHandle | DirectoryPlace
   readonly pollMs: number
   readonly cacheBytes: number
+  readonly leaseMs: number
   readonly client: Tier2Options
   readonly onEvent: ((event: TierEvent) => void) | undefined
 }
 
 const MiB = 1024 * 1024
 const clientNames = ["retry", "concurrency", "requestTimeoutMs", "breaker", "bytesPerSecondMax"]
-const optionNames = ["store", "pollMs", "cacheBytes", "onEvent", "signal", ...clientNames]
+const optionNames = ["store", "pollMs", "cacheBytes", "leaseMs", "onEvent", "signal", ...clientNames]
 
 /** Checks options and fills in defaults; throws `InvalidArgument`. What the manager below checks is left to it. */
 export const makeReplicaConfig = (options: ReplicaOptions): ReplicaConfig => {
   checkNames("replica option", options, optionNames)
-  const { store, pollMs = 1000, cacheBytes = 64 * MiB, onEvent, signal: _, ...client } = options
+  const { store, pollMs = 1000, cacheBytes = 64 * MiB, leaseMs = 0, onEvent, signal: _, ...client } = options
   check("replica.pollMs", pollMs, 10, 3_600_000)
   check("replica.cacheBytes", cacheBytes, MiB, 4096 * MiB)
-  return { store, pollMs, cacheBytes, client, onEvent }
+  if (leaseMs !== 0) check("replica.leaseMs", leaseMs, 3000, 86_400_000)
+  return { store, pollMs, cacheBytes, leaseMs, client, onEvent }
 }
 
 const check = (name: string, value: number, lowest: number, highest: number): void => {

@@ -2,11 +2,15 @@
 
 import { beforeAll, describe, expect, test } from "bun:test"
 import { memoryStore, openReplica, Replica } from "bop-aof"
+import { openReplica as openReplicaEffect } from "bop-aof/effect"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { runtimeLayer } from "../../src/api/manager.ts"
 import { loadCrc64 } from "../../src/format/checksum.ts"
 import { FaultyObjectStore } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { failure, makeRoot, rejection, turns } from "../support/api.ts"
-import { appendTexts, numbersIn, openBucketStore, textOfNumber, until, upTo } from "../support/bucket.ts"
+import { appendTexts, keysIn, numbersIn, openBucketStore, textOfNumber, until, upTo } from "../support/bucket.ts"
 
 beforeAll(loadCrc64)
 
@@ -265,5 +269,45 @@ describe("a replica", () => {
       const error = await rejection(() => openReplica({ store: { directory }, ...options } as never))
       expect(error._tag).toBe("InvalidArgument")
     }
+  })
+})
+
+describe("a replica in Effects", () => {
+  test("reads and follows until its scope ends", async () => {
+    const store = memoryStore()
+    const writer = await openBucketStore(store)
+    const stream = await writer.stream("orders")
+    await appendTexts(stream, 0, 20)
+    await stream.seal()
+    await writer.settled()
+    const reading = Effect.gen(function* () {
+      const { manager, poll, info } = yield* openReplicaEffect({ store, pollMs: 3_600_000, leaseMs: 60_000 })
+      const view = yield* manager.stream("orders")
+      const read = Effect.map(Stream.runCollect(view.read({ from: "start" })), (all) =>
+        Array.from(all, (record) => Number.parseInt(record.text(), 10)),
+      )
+      const first = yield* read
+      yield* Effect.promise(async () => {
+        await appendTexts(stream, 20, 30)
+        await stream.seal()
+        await writer.settled()
+      })
+      const isNew = yield* poll
+      return { first, isNew, second: yield* read, info: info(), keys: yield* Effect.promise(() => keysIn(store)) }
+    })
+    const { first, isNew, second, info, keys } = await Effect.runPromise(
+      Effect.provide(Effect.scoped(reading), await runtimeLayer()),
+    )
+    expect([first, isNew, second]).toEqual([upTo(20), true, upTo(30)])
+    expect(info).toMatchObject({ place: "memory", failures: 0, heads: 2 })
+    expect(keys.filter((key) => key.includes("/replicas/")).length).toBe(1)
+    expect((await keysIn(store)).filter((key) => key.includes("/replicas/"))).toEqual([])
+    await writer.close()
+  })
+
+  test("fails when there is no root", async () => {
+    const opened = Effect.scoped(openReplicaEffect({ store: memoryStore() }))
+    const error = await failure(Effect.runPromise(Effect.provide(opened, await runtimeLayer())))
+    expect(error._tag).toBe("NotFound")
   })
 })

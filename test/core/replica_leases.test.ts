@@ -1,0 +1,132 @@
+// Registered replicas: what they may still read stays in the bucket, for as long as their lease by the writer's clock.
+
+import { beforeAll, describe, expect, test } from "bun:test"
+import { openReplica } from "bop-aof"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import { memoryStore } from "../../src/api/object_store.ts"
+import { ReplicaLeases } from "../../src/core/replica_leases.ts"
+import { makeTier2 } from "../../src/core/tier2.ts"
+import { loadCrc64 } from "../../src/format/checksum.ts"
+import { decodeReplicaLease, encodeReplicaLease, type ReplicaLease } from "../../src/format/replica_lease.ts"
+import { makeTier2Config } from "../../src/model/tier2_config.ts"
+import type { ObjectStore } from "../../src/port/object_store.ts"
+import { FaultyObjectStore } from "../../src/testing/faulty_object_store.ts"
+import { rejection } from "../support/api.ts"
+import { appendTexts, keysIn, numbersIn, openBucketStore, textOfNumber, until, upTo } from "../support/bucket.ts"
+
+beforeAll(loadCrc64)
+
+const run = <A, E>(effect: Effect.Effect<A, E>): Promise<A> => Effect.runPromise(effect)
+
+const put = (store: ObjectStore, key: string, bytes: Uint8Array): Promise<unknown> =>
+  run(
+    store.put(key, {
+      lengthBytes: bytes.length,
+      read: (at, length) => Effect.succeed(bytes.subarray(at, at + length)),
+    }),
+  )
+
+/** What a writer sees, by a clock of the test. */
+const watch = async (store: ObjectStore) => {
+  const clock = await run(Clock.Clock)
+  const config = makeTier2Config({ retry: { maxAttempts: 1, baseDelayMs: 1 } })
+  const tier2 = makeTier2({ store, config, emit: () => {}, clock, random32: () => 1 })
+  const time = { nowMs: 1_000_000 }
+  const leases = new ReplicaLeases({ tier2, rootId: "abcd", nowMs: () => time.nowMs, emit: () => {} })
+  const look = async (): Promise<ReadonlyArray<number>> => {
+    await run(leases.look)
+    return [leases.count, leases.lowestSequence]
+  }
+  return { look, time, leases }
+}
+
+const lease = (more: Partial<ReplicaLease> = {}): Uint8Array =>
+  encodeReplicaLease({ leaseMs: 60_000, lastSequence: 7, renewals: 1, ...more })
+
+describe("a registration", () => {
+  test("is read as it was made, and anything else is none", () => {
+    const value: ReplicaLease = { leaseMs: 3000, lastSequence: 12, renewals: 5 }
+    expect(decodeReplicaLease(encodeReplicaLease(value))).toEqual(value)
+    const good = encodeReplicaLease(value)
+    for (let bit = 0; bit < good.length * 8; bit++) {
+      const bytes = good.slice()
+      bytes[bit >> 3] = bytes[bit >> 3]! ^ (1 << (bit & 7))
+      expect(decodeReplicaLease(bytes)).toBe(undefined)
+    }
+    for (let length = 0; length < good.length; length++)
+      expect(decodeReplicaLease(good.subarray(0, length))).toBe(undefined)
+    expect(decodeReplicaLease(encodeReplicaLease({ ...value, leaseMs: 10 }))).toBe(undefined)
+    expect(decodeReplicaLease(new Uint8Array(10_000))).toBe(undefined)
+  })
+
+  test("holds from when the writer saw it change, and is removed when it has ended", async () => {
+    const store = memoryStore()
+    const { look, time } = await watch(store)
+    expect(await look()).toEqual([0, Number.POSITIVE_INFINITY])
+    await put(store, "abcd/replicas/one", lease())
+    await put(store, "abcd/replicas/two", lease({ lastSequence: 5, leaseMs: 10_000 }))
+    await put(store, "abcd/replicas/rubbish", new Uint8Array(1000))
+    await put(store, "other/replicas/three", lease({ lastSequence: 1 }))
+    // What was just looked at is good for a while.
+    expect(await look()).toEqual([0, Number.POSITIVE_INFINITY])
+    time.nowMs += 5000
+    expect(await look()).toEqual([2, 5])
+    time.nowMs += 9000
+    await put(store, "abcd/replicas/two", lease({ lastSequence: 6, leaseMs: 10_000, renewals: 2 }))
+    expect(await look()).toEqual([2, 6])
+    time.nowMs += 9000
+    expect(await look()).toEqual([2, 6])
+    time.nowMs += 5000
+    expect(await look()).toEqual([1, 7])
+    time.nowMs += 60_000
+    expect(await look()).toEqual([0, Number.POSITIVE_INFINITY])
+    // What it cannot read it leaves alone.
+    expect(await keysIn(store)).toEqual(["abcd/replicas/rubbish", "other/replicas/three"])
+  })
+
+  test("is not known while the bucket does not answer", async () => {
+    const store = new FaultyObjectStore(memoryStore())
+    const { look } = await watch(store)
+    store.script = ({ kind }) => (kind === "list" ? "denied" : undefined)
+    expect((await rejection(look))._tag).toBe("Unavailable")
+  })
+})
+
+describe("a registered replica", () => {
+  test("keeps what it may read in the bucket until it has gone on, or is closed", async () => {
+    const store = memoryStore()
+    const writer = await openBucketStore(store)
+    const stream = await writer.stream("orders")
+    const ids = await appendTexts(stream, 0, 20)
+    await stream.seal()
+    await writer.settled()
+    const replica = await openReplica({ store, pollMs: 3_600_000, leaseMs: 60_000 })
+    const view = await replica.stream("orders")
+    const registered = (await keysIn(store)).filter((key) => key.includes("/replicas/"))
+    expect(registered.length).toBe(1)
+    await stream.trim({ before: ids[15]! })
+    await appendTexts(stream, 20, 21)
+    await stream.seal()
+    await writer.settled()
+    await until("the writer has looked", () => writer.observe().bucket!.replicas === 1)
+    const before = writer.observe().backlog.deletes
+    expect(before).toBeGreaterThan(0)
+    // By range out of objects that the writer has given up.
+    expect((await view.get(ids[3]!)).text()).toBe(textOfNumber(3))
+    expect(await numbersIn(view)).toEqual(upTo(20))
+    expect(writer.observe().backlog.deletes).toBeGreaterThanOrEqual(before)
+    await replica.close()
+    expect((await keysIn(store)).some((key) => key.includes("/replicas/"))).toBe(false)
+    await until("they are removed", () => writer.observe().backlog.deletes === 0)
+    await writer.close()
+  })
+
+  test("is refused a lease that is too short or too long", async () => {
+    const store = memoryStore()
+    for (const leaseMs of [-1, 1, 2999, 86_400_001, 3000.5]) {
+      const error = await rejection(() => openReplica({ store, leaseMs }))
+      expect([error._tag, error.what]).toEqual(["InvalidArgument", "replica.leaseMs"])
+    }
+  })
+})
