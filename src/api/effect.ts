@@ -31,6 +31,7 @@ import { type Codec, checkCodec } from "../model/codec.ts"
 import { type AofManagerOptions, makeConfig } from "../model/config.ts"
 import type { AofError } from "../model/errors.ts"
 import type { TieredObservabilitySnapshot } from "../model/observability.ts"
+import { makeReconcilePlan, type ReconcileOptions, type ReconcileReport } from "../model/reconcile.ts"
 import type { RepairOptions, RepairReport } from "../model/repair.ts"
 import type { ReplicaInfo, ReplicaOptions } from "../model/replica.ts"
 import { makeScrubPlan, type ScrubOptions, type ScrubReport } from "../model/scrub.ts"
@@ -47,26 +48,7 @@ import { openCoreReplica } from "./replica_open.ts"
 import { planSealedSegments, type SealedSegmentsOptions } from "./sealed_segments.ts"
 import type { CodecStreamOptions, JsonStreamOptions, StreamOptions } from "./stream_options.ts"
 
-export type { Ack, AckLevel, BatchAck, SegmentInfo, StreamInfo } from "../core/aof.ts"
-export { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "../core/append_codes.ts"
-export type { InspectedFile, InspectedRecord, InspectedSlot } from "../core/manifest_inspection.ts"
-export {
-  type InspectedSegment,
-  type InspectedStream,
-  inspectManifest,
-  type ManifestInspection,
-} from "../core/manifest_inspector.ts"
-export {
-  type ChecksumJob,
-  type Compressed,
-  type CompressJob,
-  Compressor,
-  type DecompressJob,
-} from "../port/compressor.ts"
-export { Directory, type DirectoryEntry, type OpenMode } from "../port/directory.ts"
-export { EventLoop } from "../port/event_loop.ts"
-export { RootLock } from "../port/root_lock.ts"
-export type { SegmentFile } from "../port/segment_file.ts"
+export * from "./effect_exports.ts"
 export * from "./error_exports.ts"
 export * from "./tier_exports.ts"
 export type {
@@ -385,6 +367,14 @@ export class AofManager {
     return Effect.flatMap(
       attempt(() => quietPlan(makeScrubPlan(options))),
       (plan) => this.#core.scrub(plan),
+    )
+  }
+
+  /** Compares Tier 2 with the manifest, and repairs what it can. Fails like the main module's. */
+  reconcile(options: ReconcileOptions = {}): Effect.Effect<ReconcileReport, AofError> {
+    return Effect.flatMap(
+      attempt(() => makeReconcilePlan(options)),
+      (plan) => this.#core.reconcile(plan),
     )
   }
 

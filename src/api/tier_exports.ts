@@ -13,6 +13,7 @@ export type {
   Tier1MetricsSnapshot,
   TieredObservabilitySnapshot,
 } from "../model/observability.ts"
+export type { MissingObject, OrphanObject, ReconcileOptions, ReconcileReport } from "../model/reconcile.ts"
 export type { RepairChange, RepairEntry, RepairOptions, RepairOutcome, RepairReport } from "../model/repair.ts"
 export type {
   BackgroundScrubOptions,

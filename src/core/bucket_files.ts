@@ -65,6 +65,11 @@ export class BucketFiles {
     for (const { key } of files) this.#keys.add(key)
   }
 
+  /** True for the key of a file that is, or may be, in the bucket for this root. */
+  has(key: string): boolean {
+    return this.#keys.has(key)
+  }
+
   /** Forgets and returns the keys that `files` does not name (any more). */
   takeUnnamed(files: ReadonlyArray<HeadFile>): ReadonlyArray<string> {
     const named = new Set(files.map(({ key }) => key))

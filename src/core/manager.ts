@@ -10,6 +10,7 @@ import { manifestReason } from "../format/manifest_reason.ts"
 import type { RootFile } from "../format/root_file.ts"
 import type { AofManagerConfig } from "../model/config.ts"
 import { type AofError, closed, invalidArgument, notFound } from "../model/errors.ts"
+import type { ReconcileReport } from "../model/reconcile.ts"
 import type { ScrubPlan, ScrubReport } from "../model/scrub.ts"
 import { checkStreamName } from "../model/stream_name.ts"
 import type { ManifestStream } from "../state/manifest_state.ts"
@@ -21,6 +22,7 @@ import { NameGate } from "./name_gate.ts"
 import { applyOptions, checkStreamOptions, openKnownStream, openNewStream, type StreamOptions } from "./open_stream.ts"
 import { deletedPath, streamPath, streamsPath } from "./paths.ts"
 import { refreshStream } from "./read_only.ts"
+import { reconcile } from "./reconcile.ts"
 import { type Recovery, RecoveryReport } from "./recovery_report.ts"
 import { refuseStreamLinks } from "./refuse_links.ts"
 import { releaseStream } from "./release_stream.ts"
@@ -43,6 +45,8 @@ export interface CoreManager {
   readonly deleteStream: (name: string) => Effect.Effect<void, AofError>
   /** Reads everything and checks it. */
   readonly scrub: (plan: ScrubPlan) => Effect.Effect<ScrubReport, AofError>
+  /** Compares Tier 2 with the manifest. */
+  readonly reconcile: (plan: { readonly isPlan: boolean }) => Effect.Effect<ReconcileReport, AofError>
   readonly closeStream: (stream: StreamState) => Effect.Effect<void, AofError>
   /** Drains and closes everything, within `closeTimeoutMs`. */
   readonly close: Effect.Effect<void, AofError>
@@ -119,6 +123,16 @@ export class Manager implements CoreManager {
 
   scrub(plan: ScrubPlan): Effect.Effect<ScrubReport, AofError> {
     return this.#scrubber.scrub(plan)
+  }
+
+  reconcile(plan: { readonly isPlan: boolean }): Effect.Effect<ReconcileReport, AofError> {
+    return Effect.andThen(
+      attempt(() => {
+        this.#checkOpen()
+        if (!plan.isPlan) this.services.fence.check()
+      }),
+      reconcile(this.services.tiers, plan),
+    )
   }
 
   stream(name: string, options: StreamOptions): Effect.Effect<StreamState, AofError> {

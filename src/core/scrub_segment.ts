@@ -3,12 +3,11 @@
  * has just been read whole and checks; where none does, it stays as it is, and is reported.
  */
 import * as Effect from "effect/Effect"
-import { manifestReason } from "../format/manifest_reason.ts"
-import type { AofError } from "../model/errors.ts"
 import { hydrationPriority } from "./hydrator.ts"
 import { warmFolder } from "./paths.ts"
 import { quarantineMove } from "./quarantine.ts"
 import { rebuildSealed } from "./repair_sealed.ts"
+import { replaceObject } from "./replace_object.ts"
 import type { Residency } from "./residency.ts"
 import { type BadCopy, checkCopy, objectOf, type Verdict } from "./scrub_copies.ts"
 import { type Healing, notHealed, report, type ScrubRun, skip, tryHeal } from "./scrub_run.ts"
@@ -17,10 +16,6 @@ type CopyTier = "tier0" | "tier1" | "tier2"
 
 /** Colder copies first: what is found of them decides what may be given up. */
 const order: ReadonlyArray<CopyTier> = ["tier2", "tier1", "tier0"]
-/** How long an object that is replaced stays queued when the replacement is cut short. */
-const replaceGraceMs = 60_000
-/** Pause while somebody else works on the segment. */
-const busyMs = 5
 
 /** Checks the copies in the tiers that were asked for. Never fails: what stands in the way is noted. */
 export const scrubSegment = (run: ScrubRun, residency: Residency): Effect.Effect<void> =>
@@ -179,51 +174,7 @@ class SegmentScrub {
     return Effect.gen({ self: this }, function* () {
       const isLocal = (yield* this.#isGood("tier1")) || (yield* this.#isGood("tier0"))
       if (!isLocal) return this.#noCopy
-      return yield* tryHeal(replaceObject(this.#run, this.#residency))
+      return yield* tryHeal(replaceObject(this.#run.tiers, this.#residency))
     })
   }
 }
-
-/**
- * Takes a damaged object away, so that the segment is uploaded again. The manifest says first that it is no copy any more; a crash in
- * between leaves an object that is queued for deletion.
- */
-const replaceObject = Effect.fnUntraced(function* (
-  { services, tiers }: ScrubRun,
-  residency: Residency,
-): Effect.fn.Return<string, AofError> {
-  while (residency.isBusy && !residency.isGone) yield* Effect.sleep(busyMs)
-  const { streamId, index: segmentIndex } = residency
-  const cold = objectOf(residency)
-  const { manifest, clock, tier2, segments } = services
-  if (cold === undefined || tier2 === undefined || residency.isGone) return "it is gone by now"
-  residency.isBusy = true
-  const { key } = cold
-  const replaced = Effect.gen(function* () {
-    const notBeforeMs = clock.currentTimeMillisUnsafe() + replaceGraceMs
-    const about = { streamId, segmentIndex, key, reasonCode: manifestReason.Corrupt }
-    manifest.append({ type: "Tier2DeleteQueued", ...about, notBeforeMs })
-    residency.cold = undefined
-    residency.isUntold = false
-    residency.isObjectDamaged = false
-    // Nothing stands for the warm form but the plain file: it is made again.
-    if (!residency.isWarm) {
-      residency.form = undefined
-      services.tables.delete(residency.uid)
-    }
-    segments.changed(residency)
-    yield* manifest.commit
-    yield* tier2.remove(key)
-    manifest.append({ type: "Tier2Deleted", ...about })
-    yield* manifest.commit
-    return "it was removed, and is uploaded again"
-  })
-  return yield* Effect.ensuring(
-    replaced,
-    Effect.sync(() => {
-      residency.isBusy = false
-      tiers.coordinator.hydrator.wake()
-      tiers.coordinator.wake()
-    }),
-  )
-})

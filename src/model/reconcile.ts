@@ -1,0 +1,58 @@
+/** What a reconciliation of Tier 2 is asked for, and what it tells: what lies there beside what the manifest says lies there. */
+import { checkNames } from "./config_check.ts"
+
+/** Options of `reconcile`. */
+export interface ReconcileOptions {
+  /** True to change nothing, and only tell; default false. */
+  readonly plan?: boolean | undefined
+}
+
+/** An object of this root that nothing names. */
+export interface OrphanObject {
+  readonly key: string
+  readonly bytes: number
+  /** What was done about it, or would be, in words. */
+  readonly action: string
+}
+
+/** A segment whose object is not there, or is not what was uploaded. */
+export interface MissingObject {
+  /** Name of the stream. */
+  readonly stream: string
+  readonly segmentIndex: number
+  readonly key: string
+  readonly problem: "missing" | "length"
+  /** The id position at which the segment begins. */
+  readonly from: number
+  /** The one behind its last record. */
+  readonly to: number
+  /** True when there is a local copy, which is uploaded again, or would be. */
+  readonly isRepairable: boolean
+  /** What was done about it, or would be, in words. */
+  readonly action: string
+}
+
+/** What was found. */
+export interface ReconcileReport {
+  /** True when nothing was changed. */
+  readonly isPlan: boolean
+  /** Unix time of its start in milliseconds. */
+  readonly startedMs: number
+  readonly durationMs: number
+  /** Where the objects lie, for people. */
+  readonly place: string
+  /** Objects of this root that were listed, and their bytes. */
+  readonly objects: number
+  readonly bytes: number
+  readonly orphans: ReadonlyArray<OrphanObject>
+  readonly missing: ReadonlyArray<MissingObject>
+}
+
+/** Names of the options. */
+export const reconcileOptionNames: ReadonlyArray<string> = ["plan"]
+
+/** Checks the options. Throws `InvalidArgument`. */
+export const makeReconcilePlan = (options: ReconcileOptions): { readonly isPlan: boolean } => {
+  checkNames("reconcile option", options, reconcileOptionNames)
+  return { isPlan: options.plan === true }
+}

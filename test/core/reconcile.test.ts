@@ -1,0 +1,153 @@
+// What lies in Tier 2 beside what the manifest says: objects that nothing names, and segments whose object is gone.
+
+import { beforeAll, describe, expect, test } from "bun:test"
+import { openReplica } from "bop-aof"
+import * as Effect from "effect/Effect"
+import { memoryStore } from "../../src/api/object_store.ts"
+import { loadCrc64 } from "../../src/format/checksum.ts"
+import type { ObjectStore } from "../../src/port/object_store.ts"
+import { FaultyObjectStore } from "../../src/testing/faulty_object_store.ts"
+import { failure, openMemory } from "../support/api.ts"
+import { appendTexts, headIn, keysIn, numbersIn, openBucketStore, until, upTo } from "../support/bucket.ts"
+
+beforeAll(loadCrc64)
+
+const run = <A, E>(effect: Effect.Effect<A, E>): Promise<A> => Effect.runPromise(effect)
+
+const put = (store: ObjectStore, key: string, bytes: Uint8Array): Promise<unknown> =>
+  run(
+    store.put(key, {
+      lengthBytes: bytes.length,
+      read: (at, length) => Effect.succeed(bytes.subarray(at, at + length)),
+    }),
+  )
+
+const segmentsIn = async (store: ObjectStore): Promise<ReadonlyArray<string>> =>
+  (await keysIn(store)).filter((key) => key.includes("/segments/"))
+
+/** A root with so many records in sealed segments in the bucket. */
+const filled = async (store: ObjectStore, records = 30) => {
+  const manager = await openBucketStore(store)
+  const stream = await manager.stream("orders")
+  await appendTexts(stream, 0, records)
+  await stream.seal()
+  await manager.settled()
+  return { manager, stream }
+}
+
+describe("reconcile", () => {
+  test("finds nothing in order, and counts what is there", async () => {
+    const store = memoryStore()
+    const { manager } = await filled(store)
+    const report = await manager.reconcile()
+    expect([report.orphans, report.missing, report.isPlan, report.place]).toEqual([[], [], false, "memory"])
+    expect(report.objects).toBe((await keysIn(store)).length - 1)
+    expect(report.bytes).toBeGreaterThan(0)
+    await manager.close()
+  })
+
+  test("queues objects of this root that nothing names, of its own epoch and older ones", async () => {
+    const store = memoryStore()
+    const { manager, stream } = await filled(store)
+    const root = (await segmentsIn(store))[0]!.split("/")[0]!
+    const orphans = [
+      `${root}/manifest/0000000999-e1-0123456789abcdef.chunk`,
+      `${root}/segments/1/0000000777-e0-0123456789abcdef.zst`,
+      `${root}/segments/1/0000000777-e1-0123456789abcdef.zst`,
+    ]
+    const others = [
+      `${root}/segments/1/0000000777-e9-0123456789abcdef.zst`,
+      `${root}/segments/1/notes.txt`,
+      "0123456789abcdef0123456789abcdef/segments/1/0000000777-e1-0123456789abcdef.zst",
+      "readme",
+    ]
+    for (const key of [...orphans, ...others]) await put(store, key, Uint8Array.of(1, 2, 3))
+    const before = await keysIn(store)
+    const plan = await manager.reconcile({ plan: true })
+    expect(plan.orphans.map(({ key }) => key)).toEqual(orphans)
+    await manager.settled()
+    expect(await keysIn(store)).toEqual(before)
+    const report = await manager.reconcile()
+    expect(report.orphans.map(({ key, bytes }) => [key, bytes])).toEqual(orphans.map((key) => [key, 3]))
+    await until("they are gone", async () => {
+      const keys = await keysIn(store)
+      return orphans.every((key) => !keys.includes(key))
+    })
+    const after = await keysIn(store)
+    for (const key of others) expect(after).toContain(key)
+    expect(await numbersIn(stream)).toEqual(upTo(30))
+    await manager.close()
+    // What was there before is there for the next machine, too.
+    const second = await openBucketStore(store)
+    expect(await numbersIn(await second.stream("orders"))).toEqual(upTo(30))
+    await second.close()
+  })
+
+  test("uploads again what has a local copy, and names what has none", async () => {
+    const store = memoryStore()
+    const { manager, stream } = await filled(store)
+    const keys = await segmentsIn(store)
+    await run(store.remove(keys[0]!))
+    await run(store.remove(keys[1]!))
+    await put(store, keys[1]!, Uint8Array.of(1))
+    const plan = await manager.reconcile({ plan: true })
+    expect(plan.missing.map(({ problem, isRepairable, key }) => [problem, isRepairable, key])).toEqual([
+      ["missing", true, keys[0]!],
+      ["length", true, keys[1]!],
+    ])
+    expect(await segmentsIn(store)).toEqual(keys.slice(1))
+    const report = await manager.reconcile()
+    expect(report.missing.length).toBe(2)
+    await manager.settled()
+    await until("they are there again", async () => (await segmentsIn(store)).length === keys.length)
+    await stream.evict({ to: "tier2" })
+    expect(await numbersIn(stream)).toEqual(upTo(30))
+    // Now the bucket has the only copy.
+    const [gone] = await segmentsIn(store)
+    await run(store.remove(gone!))
+    const { missing } = await manager.reconcile()
+    expect(missing.map(({ stream: name, segmentIndex, isRepairable }) => [name, segmentIndex, isRepairable])).toEqual([
+      ["orders", stream.segments()[0]!.index, false],
+    ])
+    expect(missing[0]!.to).toBeGreaterThan(missing[0]!.from)
+    await manager.close()
+  })
+
+  test("is not misled by what is uploaded meanwhile, nor by a registered replica", async () => {
+    const store = memoryStore()
+    const { manager, stream } = await filled(store)
+    const replica = await openReplica({ store, leaseMs: 60_000 })
+    const appending = (async () => {
+      for (let number = 30; number < 90; number += 10) {
+        await appendTexts(stream, number, number + 10)
+        await stream.seal()
+      }
+    })()
+    for (let round = 0; round < 10; round++) {
+      const { orphans, missing } = await manager.reconcile()
+      expect([orphans, missing]).toEqual([[], []])
+    }
+    await appending
+    await manager.settled()
+    expect((await keysIn(store)).some((key) => key.includes("/replicas/"))).toBe(true)
+    await replica.close()
+    await manager.close()
+    const second = await openBucketStore(store)
+    expect(await numbersIn(await second.stream("orders"))).toEqual(upTo(90))
+    await second.close()
+  })
+
+  test("fails as a whole while the store does not answer, and without Tier 2", async () => {
+    const store = new FaultyObjectStore(memoryStore())
+    const { manager } = await filled(store)
+    store.script = ({ kind }) => (kind === "list" ? "denied" : undefined)
+    const head = await headIn(store)
+    expect((await failure(manager.reconcile()))._tag).toBe("Unavailable")
+    expect(await headIn(store)).toEqual(head)
+    expect((await failure(manager.reconcile({ plann: true } as never)))._tag).toBe("InvalidArgument")
+    await manager.close()
+    const plain = await openMemory({ tier2: false })
+    expect((await failure(plain.reconcile()))._tag).toBe("InvalidArgument")
+    await plain.close()
+  })
+})
