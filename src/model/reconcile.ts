@@ -9,7 +9,9 @@ export interface ReconcileOptions {
 
 /** An object of this root that nothing names. */
 export interface OrphanObject {
+  /** Its key, behind the prefix of the store. */
   readonly key: string
+  /** Its length. */
   readonly bytes: number
   /** What was done about it, or would be, in words. */
   readonly action: string
@@ -19,8 +21,11 @@ export interface OrphanObject {
 export interface MissingObject {
   /** Name of the stream. */
   readonly stream: string
+  /** Index of the segment. */
   readonly segmentIndex: number
+  /** Its key, behind the prefix of the store. */
   readonly key: string
+  /** Nothing is there, or something of another length. */
   readonly problem: "missing" | "length"
   /** The id position at which the segment begins. */
   readonly from: number
@@ -38,13 +43,17 @@ export interface ReconcileReport {
   readonly isPlan: boolean
   /** Unix time of its start in milliseconds. */
   readonly startedMs: number
+  /** How long it took. */
   readonly durationMs: number
   /** Where the objects lie, for people. */
   readonly place: string
-  /** Objects of this root that were listed, and their bytes. */
+  /** Objects of this root that were listed. */
   readonly objects: number
+  /** Bytes of them. */
   readonly bytes: number
+  /** What nothing names, in order of key. */
   readonly orphans: ReadonlyArray<OrphanObject>
+  /** What is not there. */
   readonly missing: ReadonlyArray<MissingObject>
 }
 
