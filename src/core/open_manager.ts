@@ -35,6 +35,7 @@ import { leaveGaps, noteNothingLocal } from "./restore_gaps.ts"
 import { endRestore, isRestoring } from "./restore_root.ts"
 import { createRoot, mendRoot, missingRoot, readRoot, syncNewRoot } from "./root.ts"
 import { SharedFolder } from "./shared_folder.ts"
+import { steadyClock } from "./steady_clock.ts"
 import type { StreamServices, StreamState } from "./stream_state.ts"
 import { makeTier2, type Tier2 } from "./tier2.ts"
 import { Tiers } from "./tiers.ts"
@@ -54,15 +55,16 @@ export const openManager: (
 ) => Effect.Effect<CoreManager, AofError, ManagerServices | Scope.Scope> = Effect.fnUntraced(function* (config, store) {
   const directory = yield* Directory
   const clock = yield* Clock.Clock
+  const steady = steadyClock(clock)
   const startMs = clock.currentTimeMillisUnsafe()
   const random = yield* Random.Random
   const random32 = (): number => Math.floor(random.nextDoubleUnsafe() * 4294967296)
   const emit = (event: TierEventInput): void =>
     config.onEvent?.({ ...event, timestampMs: clock.currentTimeMillisUnsafe() })
-  const tier2 = store && makeTier2({ store, config: config.tier2.client, emit, clock, random32 })
+  const tier2 = store && makeTier2({ store, config: config.tier2.client, emit, clock: steady, random32 })
   const fence = new Fence()
   yield* refuseRootLinks(directory, config.root)
-  const nowMs = (): number => clock.currentTimeMillisUnsafe()
+  const nowMs = (): number => steady.currentTimeMillisUnsafe()
   const found = config.readOnly
     ? { root: yield* readRoot(directory, config.root), opened: undefined }
     : yield* openRoot({ config, directory, store, tier2, fence, nowMs, random32, emit })
@@ -88,9 +90,12 @@ export const openManager: (
   const common = { config, rootId: root.rootId, directory, eventLoop, clock, manifest, openFiles }
   const bucket = opened?.bucket
   if (bucket !== undefined) yield* bucket.attach(manifest)
-  const tiers = new Tiers({ ...common, compressor, fork, tier2, bucket, emit, reserve })
+  const tiers = new Tiers({ ...common, clock: steady, compressor, fork, tier2, bucket, emit, reserve })
   yield* Scope.addFinalizer(scope, tiers.close(0))
-  const journal = yield* openJournal({ config, directory, clock, random32, eventLoop, run: background.run }, root)
+  const journal = yield* openJournal(
+    { config, directory, clock: steady, random32, eventLoop, run: background.run },
+    root,
+  )
   yield* Scope.addFinalizer(scope, journal.close)
   const services: StreamServices = {
     ...common,
@@ -201,8 +206,10 @@ const makeManager = Effect.fnUntraced(function* (
   }
   services.tiers.start()
   if (!config.readOnly && config.sealAfterMs !== undefined) {
-    services.run(watchSealAge(services, { sealAfterMs: config.sealAfterMs, streams }))
+    services.run(
+      watchSealAge({ clock: services.tiers.services.clock, fence }, { sealAfterMs: config.sealAfterMs, streams }),
+    )
   }
-  const recovery = report.finish(clock.currentTimeMillisUnsafe() - startMs, damage)
+  const recovery = report.finish(Math.max(0, clock.currentTimeMillisUnsafe() - startMs), damage)
   return new Manager({ services, scope, streams, recovery, rootFile })
 })

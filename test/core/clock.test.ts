@@ -1,0 +1,117 @@
+// A clock that jumps: an hour back, and a day ahead. Ids, order, reads by time, retention and what waits do not come to harm.
+
+import { describe, expect, test } from "bun:test"
+import { memoryStore } from "bop-aof"
+import { AofManager } from "bop-aof/effect"
+import { layer } from "bop-aof/memory"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+
+const hourMs = 3_600_000
+
+interface Jump {
+  readonly clock: Clock.Clock
+  offsetMs: number
+}
+
+/** The clock of the runtime, and how far it is off. */
+const jumping = async (): Promise<Jump> => {
+  const real = await Effect.runPromise(Clock.Clock)
+  const jump: Jump = {
+    offsetMs: 0,
+    clock: {
+      currentTimeMillisUnsafe: () => real.currentTimeMillisUnsafe() + jump.offsetMs,
+      currentTimeMillis: Effect.sync(() => real.currentTimeMillisUnsafe() + jump.offsetMs),
+      currentTimeNanosUnsafe: () => real.currentTimeNanosUnsafe() + BigInt(jump.offsetMs) * 1_000_000n,
+      currentTimeNanos: Effect.sync(() => real.currentTimeNanosUnsafe() + BigInt(jump.offsetMs) * 1_000_000n),
+      monotonicTimeNanosUnsafe: () => real.monotonicTimeNanosUnsafe(),
+      monotonicTimeNanos: real.monotonicTimeNanos,
+      sleep: (duration) => real.sleep(duration),
+    } as Clock.Clock,
+  }
+  return jump
+}
+
+describe("a clock that jumps", () => {
+  test("back and ahead leaves ids in order, and everything is read, by time too", async () => {
+    const jump = await jumping()
+    const store = memoryStore()
+    const options = {
+      root: "/store",
+      segmentBytes: 8192,
+      stagingBytes: 4096,
+      sealAfterMs: 1000,
+      tier1: { residencyMsMin: 0, level: 1 },
+      tier2: { store, deleteGraceMs: 0 },
+    } as const
+    const ids: Array<number> = []
+    const times: Array<number> = []
+    const program = Effect.gen(function* () {
+      const manager = yield* AofManager.open(options)
+      const stream = yield* manager.stream("orders")
+      for (const offsetMs of [0, -hourMs, 24 * hourMs, -hourMs, 0]) {
+        jump.offsetMs = offsetMs
+        for (let i = 0; i < 20; i++) {
+          times.push(jump.clock.currentTimeMillisUnsafe())
+          ids.push((yield* stream.append(`${ids.length} `.padEnd(500, "x"))).recordId)
+        }
+        yield* stream.seal
+        yield* manager.settled
+      }
+      expect(ids).toEqual([...ids].sort((a, b) => a - b))
+      const all = Array.from(yield* Stream.runCollect(stream.read({ from: "start" })))
+      expect(all.map(({ recordId }) => recordId)).toEqual(ids)
+      for (const [at, { timestampMs }] of all.entries())
+        expect(Math.abs(timestampMs - times[at]!)).toBeLessThan(hourMs / 2)
+      // The first record that is as late, wherever those behind it stand.
+      for (const [time, first] of [
+        [times[0]! - 2 * hourMs, 0],
+        [times[40]! - hourMs, 40],
+      ] as const) {
+        const found = Array.from(yield* Stream.runCollect(stream.read({ time })))
+        expect(found.map(({ recordId }) => recordId)).toEqual(ids.slice(first))
+      }
+      yield* stream.evict({ to: "tier2" })
+      expect(Array.from(yield* Stream.runCollect(stream.read({ from: "start" }))).length).toBe(ids.length)
+      yield* manager.close
+    })
+    const run = <A, E>(effect: Effect.Effect<A, E, any>): Promise<A> =>
+      Effect.runPromise(
+        Effect.scoped(effect).pipe(
+          Effect.provide(layer),
+          Effect.provideService(Clock.Clock, jump.clock),
+        ) as Effect.Effect<A, E>,
+      )
+    await run(program)
+  }, 60_000)
+
+  test("back does not make retention by age forget what is young, nor keep the rest for ever", async () => {
+    const jump = await jumping()
+    const program = Effect.gen(function* () {
+      const manager = yield* AofManager.open({ root: "/store", segmentBytes: 8192, stagingBytes: 4096, tier2: false })
+      const stream = yield* manager.stream("orders", { retention: { ageMs: 2 * hourMs } })
+      const fill = Effect.fnUntraced(function* (text: string) {
+        for (let i = 0; i < 20; i++) yield* stream.append(`${text} ${i}`.padEnd(500, "x"))
+        yield* stream.seal
+      })
+      yield* fill("old")
+      jump.offsetMs = -hourMs
+      yield* fill("back")
+      expect(stream.info().count).toBe(40)
+      jump.offsetMs = 3 * hourMs
+      yield* fill("late")
+      for (let turns = 0; stream.info().count > 25 && turns < 500; turns++) yield* Effect.sleep(10)
+      const left = Array.from(yield* Stream.runCollect(stream.read({ from: "start" })))
+      expect(left.some((record) => record.text().startsWith("late"))).toBe(true)
+      expect(left.some((record) => record.text().startsWith("old"))).toBe(false)
+      yield* manager.close
+    })
+    await Effect.runPromise(
+      Effect.scoped(program).pipe(
+        Effect.provide(layer),
+        Effect.provideService(Clock.Clock, jump.clock),
+      ) as Effect.Effect<void>,
+    )
+  }, 60_000)
+})
