@@ -42,14 +42,16 @@ export const deleteObjects = (services: TierServices, inUse: ReadonlySet<string>
     const committed = yield* Effect.result(manifest.commit)
     let hasFailed = committed._tag === "Failure" || due.length === 0
     if (committed._tag === "Success" && tier2 !== undefined) {
-      for (const { streamId, segmentIndex, key } of due) {
+      for (let at = 0; at < due.length; at += tier2.removesAtOnce) {
         if (services.bucket?.isHeld === false) break
-        const removed = yield* Effect.result(tier2.remove(key))
-        if (removed._tag === "Failure") {
-          hasFailed = true
-          if (tier2.gate.isAway) break
-        } else
-          manifest.append({ type: "Tier2Deleted", streamId, segmentIndex, key, reasonCode: manifestReason.Requested })
+        const some = due.slice(at, at + tier2.removesAtOnce)
+        const gone = new Set(yield* tier2.removeMany(some.map(({ key }) => key)))
+        const reasonCode = manifestReason.Requested
+        for (const { streamId, segmentIndex, key } of some) {
+          if (gone.has(key)) manifest.append({ type: "Tier2Deleted", streamId, segmentIndex, key, reasonCode })
+        }
+        hasFailed ||= gone.size < some.length
+        if (hasFailed && tier2.gate.isAway) break
       }
       yield* Effect.ignore(manifest.commit)
     }

@@ -74,6 +74,8 @@ export interface Tier2 {
   ) => Effect.Effect<Uint8Array, AofError>
   /** Removes an object; one that is not there counts as removed. `about` is for events. */
   readonly remove: (key: string, about?: Omit<Tier2Subject, "key">) => Effect.Effect<void, AofError>
+  /** Removes up to `removesAtOnce` objects with one request; gives those that are gone. The others may be tried again. */
+  readonly removeMany: (keys: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<string>>
   /** What is known of an object; undefined when there is none. */
   readonly head: (key: string) => Effect.Effect<ObjectInfo | undefined, AofError>
   /** One page of keys, as the port lists them. */
@@ -81,6 +83,8 @@ export interface Tier2 {
     prefix: string,
     options?: { readonly after?: string | undefined; readonly limit?: number | undefined },
   ) => Effect.Effect<ObjectPage, AofError>
+  /** Objects that one request can remove. */
+  readonly removesAtOnce: number
   /** Numbers since the client was made. */
   readonly snapshot: () => Tier2ClientSnapshot
   /** Whether requests are sent, or the store is left alone for a while. */
@@ -92,6 +96,7 @@ export const makeTier2 = (settings: Tier2Settings): Tier2 => new Tier2Client(set
 
 /** Bytes that are checksummed in one turn of the event loop. */
 const sliceBytes = 256 * 1024
+const removesMax = 1000
 const readBytesMax = 1024 * 1024 * 1024
 
 type Failure = StoreError | InvalidArgument | AofError
@@ -99,6 +104,7 @@ type Failure = StoreError | InvalidArgument | AofError
 class Tier2Client implements Tier2 {
   readonly kind: string
   readonly place: string
+  readonly removesAtOnce: number
   readonly #metrics: Tier2Metrics = new Tier2Metrics()
   readonly #requests: Tier2Requests
   readonly #bulk: Lane
@@ -107,6 +113,7 @@ class Tier2Client implements Tier2 {
   constructor(settings: Tier2Settings) {
     this.kind = settings.store.kind
     this.place = settings.store.place
+    this.removesAtOnce = settings.store.removeMany === undefined ? 1 : removesMax
     this.#requests = new Tier2Requests(settings, this.#metrics)
     this.#bulk = new Lane(settings.config.concurrency)
     this.#small = new Lane(settings.config.concurrency)
@@ -147,6 +154,18 @@ class Tier2Client implements Tier2 {
 
   remove: Tier2["remove"] = (key, about = {}) =>
     this.#smallOperation("delete", { key, ...about }, this.#requests.remove(key))
+
+  removeMany: Tier2["removeMany"] = (keys) => {
+    const request = keys.length > 1 ? this.#requests.removeMany(keys) : undefined
+    const [key] = keys
+    if (key === undefined) return Effect.succeed(keys)
+    const removed: Effect.Effect<ReadonlyArray<string>, AofError> = request === undefined
+      ? Effect.as(this.remove(key), [key])
+      : Effect.map(this.#smallOperation("delete", { key: `${key} and ${keys.length - 1} more` }, request), (failed) =>
+          keys.filter((one) => !failed.has(one)),
+        )
+    return Effect.catch(removed, () => Effect.succeed<ReadonlyArray<string>>([]))
+  }
 
   head: Tier2["head"] = (key) => this.#smallOperation("head", { key }, this.#requests.head(key))
 

@@ -157,6 +157,12 @@ export class Tier2Requests {
     return this.#timed("remove", key, this.#settings.store.remove(key))
   }
 
+  /** Removes several at once, once; undefined where the store cannot. */
+  removeMany(keys: ReadonlyArray<string>): Effect.Effect<ReadonlyMap<string, StoreError>, Failure> | undefined {
+    const request = this.#settings.store.removeMany?.(keys)
+    return request && this.#timed("remove", keys[0] ?? "", request)
+  }
+
   /** Lists one page, once. */
   list(prefix: string, options: Parameters<ObjectStore["list"]>[1]): Effect.Effect<ObjectPage, Failure> {
     return this.#timed("list", prefix, this.#settings.store.list(prefix, options))

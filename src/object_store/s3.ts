@@ -4,13 +4,14 @@
  *
  * Secrets are kept in private fields, and whatever prints a store prints its kind and its place.
  */
-import { DeleteObjectCommand, ListObjectsV2Command } from "@aws-sdk/client-s3"
+import { DeleteObjectCommand, DeleteObjectsCommand, ListObjectsV2Command } from "@aws-sdk/client-s3"
 import * as Effect from "effect/Effect"
-import type { InvalidArgument } from "../model/errors.ts"
+import { type InvalidArgument, invalidArgument } from "../model/errors.ts"
 import type { ObjectPage, ObjectStore } from "../port/object_store.ts"
 import type { StoreError } from "../port/store_error.ts"
 import { listLimitMax, refuseKey, refuseList, refusePut, refuseRange } from "./object_checks.ts"
 import { S3Connection } from "./s3_connection.ts"
+import { s3CodeError } from "./s3_error.ts"
 import { getObject } from "./s3_get.ts"
 import { headObject } from "./s3_head.ts"
 import type { S3Config } from "./s3_options.ts"
@@ -60,6 +61,32 @@ class S3Store implements ObjectStore {
           error._tag === "StoreError" && error.kind === "NotFound" ? Effect.void : Effect.fail(error),
       ),
     )
+
+  removeMany: NonNullable<ObjectStore["removeMany"]> = (keys) =>
+    this.#checked(this.#refuseMany(keys), () =>
+      this.#connection.request("remove", keys[0] ?? "", async (sdk, signal) => {
+        const { bucket: Bucket, prefix } = this.#config
+        const Objects = keys.map((key) => ({ Key: `${prefix}${key}` }))
+        const command = new DeleteObjectsCommand({ Bucket, Delete: { Objects, Quiet: true } })
+        const { Errors = [] } = await sdk.send(command, { abortSignal: signal })
+        const failed = new Map<string, StoreError>()
+        for (const { Key = "", Code } of Errors) {
+          const key = Key.slice(prefix.length)
+          if (Code !== "NoSuchKey") failed.set(key, s3CodeError(Code, "remove", key))
+        }
+        return failed
+      }),
+    )
+
+  #refuseMany(keys: ReadonlyArray<string>): InvalidArgument | undefined {
+    if (keys.length === 0 || keys.length > listLimitMax)
+      return invalidArgument("objects to remove", keys.length, `1 to ${listLimitMax}`)
+    for (const key of keys) {
+      const refused = refuseKey(key) ?? this.#refuseLong(key)
+      if (refused !== undefined) return refused
+    }
+    return undefined
+  }
 
   list: ObjectStore["list"] = (prefix, { after, limit = listLimitMax } = {}) =>
     this.#checked(refuseList(prefix, after, limit), () =>

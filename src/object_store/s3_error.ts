@@ -105,6 +105,17 @@ export const s3ErrorOf = (thrown: unknown, request: string, key: string): StoreE
   return storeError(kindOf(failure), request, key, failure.code)
 }
 
+/** The error of one object of a request for many, from its code. */
+export const s3CodeError = (code: string | undefined, request: string, key: string): StoreError => {
+  const named = isCode(code) ? code : "UnknownError"
+  return storeError(
+    kindOf({ status: kindByCode[named] === undefined ? 500 : undefined, code: named }),
+    request,
+    key,
+    named,
+  )
+}
+
 /** True when a put or a completion that failed so may have been carried out all the same. */
 export const isUnknownOutcome = ({ kind }: StoreError): boolean =>
   kind === "Internal" || kind === "Network" || kind === "Timeout"

@@ -81,6 +81,12 @@ export interface ObjectStore {
   readonly head: (key: string) => Effect.Effect<ObjectInfo | undefined, StoreError | InvalidArgument>
   /** Removes an object; nothing happens when there is none. */
   readonly remove: (key: string) => Effect.Effect<void, StoreError | InvalidArgument>
+  /**
+   * Removes up to 1 000 objects with one request, where a store can do so; gives those that are still there, with why. Fails when nothing is known.
+   */
+  readonly removeMany?:
+    | ((keys: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, StoreError>, StoreError | InvalidArgument>)
+    | undefined
   /** Objects whose keys start with `prefix`, in order of key, after the key `after`, at most `limit` (1 to 1 000, default 1 000). */
   readonly list: (
     prefix: string,

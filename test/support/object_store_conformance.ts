@@ -187,6 +187,20 @@ export function describeObjectStore(name: string, makeSubject: () => StoreSubjec
       expect(textOf(await run(store.get(key)))).toBe(`content ${outcomes.indexOf("ok")}`)
     })
 
+    test("removes many objects with one request, where it can", async () => {
+      const { removeMany } = store
+      if (removeMany === undefined) return
+      const at = fresh()
+      const keys = ["a", "b", "c", "d.e", "f_g"].map((name) => `${at}/${name}`)
+      for (const key of keys) await put(key, "x")
+      const failed = await run(removeMany([...keys.slice(1), `${at}/never`]))
+      expect([...failed]).toEqual([])
+      expect((await run(store.list(at))).objects.map(({ key }) => key)).toEqual([keys[0]!])
+      const refused = [[], new Array<string>(1001).fill(keys[0]!), ["../x"]]
+      for (const many of refused) expect(await outcomeOf(removeMany(many))).toBe("InvalidArgument")
+      expect((await run(store.list(at))).objects.length).toBe(1)
+    })
+
     test("may put a range into memory that is lent, and nothing more", async () => {
       const key = `${fresh()}/lent`
       await put(key, "0123456789")
