@@ -66,6 +66,9 @@ const commands = {
     return runWithServer(() => runOnEach(names.slice(0, 1), program, [`--runtime=${names}`, ...rest]))
   },
 
+  scrub: (args) => runMaintain("scrub", args),
+  repair: (args) => runMaintain("repair", args),
+
   async simulate(args) {
     const { runSimulate } = await import("./simulate.mjs")
     return runSimulate(args)
@@ -119,6 +122,12 @@ async function runBench(file, args, needed = []) {
   // Packages that npm builds are built for this Node.
   process.env.BOP_AOF_CALLER_NODE = process.execPath
   return runOnEach(names.slice(0, 1), join(rootDirectory, "bench", file), [`--runtime=${names}`, ...rest])
+}
+
+/** The store of a user, by one runtime. */
+function runMaintain(command, args) {
+  const { names, rest } = takeRuntimes(args, ["bun"])
+  return runOnEach(names.slice(0, 1), join(rootDirectory, "examples", "maintain.ts"), [command, ...rest])
 }
 
 /** One after another, and on to the next even if one fails: the worst exit code is the result. */
