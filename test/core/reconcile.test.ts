@@ -7,6 +7,7 @@ import { memoryStore } from "../../src/api/object_store.ts"
 import { loadCrc64 } from "../../src/format/checksum.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
 import { FaultyObjectStore } from "../../src/testing/faulty_object_store.ts"
+import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { failure, openMemory } from "../support/api.ts"
 import { appendTexts, headIn, keysIn, numbersIn, openBucketStore, until, upTo } from "../support/bucket.ts"
 
@@ -149,5 +150,35 @@ describe("reconcile", () => {
     const plain = await openMemory({ tier2: false })
     expect((await failure(plain.reconcile()))._tag).toBe("InvalidArgument")
     await plain.close()
+  })
+
+  test("brings everything that is local to another bucket, which is then enough", async () => {
+    const disk = new MemoryDisk({ modelsCrashes: false })
+    const before = memoryStore()
+    const first = await openBucketStore(before, { disk })
+    const stream = await first.stream("orders")
+    await appendTexts(stream, 0, 30)
+    await stream.seal()
+    await first.settled()
+    await first.close()
+    const after = memoryStore()
+    const second = await openBucketStore(after, { disk })
+    const back = await second.stream("orders")
+    await appendTexts(back, 30, 40)
+    await back.seal()
+    const { missing } = await second.reconcile()
+    expect(missing.length).toBeGreaterThan(0)
+    expect(missing.every(({ isRepairable }) => isRepairable)).toBe(true)
+    await second.settled()
+    await until("all is there", async () => (await second.reconcile({ plan: true })).missing.length === 0)
+    await second.close()
+    const third = await openBucketStore(after)
+    expect(await numbersIn(await third.stream("orders"))).toEqual(upTo(40))
+    expect(third.recovery.lost).toEqual([])
+    await third.close()
+    // Whoever opens the old bucket finds its own epoch there, and not the records that came later.
+    const old = await openBucketStore(before)
+    expect(await numbersIn(await old.stream("orders"))).toEqual(upTo(30))
+    await old.close()
   })
 })
