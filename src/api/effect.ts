@@ -31,7 +31,7 @@ import { type Codec, checkCodec } from "../model/codec.ts"
 import { type AofManagerOptions, makeConfig } from "../model/config.ts"
 import type { AofError } from "../model/errors.ts"
 import type { TieredObservabilitySnapshot } from "../model/observability.ts"
-import { makeReconcilePlan, type ReconcileOptions, type ReconcileReport } from "../model/reconcile.ts"
+import type { ReconcileOptions, ReconcileReport } from "../model/reconcile.ts"
 import type { RepairOptions, RepairReport } from "../model/repair.ts"
 import type { ReplicaInfo, ReplicaOptions } from "../model/replica.ts"
 import { makeScrubPlan, type ScrubOptions, type ScrubReport } from "../model/scrub.ts"
@@ -42,6 +42,7 @@ import type { RootLock } from "../port/root_lock.ts"
 import { openStore } from "./object_store.ts"
 import { type BatchInput, encodeBatch, encodePayload } from "./payload.ts"
 import { quietEvents, quietPlan } from "./quiet_events.ts"
+import { reconcileHere } from "./reconcile.ts"
 import { recordPull } from "./record_pull.ts"
 import { repairHere } from "./repair.ts"
 import { openCoreReplica } from "./replica_open.ts"
@@ -371,11 +372,8 @@ export class AofManager {
   }
 
   /** Compares Tier 2 with the manifest, and repairs what it can. Fails like the main module's. */
-  reconcile(options: ReconcileOptions = {}): Effect.Effect<ReconcileReport, AofError> {
-    return Effect.flatMap(
-      attempt(() => makeReconcilePlan(options)),
-      (plan) => this.#core.reconcile(plan),
-    )
+  reconcile(options: ReconcileOptions = {}): Effect.Effect<ReconcileReport, AofError, Directory | RootLock> {
+    return reconcileHere(this.#core, options)
   }
 
   /** Drains and closes everything, within `closeTimeoutMs`; a second close does nothing. */

@@ -15,7 +15,7 @@ import { type AofManagerOptions, makeConfig } from "../model/config.ts"
 import { checkNames } from "../model/config_check.ts"
 import { invalidArgument } from "../model/errors.ts"
 import type { TieredObservabilitySnapshot } from "../model/observability.ts"
-import { makeReconcilePlan, type ReconcileOptions, type ReconcileReport } from "../model/reconcile.ts"
+import type { ReconcileOptions, ReconcileReport } from "../model/reconcile.ts"
 import type { RepairOptions, RepairReport } from "../model/repair.ts"
 import { makeScrubPlan, type ScrubOptions, type ScrubReport, scrubOptionNames } from "../model/scrub.ts"
 import type { Compressor } from "../port/compressor.ts"
@@ -26,6 +26,7 @@ import { type Aof, makeAof, type WaitOptions } from "./aof.ts"
 import { openStore } from "./object_store.ts"
 import { closeWith, runPromise, runWith } from "./promise.ts"
 import { quietEvents, quietPlan } from "./quiet_events.ts"
+import { reconcileHere } from "./reconcile.ts"
 import { repairWith } from "./repair.ts"
 import {
   type CodecStreamOptions,
@@ -181,12 +182,12 @@ export class AofManager {
 
   /**
    * Lists Tier 2 and compares it with the manifest. Objects of this root that nothing names are queued for removal, after `tier2.deleteGraceMs`; segments
-   * whose object is missing, or has another length, are uploaded again where there is a local copy. With `plan` it only tells. Rejects with
+   * whose object is missing, or has another length, are uploaded again where there is a local copy, or copied from the store `from`. With `plan` it only tells. Rejects with
    * `InvalidArgument` when there is no Tier 2, `Fenced`, `Unavailable`, `Closed`.
    */
   async reconcile(options: ReconcileOptions & WaitOptions = {}): Promise<ReconcileReport> {
     const { signal, ...rest } = options
-    return runPromise(this.#core.reconcile(makeReconcilePlan(rest)), signal)
+    return runPromise(Effect.provide(reconcileHere(this.#core, rest), await runtimeLayer()), signal)
   }
 
   /** Drains all streams, closes them in order and gives the lock back, within `closeTimeoutMs`; a second close does nothing. */

@@ -22,7 +22,7 @@ import { NameGate } from "./name_gate.ts"
 import { applyOptions, checkStreamOptions, openKnownStream, openNewStream, type StreamOptions } from "./open_stream.ts"
 import { deletedPath, streamPath, streamsPath } from "./paths.ts"
 import { refreshStream } from "./read_only.ts"
-import { reconcile } from "./reconcile.ts"
+import { type ReconcilePlan, reconcile } from "./reconcile.ts"
 import { type Recovery, RecoveryReport } from "./recovery_report.ts"
 import { refuseStreamLinks } from "./refuse_links.ts"
 import { releaseStream } from "./release_stream.ts"
@@ -46,7 +46,7 @@ export interface CoreManager {
   /** Reads everything and checks it. */
   readonly scrub: (plan: ScrubPlan) => Effect.Effect<ScrubReport, AofError>
   /** Compares Tier 2 with the manifest. */
-  readonly reconcile: (plan: { readonly isPlan: boolean }) => Effect.Effect<ReconcileReport, AofError>
+  readonly reconcile: (plan: ReconcilePlan) => Effect.Effect<ReconcileReport, AofError>
   readonly closeStream: (stream: StreamState) => Effect.Effect<void, AofError>
   /** Drains and closes everything, within `closeTimeoutMs`. */
   readonly close: Effect.Effect<void, AofError>
@@ -125,7 +125,7 @@ export class Manager implements CoreManager {
     return this.#scrubber.scrub(plan)
   }
 
-  reconcile(plan: { readonly isPlan: boolean }): Effect.Effect<ReconcileReport, AofError> {
+  reconcile(plan: ReconcilePlan): Effect.Effect<ReconcileReport, AofError> {
     return Effect.andThen(
       attempt(() => {
         this.#checkOpen()

@@ -10,11 +10,14 @@ import { manifestReason } from "../format/manifest_reason.ts"
 import { type AofError, invalidArgument, unavailable } from "../model/errors.ts"
 import type { MissingObject, OrphanObject, ReconcileReport } from "../model/reconcile.ts"
 import { recordIdOf } from "../model/record_id.ts"
+import type { ObjectBody, ObjectStore } from "../port/object_store.ts"
+import { StoreError, storeError } from "../port/store_error.ts"
 import { attempt } from "./attempt.ts"
 import { rootIdText } from "./head_fence.ts"
 import { replaceObject } from "./replace_object.ts"
 import type { Residency } from "./residency.ts"
 import type { Tier2 } from "./tier2.ts"
+import { aofErrorOf } from "./tier2_error.ts"
 import type { Tiers } from "./tiers.ts"
 
 /** Segments that are asked for one by one at once. */
@@ -26,11 +29,20 @@ interface Uploaded {
   readonly lengthBytes: number
 }
 
+/** What a reconciliation is to do. */
+export interface ReconcilePlan {
+  /** Only tells. */
+  readonly isPlan: boolean
+  /** Where objects may be copied from. */
+  readonly from?: ObjectStore | undefined
+}
+
 /** Reconciles; with `isPlan` it only tells. */
-export const reconcile: (tiers: Tiers, plan: { readonly isPlan: boolean }) => Effect.Effect<ReconcileReport, AofError> =
-  Effect.fnUntraced(function* (tiers, { isPlan }) {
+export const reconcile: (tiers: Tiers, plan: ReconcilePlan) => Effect.Effect<ReconcileReport, AofError> =
+  Effect.fnUntraced(function* (tiers: Tiers, { isPlan, from }: ReconcilePlan) {
     const { services } = tiers
     const { clock, rootId, emit, manifest } = services
+    if (!isPlan) yield* untilHeld(tiers)
     const tier2 = yield* attempt(() => checkPossible(tiers, isPlan))
     const startedMs = clock.currentTimeMillisUnsafe()
     const uploaded = uploadedSegments(tiers)
@@ -41,9 +53,17 @@ export const reconcile: (tiers: Tiers, plan: { readonly isPlan: boolean }) => Ef
     for (const found of yield* checks) {
       if (found === undefined) continue
       const { residency, problem, key } = found
-      const isRepairable = residency.isWarm || residency.isHot
-      const repaired = isRepairable && !isPlan ? yield* replaceObject(tiers, residency) : undefined
-      missing.push({ ...placeOf(residency), key, problem, isRepairable, action: repaired ?? actionOf(isRepairable) })
+      const source = residency.isWarm || residency.isHot ? "local" : yield* findIn(from, found)
+      let isRepairable = source !== undefined
+      let action = planned(source)
+      if (!isPlan && source !== undefined) {
+        const restored = yield* Effect.result(restore(tiers, { ...found, source }))
+        if (restored._tag === "Failure" && isForGood(restored.failure)) return yield* Effect.fail(restored.failure)
+        isRepairable = restored._tag === "Success"
+        action =
+          restored._tag === "Success" ? restored.success : `it could not be restored: ${restored.failure.message}`
+      }
+      missing.push({ ...placeOf(residency), key, problem, isRepairable, action })
     }
     if (!isPlan) yield* manifest.commit
     tiers.coordinator.wake()
@@ -54,6 +74,20 @@ export const reconcile: (tiers: Tiers, plan: { readonly isPlan: boolean }) => Ef
     const durationMs = clock.currentTimeMillisUnsafe() - startedMs
     return { isPlan, startedMs, durationMs, place: tier2.place, objects: listed.size, bytes, orphans, missing }
   })
+
+/** Pause while an epoch is being taken. */
+const heldMs = 5
+
+/** A root that was just opened has no epoch in its bucket yet. */
+const untilHeld = (tiers: Tiers): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { bucket } = tiers.services
+    const isComing = bucket !== undefined && !bucket.isHeld && !bucket.isFenced && bucket.trouble(0) === undefined
+    return isComing ? Effect.andThen(Effect.sleep(heldMs), untilHeld(tiers)) : Effect.void
+  })
+
+/** Nothing more can be done in this process. */
+const isForGood = ({ _tag }: AofError): boolean => _tag === "Fenced" || _tag === "Closed"
 
 const checkPossible = ({ services }: Tiers, isPlan: boolean): Tier2 => {
   const { tier2, bucket, isReadOnly } = services
@@ -128,20 +162,52 @@ const epochOf = (key: string): number => {
   return epoch === undefined ? Number.POSITIVE_INFINITY : Number(epoch)
 }
 
+/** A segment whose object is not what was uploaded. */
+interface Missing extends Uploaded {
+  readonly problem: "missing" | "length"
+}
+
 const checkObject = (
   { services }: Tiers,
-  { residency, key, lengthBytes }: Uploaded,
+  uploaded: Uploaded,
   listed: ReadonlyMap<string, number>,
-): Effect.Effect<
-  { readonly residency: Residency; readonly key: string; readonly problem: "missing" | "length" } | undefined,
-  AofError
-> => {
+): Effect.Effect<Missing | undefined, AofError> => {
+  const { residency, key, lengthBytes } = uploaded
   if (listed.get(key) === lengthBytes) return Effect.succeed(undefined)
-  return Effect.map(services.tier2!.head(key), (info) => {
+  return Effect.map(services.tier2!.head(key), (info): Missing | undefined => {
     // Meanwhile it may have been given up.
     if (info?.lengthBytes === lengthBytes || residency.cold?.key !== key || residency.isGone) return undefined
-    return { residency, key, problem: info === undefined ? "missing" : "length" }
+    return { ...uploaded, problem: info === undefined ? "missing" : "length" }
   })
+}
+
+/** Where a segment without a local copy can be had; undefined for nowhere. */
+const findIn = (
+  from: ObjectStore | undefined,
+  { key, lengthBytes }: Missing,
+): Effect.Effect<ObjectStore | undefined, AofError> =>
+  from === undefined
+    ? Effect.succeed(undefined)
+    : Effect.map(Effect.mapError(from.head(key), aofErrorOf), (info) =>
+        info?.lengthBytes === lengthBytes ? from : undefined,
+      )
+
+/** Uploads the local copy, or the one of another store, which is verified on the way. */
+const restore = (
+  tiers: Tiers,
+  { residency, key, lengthBytes, problem, source }: Missing & { readonly source: ObjectStore | "local" },
+): Effect.Effect<string, AofError> => {
+  if (source === "local") return replaceObject(tiers, residency)
+  const { tier2 } = tiers.services
+  const { stream, index: segmentIndex } = residency
+  const read: ObjectBody["read"] = (offset, length) =>
+    Effect.mapError(source.get(key, { offset, length }), (error) =>
+      error instanceof StoreError ? error : storeError("Invalid", "get", key, error._tag),
+    )
+  const checksum64 = residency.form!.checksum64
+  const copied = tier2!.upload({ key, body: { lengthBytes, read }, checksum64, stream, segmentIndex })
+  const removed = problem === "length" ? tier2!.remove(key) : Effect.void
+  return Effect.as(Effect.andThen(removed, copied), `it was copied from ${source.place}`)
 }
 
 const placeOf = ({ stream, index, seal }: Residency) => ({
@@ -151,5 +217,7 @@ const placeOf = ({ stream, index, seal }: Residency) => ({
   to: recordIdOf(index, seal?.framesEnd ?? 0),
 })
 
-const actionOf = (isRepairable: boolean): string =>
-  isRepairable ? "it would be uploaded again" : "there is no other copy: its records are lost"
+const planned = (source: ObjectStore | "local" | undefined): string => {
+  if (source === undefined) return "there is no other copy: its records are lost"
+  return source === "local" ? "it would be uploaded again" : `it would be copied from ${source.place}`
+}

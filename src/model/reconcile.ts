@@ -1,10 +1,13 @@
 /** What a reconciliation of Tier 2 is asked for, and what it tells: what lies there beside what the manifest says lies there. */
+import type { DirectoryPlace, ObjectStoreHandle } from "./cold_config.ts"
 import { checkNames } from "./config_check.ts"
 
 /** Options of `reconcile`. */
 export interface ReconcileOptions {
   /** True to change nothing, and only tell; default false. */
   readonly plan?: boolean | undefined
+  /** Where the objects were before, as in `tier2.store`: what is missing and has no local copy is copied from there. */
+  readonly from?: ObjectStoreHandle | DirectoryPlace | undefined
 }
 
 /** An object of this root that nothing names. */
@@ -31,7 +34,7 @@ export interface MissingObject {
   readonly from: number
   /** The one behind its last record. */
   readonly to: number
-  /** True when there is a local copy, which is uploaded again, or would be. */
+  /** True when there is a local copy, or one in `from`, which is uploaded, or would be. */
   readonly isRepairable: boolean
   /** What was done about it, or would be, in words. */
   readonly action: string
@@ -58,7 +61,7 @@ export interface ReconcileReport {
 }
 
 /** Names of the options. */
-export const reconcileOptionNames: ReadonlyArray<string> = ["plan"]
+export const reconcileOptionNames: ReadonlyArray<string> = ["plan", "from"]
 
 /** Checks the options. Throws `InvalidArgument`. */
 export const makeReconcilePlan = (options: ReconcileOptions): { readonly isPlan: boolean } => {
