@@ -22,6 +22,8 @@ export interface S3Parameters {
   /** Segments that are scanned. */
   readonly segments: number
   readonly rounds: number
+  /** Segments of the root that is restored. */
+  readonly restoreSegments: number
 }
 
 /** What an operation has cost on the wire. */
@@ -43,7 +45,19 @@ export interface S3Result {
   readonly plainBytesPerSecond: number
   /** Scan for bare SDK: the median of the rounds' shares. */
   readonly ratio: number
+  readonly restore: S3Restore
   readonly hash: string
+}
+
+/** An empty root that is opened with the bucket of another. */
+export interface S3Restore {
+  readonly segments: number
+  /** Until the root is open. */
+  readonly openMs: number
+  /** Until the first record of its stream was read. */
+  readonly firstRecordMs: number
+  readonly requests: string
+  readonly bytesDown: number
 }
 
 /** Of the records that are read one by one, and of those that are scanned. */
@@ -91,7 +105,8 @@ export const benchS3 = async (parameters: S3Parameters): Promise<S3Result> => {
   try {
     const { costs, hash } = await measureCosts(parameters, join(root, "costs"))
     const scan = await measureScan(parameters, join(root, "scan"))
-    return { costs, ...scan, hash: hashText(Number.parseInt(hash, 16), scan.records) }
+    const restore = await measureRestore(parameters, root)
+    return { costs, ...scan, restore, hash: hashText(Number.parseInt(hash, 16), scan.records) }
   } finally {
     rmSync(root, { recursive: true, force: true })
   }
@@ -108,12 +123,10 @@ const measureCosts = async (
   const cost = async <A>(operation: string, run: () => Promise<A>): Promise<A> => {
     const [first, up, down] = [proxy.requests.length, proxy.bytesUp, proxy.bytesDown]
     const value = await run()
-    const methods = new Map<string, number>()
     const seen = proxy.requests.slice(first)
-    for (const { method } of seen) methods.set(method, (methods.get(method) ?? 0) + 1)
-    const requests = [...methods].map(([method, count]) => `${method} ${count}`).join(", ")
+    const requests = methodsText(seen)
     const bytes = { bytesUp: proxy.bytesUp - up, bytesDown: proxy.bytesDown - down }
-    costs.push({ operation, requests: requests || "none", count: seen.length, ...bytes })
+    costs.push({ operation, requests, count: seen.length, ...bytes })
     return value
   }
   try {
@@ -152,6 +165,47 @@ const measureCosts = async (
     })
     await manager.close()
     return { costs, hash: hashText(ids.length, inFirst.length) }
+  } finally {
+    await proxy.close()
+  }
+}
+
+/** Requests by method, such as `GET 2, PUT 1`. */
+const methodsText = (seen: ReadonlyArray<{ readonly method: string }>): string => {
+  const methods = new Map<string, number>()
+  for (const { method } of seen) methods.set(method, (methods.get(method) ?? 0) + 1)
+  return [...methods].map(([method, count]) => `${method} ${count}`).join(", ") || "none"
+}
+
+const measureRestore = async (parameters: S3Parameters, root: string): Promise<S3Restore> => {
+  const { restoreSegments: segments } = parameters
+  const prefix = `bench-${process.pid}-restore`
+  const settings = (endpoint: string) => {
+    const { tier1, tier2 } = options(parameters, endpoint, prefix)
+    return { segmentBytes: 64 * 1024, tier1, tier2: { ...tier2, concurrency: 16 } }
+  }
+  const first = await AofManager.open({ root: join(root, "first"), ...settings(parameters.endpoint) })
+  const stream = await first.stream("bench")
+  const next = makeNoise(1024)
+  let firstId = 0
+  for (let segment = 0; segment < segments; segment++) {
+    const { recordId } = await stream.append(next())
+    firstId ||= recordId
+    await stream.seal()
+  }
+  await first.settled()
+  await first.close()
+  const proxy = await startProxy({ target: parameters.endpoint })
+  try {
+    const started = performance.now()
+    const second = await AofManager.open({ root: join(root, "second"), ...settings(proxy.endpoint) })
+    const openMs = performance.now() - started
+    await (await second.stream("bench")).get(firstId)
+    const firstRecordMs = performance.now() - started
+    const requests = methodsText(proxy.requests)
+    const { bytesDown } = proxy
+    await second.close()
+    return { segments, openMs, firstRecordMs, requests, bytesDown }
   } finally {
     await proxy.close()
   }

@@ -1,5 +1,6 @@
 /**
- * `npm run bench:s3 [-- --runtime NAMES] [--json FILE|-] [--segments N] [--mib N] [--rounds N]`: requests and bytes of operations at a real
+ * `npm run bench:s3 [-- --runtime NAMES] [--json FILE|-] [--segments N] [--mib N] [--rounds N]
+ * [--restore-segments N]`: requests and bytes of operations at a real
  * S3 server, which is started for it, and the scan of cold history beside the bare SDK.
  */
 import { writeFileSync } from "node:fs"
@@ -20,6 +21,7 @@ const main = async (): Promise<void> => {
     segments: { type: "string", default: "4" },
     mib: { type: "string", default: "64" },
     rounds: { type: "string", default: "3" },
+    "restore-segments": { type: "string", default: "1000" },
     child: { type: "string" },
   })
   if (values["child"] !== undefined) {
@@ -36,6 +38,7 @@ const main = async (): Promise<void> => {
     segmentBytes: takeNumber("mib", values["mib"], { lowest: 1, highest: 256 }) * MiB,
     segments: takeNumber("segments", values["segments"], { lowest: 1, highest: 1000 }),
     rounds: takeNumber("rounds", values["rounds"], { lowest: 1, highest: 100 }),
+    restoreSegments: takeNumber("restore-segments", values["restore-segments"], { lowest: 1, highest: 100_000 }),
   }
   const rows: Array<{ readonly runtime: RuntimeName; readonly result: S3Result }> = []
   for (const runtime of takeRuntimeNames(values["runtime"])) {
@@ -60,7 +63,11 @@ const setting = (name: string): string => {
   return value
 }
 
-const print = (runtime: RuntimeName, { costs, ...scan }: S3Result, { segmentBytes, segments }: S3Parameters): void => {
+const print = (
+  runtime: RuntimeName,
+  { costs, restore, ...scan }: S3Result,
+  { segmentBytes, segments }: S3Parameters,
+): void => {
   console.log(`\n${runtime}: segments of ${segmentBytes / MiB} MiB`)
   console.log(`${"operation".padEnd(30)}${"requests".padEnd(28)}${"KiB up".padStart(10)}${"KiB down".padStart(10)}`)
   for (const { operation, requests, bytesUp, bytesDown } of costs) {
@@ -71,6 +78,11 @@ const print = (runtime: RuntimeName, { costs, ...scan }: S3Result, { segmentByte
   const share = `${(scan.ratio * 100).toFixed(0)}% of the bare SDK`
   console.log(
     `scan of ${segments} cold segments, records of 4 KiB: ${store.toFixed(0)} MiB/s, SDK ${plain.toFixed(0)} MiB/s, ${share}`,
+  )
+  const { openMs, firstRecordMs, requests, bytesDown } = restore
+  const times = `open after ${openMs.toFixed(0)} ms, first record after ${firstRecordMs.toFixed(0)} ms`
+  console.log(
+    `restore of ${restore.segments} segments: ${times}; ${requests}, ${(bytesDown / 1024).toFixed(0)} KiB down`,
   )
 }
 

@@ -8,8 +8,8 @@ const KiB = 1024
 
 describe.skipIf(!hasServer)(serverName, () => {
   test("a cold read takes two requests and 192 KiB at most, one with the index at hand, none with the frame", async () => {
-    const parameters = { endpoint, bucket, accessKeyId, secretAccessKey, segments: 2, rounds: 1 }
-    const { costs, ...scan } = await benchS3({ ...parameters, segmentBytes: 1024 * KiB })
+    const parameters = { endpoint, bucket, accessKeyId, secretAccessKey, segments: 2, rounds: 1, restoreSegments: 5 }
+    const { costs, restore, ...scan } = await benchS3({ ...parameters, segmentBytes: 1024 * KiB })
     const costOf = (operation: string) => costs.find((one) => one.operation === operation)!
     const cold = costOf("get 256 bytes, cold")
     expect(cold.requests).toBe("GET 2")
@@ -21,5 +21,7 @@ describe.skipIf(!hasServer)(serverName, () => {
     expect(scan.objectBytes).toBeGreaterThan(2 * 900 * KiB)
     expect(scan.scanBytesPerSecond).toBeGreaterThan(0)
     expect(scan.plainBytesPerSecond).toBeGreaterThan(0)
+    expect(restore.segments).toBe(5)
+    expect(restore.firstRecordMs).toBeGreaterThan(0)
   }, 120_000)
 })
