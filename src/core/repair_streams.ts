@@ -36,13 +36,15 @@ export const adoptStreams: (
 ) => Effect.Effect<ReadonlyArray<AdoptedStream>, AofError> = Effect.fnUntraced(function* (services, isDamaged) {
   const { directory, root, state } = services
   const adopted: Array<AdoptedStream> = []
+  // As the manifest has it: each stream that is adopted raises it above others whose names come later.
+  const { nextStreamId } = state
   for (const { name, isDirectory } of yield* directory.list(streamsPath(root))) {
     if (!isDirectory || !isStreamName(name) || state.streamsByName.has(name)) continue
     const streamId = yield* streamIdOf(services, name)
     if (streamId === undefined) continue
     const known = state.streams.get(streamId)
     const isNameless = known?.name === ""
-    const isUnknown = known === undefined && (isDamaged || streamId >= state.nextStreamId)
+    const isUnknown = known === undefined && (isDamaged || streamId >= nextStreamId)
     if (!isNameless && !isUnknown) continue
     services.append({ type: "StreamCreated", streamId, name })
     // A stream that was deleted stays so, whatever lies there.

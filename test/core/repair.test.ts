@@ -8,7 +8,7 @@ import { openWith } from "../../src/api/manager.ts"
 import { repairWith } from "../../src/api/repair.ts"
 import type { RepairReport } from "../../src/model/repair.ts"
 import { Directory } from "../../src/port/directory.ts"
-import type { MemoryDisk } from "../../src/testing/memory_disk.ts"
+import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { type BaseStore, makeBase, optionsOf, type Place, readBack } from "../support/corruption.ts"
 import { filesOf } from "../support/tier_check.ts"
 
@@ -71,6 +71,20 @@ describe("the manifest", () => {
       expect(await readBack(base, disk)).toEqual(base.wanted)
     },
   )
+
+  test("every stream is there again also where their names come in another order than they were made", async () => {
+    const disk = new MemoryDisk()
+    const names = ["zebra", "middle", "ant", "newest"]
+    const manager = await openWith(disk.layer, { root: "/store" })
+    for (const name of names) await (await manager.stream(name)).append(name)
+    await manager.close()
+    await onDisk(disk, (directory) => directory.removeDirectory("/store/manifest"))
+    const report = await Effect.runPromise(repairWith(disk.layer, { root: "/store" }))
+    expect([report.isWhole, report.streams]).toEqual([true, [...names].sort()])
+    const again = await openWith(disk.layer, { root: "/store" })
+    for (const name of names) expect((await again.stream(name)).info().count).toBe(1)
+    await again.close()
+  })
 
   test.each(places)("%s: and so after its files were cut to nothing, or hold something else", async (place: Place) => {
     const base = await makeBase(place)
