@@ -41,6 +41,9 @@ export const makeRootLock = (runtime: RuntimeName, tryFlock: TryFlock | undefine
     ),
 })
 
+/** Nonces of lock files that this process has given back and could not remove. */
+const givenUp: Set<string> = new Set()
+
 /** One contender for one root. */
 class Claim {
   readonly #root: string
@@ -72,7 +75,8 @@ class Claim {
 
   /** Gives the root back; never throws, for it runs when a scope closes. */
   release(): void {
-    this.#removeOwn(this.#lockPath)
+    // One that cannot be removed now would keep this process out for as long as it lives.
+    if (!this.#removeOwn(this.#lockPath)) givenUp.add(this.#nonce)
     this.#discard()
   }
 
@@ -109,7 +113,9 @@ class Claim {
       }
       const holder = this.#read(path)
       if (holder === undefined) continue
-      const verdict = judge(holder, this.#own, { path, tryFlock: this.#tryFlock, isLocal: this.#isOnLocalDisk() })
+      const verdict = givenUp.has(holder.nonce)
+        ? "dead"
+        : judge(holder, this.#own, { path, tryFlock: this.#tryFlock, isLocal: this.#isOnLocalDisk() })
       if (verdict !== "dead") throw busy(this.#root, path, holder, verdict)
       if (this.#takeOver(path, holder.nonce)) return
     }
@@ -169,11 +175,13 @@ class Claim {
     return holder
   }
 
-  #removeOwn(path: string): void {
+  /** False when it may still be there. What stays names a process that will be gone, and is taken over. */
+  #removeOwn(path: string): boolean {
     try {
       if (this.#read(path)?.nonce === this.#nonce) fs.unlinkSync(path)
+      return true
     } catch {
-      // What stays names a process that will be gone, and is taken over.
+      return false
     }
   }
 
