@@ -58,11 +58,8 @@ const replace = Effect.fnUntraced(function* (
     () => Effect.sync(() => file.closeUnsafe()),
   )
   // From the rename on the old file has no name: whatever happens next, bytes must go to the new one.
-  const old = segment.file
-  segment.file = file
-  segment.maker = undefined
+  segment.exchangeFile(file)
   segment.header = header
-  old?.closeUnsafe()
   writing.isSuspect = false
   writing.isEntrySynced = false
   writing.slotSequence = 0

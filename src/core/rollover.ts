@@ -25,6 +25,7 @@ export const endActiveSegment = (stream: StreamState): WritingSegment | undefine
   const { active } = stream
   if (active === undefined) return undefined
   active.end(statsOf(stream, active))
+  if (active.segment.isQuiet) active.segment.leaveQuiet()
   stream.nextBaseOffset = nextBaseOffset(stream)
   active.segment.state = "sealing"
   active.segment.residency.guard?.resize(active.endOffset + tailBytesMax(active.endOffset))

@@ -94,6 +94,8 @@ export class Segment {
   #map: { readonly bytes: Uint8Array; readonly view: DataView } | undefined = undefined
   #sealedIndex: SegmentIndex | undefined = undefined
   #cannotMap = false
+  /** True while the file of a segment that is not sealed is open, and not for writing. */
+  #isOpenToRead = false
   readonly #directory: Directory
   readonly #openFiles: OpenFiles
   readonly #source: SegmentSource
@@ -135,8 +137,12 @@ export class Segment {
     return recordIdOf(this.index, offset)
   }
 
-  /** The Tier 0 file, opened when it is not open. Throws `NotFound` when it is not there (any more), or `Unavailable`. */
-  openUnsafe(): SegmentFile {
+  /**
+   * The Tier 0 file, opened when it is not open. Throws `NotFound` when it is not there (any more), or `Unavailable`. One that is only to be
+   * read is not opened for writing: the file system may have become read-only.
+   */
+  openUnsafe(isToRead = false): SegmentFile {
+    if (this.#isOpenToRead && !isToRead && this.state !== "sealed") this.#openFiles.release(this)
     if (this.file !== undefined) {
       this.#openFiles.touch(this)
       return this.file
@@ -146,8 +152,10 @@ export class Segment {
       this.maker = undefined
       return this.file
     }
+    const isOnlyRead = this.#isReadOnly || this.state === "sealed"
+    const mode = isOnlyRead || isToRead ? "read" : "write"
     const error = caught(() => {
-      this.file = this.#directory.openUnsafe(this.path, this.#isReadOnly || this.state === "sealed" ? "read" : "write")
+      this.file = this.#directory.openUnsafe(this.path, mode)
     })
     if (error === undefined && this.#isReadOnly && isOfAnother(this.file!, this.header)) {
       // Its writer has deleted the stream and made one of the same name: the file that was meant is not there any more.
@@ -161,19 +169,31 @@ export class Segment {
       throw notFound("segment", this.index, "later segments only")
     }
     if (error !== undefined) throw error
+    this.#isOpenToRead = mode === "read" && !isOnlyRead
     if (this.isReleasable || this.#isReadOnly) this.#openFiles.add(this)
     return this.file!
   }
 
   /** True when its descriptor may be given back at any time: it is opened again when it is needed. */
   get isReleasable(): boolean {
-    return this.state === "sealed" || (this.state === "active" && this.isQuiet)
+    return this.state === "sealed" || this.#isOpenToRead || (this.state === "active" && this.isQuiet)
   }
 
   /** Somebody writes to it from now on: its descriptor is the writer's. */
   leaveQuiet(): void {
     this.isQuiet = false
+    if (this.#isOpenToRead) this.#openFiles.release(this)
+    else this.#openFiles.forget(this)
+  }
+
+  /** Goes on with `file`, which has taken the place of the one before. */
+  exchangeFile(file: SegmentFile): void {
+    const old = this.file
+    this.file = file
+    this.maker = undefined
+    this.#isOpenToRead = false
     this.#openFiles.forget(this)
+    old?.closeUnsafe()
   }
 
   /** Another process has sealed the segment that `other` is a newer view of. */
@@ -194,6 +214,7 @@ export class Segment {
   releaseFile(): void {
     this.file?.closeUnsafe()
     this.file = undefined
+    this.#isOpenToRead = false
     this.#map = undefined
     this.#sealedIndex = undefined
   }
@@ -250,7 +271,7 @@ export class Segment {
   }
 
   #readInto(window: Window, offset: number, least: number, wanted: number): boolean {
-    const file = this.openUnsafe()
+    const file = this.openUnsafe(true)
     if (window.own === undefined || window.keepsBuffers || window.own.buffer.length < wanted) {
       const buffer = new Uint8Array(wanted)
       window.own = { buffer, view: new DataView(buffer.buffer) }
@@ -279,7 +300,7 @@ export class Segment {
 
   /** Reads behind the frames into `target`, or anywhere; returns the bytes read, fewer only at the end. Throws as `fill`. */
   readUnsafe(target: Uint8Array, offset: number): number {
-    if (this.#isAtHand()) return this.openUnsafe().readUnsafe(target, 0, target.length, offset)
+    if (this.#isAtHand()) return this.openUnsafe(true).readUnsafe(target, 0, target.length, offset)
     const window = new Window()
     const limit = offset + target.length
     if (!this.#source.fill(this, window, { offset, least: target.length, most: target.length, limit })) return 0
