@@ -41,6 +41,13 @@ export class OpenFiles {
     file.releaseFile()
   }
 
+  /** Gives back all that can be given at any time; false when there was none. */
+  makeRoom(): boolean {
+    const releasable = [...this.#files].filter((one) => one.isReleasable)
+    for (const one of releasable) this.release(one)
+    return releasable.length > 0
+  }
+
   /** Gives all back. */
   releaseAll(): void {
     for (const one of this.#files) one.releaseFile()

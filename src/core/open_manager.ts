@@ -18,6 +18,7 @@ import { BufferPool } from "../state/staging_tail.ts"
 import { makeBackground } from "./background.ts"
 import { type BucketOpening, type OpenedBucket, openBucket } from "./bucket_open.ts"
 import { watchSealAge } from "./bucket_seal_age.ts"
+import { withDescriptorRoom } from "./descriptor_room.ts"
 import { Fence } from "./head_fence.ts"
 import { fenceStream } from "./head_fence_stream.ts"
 import { type OpenedJournal, openJournal } from "./journal_open.ts"
@@ -53,7 +54,8 @@ export const openManager: (
   config: AofManagerConfig,
   store: ObjectStore | undefined,
 ) => Effect.Effect<CoreManager, AofError, ManagerServices | Scope.Scope> = Effect.fnUntraced(function* (config, store) {
-  const directory = yield* Directory
+  const openFiles = new OpenFiles(openFilesMax)
+  const directory = withDescriptorRoom(yield* Directory, openFiles)
   const clock = yield* Clock.Clock
   const steady = steadyClock(clock)
   const startMs = clock.currentTimeMillisUnsafe()
@@ -81,9 +83,11 @@ export const openManager: (
     ...config.manifest,
     hooks: opened?.bucket.hooks,
   }
-  const manifest = yield* ManifestLog.open(manifestOptions).pipe(Scope.provide(scope))
+  const manifest = yield* ManifestLog.open(manifestOptions).pipe(
+    Scope.provide(scope),
+    Effect.provideService(Directory, directory),
+  )
   const background = yield* makeBackground
-  const openFiles = new OpenFiles(openFilesMax)
   const eventLoop = yield* EventLoop
   const compressor = yield* Compressor
   const { fork } = background

@@ -86,6 +86,8 @@ const sealOne = Effect.fnUntraced(function* (stream: StreamState, writing: Writi
   while (writing.zeroing !== undefined) yield* Effect.sleep(1)
   // A footer that is durable is never cut off again: a record of it may be in the manifest already.
   const sealed = (writing.sealed ??= yield* alone(writing, writeTail(stream, writing)))
+  // All of it is durable. What follows needs descriptors, and may have to wait for those that others hold.
+  segment.releaseFile()
   const fileBytes = writing.endOffset + sealed.tailBytes
   segment.sealed = { ...writing.stats!, sealedMs: sealed.footer.sealedMs, fileBytes }
   yield* replacePointer(stream, sealed.footer)

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import type { Unavailable } from "../model/errors.ts"
 import { unavailable } from "../model/errors.ts"
 import type { Directory, DirectoryEntry } from "../port/directory.ts"
+import { syncDirectory } from "./directory_sync.ts"
 import { networkFileSystem } from "./network_file_system.ts"
 import type { MapFile } from "./posix_file.ts"
 import { openPosixFile, openPosixFileAsync } from "./posix_file.ts"
@@ -85,16 +86,9 @@ const readFile = (path: string): Effect.Effect<Uint8Array | undefined, Unavailab
     }),
   )
 
-const sync = (path: string): Effect.Effect<void, Unavailable> => {
+const sync = (path: string): Effect.Effect<void, Unavailable> =>
   // Windows opens no directories; its file systems log entries themselves.
-  if (process.platform === "win32") return Effect.void
-  return callAsync("syncing a directory", path, (done) =>
-    fs.open(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY, (error, descriptor) => {
-      if (error) return done(error)
-      fs.fsync(descriptor, (syncError) => fs.close(descriptor, (closeError) => done(syncError ?? closeError)))
-    }),
-  )
-}
+  process.platform === "win32" ? Effect.void : syncDirectory(path)
 
 const isLink = (path: string): Effect.Effect<boolean, Unavailable> =>
   callAsync("looking at", path, (done) =>
