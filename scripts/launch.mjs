@@ -52,9 +52,11 @@ const commands = {
     const { names, rest } = takeRuntimes(args, runtimeNames)
     install()
     const { runWithServer } = await import("./s3_run.mjs")
-    const { runTests } = await import("./test.mjs")
+    const { runTests, testFiles } = await import("./test.mjs")
     const filters =
       rest.length > 0 ? rest.map((part) => (part.startsWith("test/") ? part : `test/s3/${part}`)) : ["test/s3/"]
+    // Before a server is started for nothing.
+    testFiles(filters)
     return runWithServer(() => runTests(names, filters))
   },
 

@@ -41,7 +41,6 @@ export async function runTests(names, args) {
   if (!Number.isInteger(jobs) || jobs < 1)
     throw new UsageError(`--jobs takes a whole number above 0, not ${values.at(-1)}`)
   const files = testFiles(filters)
-  if (files.length === 0) throw new UsageError(`no test file matches ${filters.join(" ")}`)
   endWithChildren()
   const results = []
   for (const name of names) results.push(await runOn(name, files, jobs))
@@ -50,7 +49,8 @@ export async function runTests(names, args) {
   return results.every((result) => result.failed === 0 && result.passed > 0) ? 0 : 1
 }
 
-function testFiles(filters) {
+/** The files that filters select; throws when there are none. */
+export function testFiles(filters) {
   const entries = readdirSync(join(rootDirectory, "test"), { recursive: true })
   const files = entries.filter((path) => path.endsWith(".test.ts")).map((path) => `test/${path.split(sep).join("/")}`)
   const wanted = filters.map((filter) => filter.replace(/^\.\//, ""))
@@ -58,7 +58,9 @@ function testFiles(filters) {
     wanted.length > 0
       ? wanted.some((part) => file.includes(part))
       : !onRequestOnly.some((part) => file.startsWith(part))
-  return files.filter(isWanted).sort()
+  const found = files.filter(isWanted).sort()
+  if (found.length === 0) throw new UsageError(`no test file matches ${filters.join(" ")}`)
+  return found
 }
 
 async function runOn(name, files, jobs) {

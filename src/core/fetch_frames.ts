@@ -59,11 +59,13 @@ export const fetchRun: (
 ) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (services, run, buffers, take) {
   const { residency, first, last } = run
   const length = last.compressedOffset + last.compressedBytes - first.compressedOffset
-  const into = buffers.take(length)
+  let lent: Uint8Array | undefined
+  // Not before its turn: many scans may wait for one.
+  const into = (): Uint8Array => (lent = buffers.take(length))
   const packed = yield* readPadded(services, residency, first.compressedOffset, length, { isBulk: true, into })
   yield* decodeSlices(services, residency, { ...run, packed }, take)
   // After a failure it may still be somebody's: then it is left to the garbage collector.
-  buffers.give(into)
+  if (lent !== undefined) buffers.give(lent)
 })
 
 const readObject = (

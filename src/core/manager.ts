@@ -46,7 +46,7 @@ export interface CoreManager {
   /** Reads everything and checks it. */
   readonly scrub: (plan: ScrubPlan) => Effect.Effect<ScrubReport, AofError>
   /** Compares Tier 2 with the manifest. */
-  readonly reconcile: (plan: ReconcilePlan) => Effect.Effect<ReconcileReport, AofError>
+  readonly reconcile: (options: Omit<ReconcilePlan, "check">) => Effect.Effect<ReconcileReport, AofError>
   readonly closeStream: (stream: StreamState) => Effect.Effect<void, AofError>
   /** Drains and closes everything, within `closeTimeoutMs`. */
   readonly close: Effect.Effect<void, AofError>
@@ -125,14 +125,12 @@ export class Manager implements CoreManager {
     return this.#scrubber.scrub(plan)
   }
 
-  reconcile(plan: ReconcilePlan): Effect.Effect<ReconcileReport, AofError> {
-    return Effect.andThen(
-      attempt(() => {
-        this.#checkOpen()
-        if (!plan.isPlan) this.services.fence.check()
-      }),
-      reconcile(this.services.tiers, plan),
-    )
+  reconcile(options: Omit<ReconcilePlan, "check">): Effect.Effect<ReconcileReport, AofError> {
+    const check = (): void => {
+      this.#checkOpen()
+      if (!options.isPlan) this.services.fence.check()
+    }
+    return Effect.andThen(attempt(check), reconcile(this.services.tiers, { ...options, check }))
   }
 
   stream(name: string, options: StreamOptions): Effect.Effect<StreamState, AofError> {

@@ -75,18 +75,14 @@ export const openManager: (
   const isRootDamaged = yield* mendRoot(directory, config.root, { file: root, isReadOnly: config.readOnly })
   const scope = yield* Scope.fork(yield* Scope.Scope)
   const reserve = new Reserve(directory, config.root)
-  const manifestOptions = {
+  const manifest = yield* ManifestLog.open({
     root: config.root,
     rootId: root.rootId,
     readOnly: config.readOnly,
     makeRoom: reserve.give,
     ...config.manifest,
     hooks: opened?.bucket.hooks,
-  }
-  const manifest = yield* ManifestLog.open(manifestOptions).pipe(
-    Scope.provide(scope),
-    Effect.provideService(Directory, directory),
-  )
+  }).pipe(Scope.provide(scope), Effect.provideService(Directory, directory))
   const background = yield* makeBackground
   const eventLoop = yield* EventLoop
   const compressor = yield* Compressor
@@ -96,10 +92,8 @@ export const openManager: (
   if (bucket !== undefined) yield* bucket.attach(manifest)
   const tiers = new Tiers({ ...common, clock: steady, compressor, fork, tier2, bucket, emit, reserve })
   yield* Scope.addFinalizer(scope, tiers.close(0))
-  const journal = yield* openJournal(
-    { config, directory, clock: steady, random32, eventLoop, run: background.run },
-    root,
-  )
+  const forJournal = { config, directory, clock: steady, random32, eventLoop, run: background.run }
+  const journal = yield* openJournal(forJournal, root)
   yield* Scope.addFinalizer(scope, journal.close)
   const services: StreamServices = {
     ...common,

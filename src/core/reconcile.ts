@@ -2,8 +2,9 @@
  * Compares what lies in Tier 2 with what the manifest says lies there. An object that nothing names is queued for removal like any other; a
  * segment whose object is missing is uploaded again from a local copy.
  *
- * Invariants: what was named when the listing ended is no orphan, as a key is in the manifest before its first byte goes out; what was uploaded
- * before the listing began, and is not in it, is missing only when the store says so again. Objects of a later epoch are left alone.
+ * Invariants: an orphan is there, and named by nothing, at the moment at which it is queued; a key is in the manifest before its first byte goes
+ * out. What was uploaded before the listing began, and is not in it, is missing only when the store says so again. Objects of a later epoch
+ * are left alone.
  */
 import * as Effect from "effect/Effect"
 import { manifestReason } from "../format/manifest_reason.ts"
@@ -35,42 +36,31 @@ export interface ReconcilePlan {
   readonly isPlan: boolean
   /** Where objects may be copied from. */
   readonly from?: ObjectStore | undefined
+  /** Throws once the manager is closed, or fenced and this is not only a plan. */
+  readonly check: () => void
 }
 
 /** Reconciles; with `isPlan` it only tells. */
 export const reconcile: (tiers: Tiers, plan: ReconcilePlan) => Effect.Effect<ReconcileReport, AofError> =
-  Effect.fnUntraced(function* (tiers: Tiers, { isPlan, from }: ReconcilePlan) {
-    const { services } = tiers
-    const { clock, rootId, emit, manifest } = services
-    if (!isPlan) yield* untilHeld(tiers)
+  Effect.fnUntraced(function* (tiers: Tiers, plan: ReconcilePlan) {
+    const { isPlan } = plan
+    const { clock, rootId, emit, manifest } = tiers.services
+    if (!isPlan) yield* untilHeld(tiers, plan)
     const tier2 = yield* attempt(() => checkPossible(tiers, isPlan))
     const startedMs = clock.currentTimeMillisUnsafe()
     const uploaded = uploadedSegments(tiers)
     const listed = yield* listAll(tier2, `${rootIdText(rootId)}/`)
-    const orphans = yield* attempt(() => findOrphans(tiers, listed, isPlan))
+    const orphans = yield* queueOrphans(tiers, plan, listed)
     const checks = Effect.forEach(uploaded, (one) => checkObject(tiers, one, listed), { concurrency: looksAtOnce })
     const missing: Array<MissingObject> = []
-    for (const found of yield* checks) {
-      if (found === undefined) continue
-      const { residency, problem, key } = found
-      const source = residency.isWarm || residency.isHot ? "local" : yield* findIn(from, found)
-      let isRepairable = source !== undefined
-      let action = planned(source)
-      if (!isPlan && source !== undefined) {
-        const restored = yield* Effect.result(restore(tiers, { ...found, source }))
-        if (restored._tag === "Failure" && isForGood(restored.failure)) return yield* Effect.fail(restored.failure)
-        isRepairable = restored._tag === "Success"
-        action =
-          restored._tag === "Success" ? restored.success : `it could not be restored: ${restored.failure.message}`
-      }
-      missing.push({ ...placeOf(residency), key, problem, isRepairable, action })
-    }
+    for (const found of yield* checks) if (found !== undefined) missing.push(yield* mend(tiers, plan, found))
     if (!isPlan) yield* manifest.commit
     tiers.coordinator.wake()
     let bytes = 0
     for (const lengthBytes of listed.values()) bytes += lengthBytes
-    const reason = `${listed.size} objects, ${orphans.length} that nothing names, ${missing.length} missing${isPlan ? ", nothing changed" : ""}`
-    emit({ name: "tier2_reconciled", level: orphans.length + missing.length > 0 ? "warn" : "info", bytes, reason })
+    const counts = `${listed.size} objects, ${orphans.length} that nothing names, ${missing.length} missing`
+    const level = orphans.length + missing.length > 0 ? "warn" : "info"
+    emit({ name: "tier2_reconciled", level, bytes, reason: isPlan ? `${counts}, nothing changed` : counts })
     const durationMs = clock.currentTimeMillisUnsafe() - startedMs
     return { isPlan, startedMs, durationMs, place: tier2.place, objects: listed.size, bytes, orphans, missing }
   })
@@ -79,15 +69,14 @@ export const reconcile: (tiers: Tiers, plan: ReconcilePlan) => Effect.Effect<Rec
 const heldMs = 5
 
 /** A root that was just opened has no epoch in its bucket yet. */
-const untilHeld = (tiers: Tiers): Effect.Effect<void> =>
-  Effect.suspend(() => {
+const untilHeld = (tiers: Tiers, { check }: ReconcilePlan): Effect.Effect<void, AofError> =>
+  Effect.gen(function* () {
     const { bucket } = tiers.services
-    const isComing = bucket !== undefined && !bucket.isHeld && !bucket.isFenced && bucket.trouble(0) === undefined
-    return isComing ? Effect.andThen(Effect.sleep(heldMs), untilHeld(tiers)) : Effect.void
+    while (bucket !== undefined && !bucket.isHeld && bucket.trouble(0) === undefined) {
+      yield* attempt(check)
+      yield* Effect.sleep(heldMs)
+    }
   })
-
-/** Nothing more can be done in this process. */
-const isForGood = ({ _tag }: AofError): boolean => _tag === "Fenced" || _tag === "Closed"
 
 const checkPossible = ({ services }: Tiers, isPlan: boolean): Tier2 => {
   const { tier2, bucket, isReadOnly } = services
@@ -125,13 +114,8 @@ const listAll = Effect.fnUntraced(function* (
   return found
 })
 
-/** Queues what nothing names, unless it is only a plan. */
-const findOrphans = (
-  { services }: Tiers,
-  listed: ReadonlyMap<string, number>,
-  isPlan: boolean,
-): ReadonlyArray<OrphanObject> => {
-  const { manifest, bucket, clock, deleteGraceMs, rootId } = services
+/** True for the keys that something of the root names now. */
+const namesNow = ({ services: { manifest, bucket } }: Tiers): ((key: string) => boolean) => {
   const { streams, deletes } = manifest.state
   const named = new Set<string>(deletes.keys())
   for (const { tiers } of streams.values()) {
@@ -140,13 +124,26 @@ const findOrphans = (
       if (uploading !== undefined) named.add(uploading.key)
     }
   }
+  return (key) => named.has(key) || bucket?.files.has(key) === true
+}
+
+/** Finds what nothing names and is there still, and queues it, unless it is only a plan. */
+const queueOrphans = Effect.fnUntraced(function* (
+  tiers: Tiers,
+  { isPlan, check }: ReconcilePlan,
+  listed: ReadonlyMap<string, number>,
+): Effect.fn.Return<ReadonlyArray<OrphanObject>, AofError> {
+  const { manifest, bucket, clock, deleteGraceMs, rootId, tier2 } = tiers.services
   const root = rootIdText(rootId)
+  const isNamed = namesNow(tiers)
   const orphans: Array<OrphanObject> = []
   for (const [key, bytes] of listed) {
     const isSegment = key.startsWith(`${root}/segments/`)
     const isManifest = bucket !== undefined && key.startsWith(`${root}/manifest/`)
-    if ((!isSegment && !isManifest) || named.has(key) || bucket?.files.has(key)) continue
-    if (epochOf(key) > (bucket?.epoch ?? 0)) continue
+    if ((!isSegment && !isManifest) || isNamed(key) || epochOf(key) > (bucket?.epoch ?? 0)) continue
+    // Since it was listed it may have been removed in order, and even put anew.
+    if ((yield* tier2!.head(key)) === undefined || namesNow(tiers)(key)) continue
+    yield* attempt(check)
     orphans.push({ key, bytes, action: isPlan ? "it would be queued for removal" : "it was queued for removal" })
     if (isPlan) continue
     const notBeforeMs = clock.currentTimeMillisUnsafe() + deleteGraceMs
@@ -154,7 +151,7 @@ const findOrphans = (
     manifest.append({ type: "Tier2DeleteQueued", streamId: 0, segmentIndex: 0, key, notBeforeMs, reasonCode })
   }
   return orphans
-}
+})
 
 /** The epoch in the key of an object; above all others where there is none. */
 const epochOf = (key: string): number => {
@@ -210,11 +207,22 @@ const restore = (
   return Effect.as(Effect.andThen(removed, copied), `it was copied from ${source.place}`)
 }
 
-const placeOf = ({ stream, index, seal }: Residency) => ({
-  stream,
-  segmentIndex: index,
-  from: recordIdOf(index, 0),
-  to: recordIdOf(index, seal?.framesEnd ?? 0),
+/** Restores one segment, if that can be and it is not only a plan, and says what became of it. */
+const mend = Effect.fnUntraced(function* (
+  tiers: Tiers,
+  { isPlan, from, check }: ReconcilePlan,
+  found: Missing,
+): Effect.fn.Return<MissingObject, AofError> {
+  yield* attempt(check)
+  const { residency, problem, key } = found
+  const { stream, index, seal } = residency
+  const place = { from: recordIdOf(index, 0), to: recordIdOf(index, seal?.framesEnd ?? 0) }
+  const told = { stream, segmentIndex: index, key, problem, ...place }
+  const source = residency.isWarm || residency.isHot ? "local" : yield* findIn(from, found)
+  if (isPlan || source === undefined) return { ...told, isRepairable: source !== undefined, action: planned(source) }
+  const restored = yield* Effect.result(restore(tiers, { ...found, source }))
+  if (restored._tag === "Success") return { ...told, isRepairable: true, action: restored.success }
+  return { ...told, isRepairable: false, action: `it could not be restored: ${restored.failure.message}` }
 })
 
 const planned = (source: ObjectStore | "local" | undefined): string => {

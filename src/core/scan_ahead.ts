@@ -78,7 +78,7 @@ export class ScanAhead {
 
   /** Fetches the run around `offset`. */
   bring(residency: Residency, offset: number): Effect.Effect<void, AofError> {
-    return Effect.flatMap(fetchTable(this.#services, residency), (table) => {
+    return Effect.flatMap(this.#table(residency), (table) => {
       const first = table.frameAt(offset)
       if (first === undefined) return Effect.void
       const running = this.#runningAt(residency, first)
@@ -98,6 +98,14 @@ export class ScanAhead {
 
   /** Ends what is under way. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => this.#flights.close)
+
+  /** The seek table, fetched once for all who want it. */
+  #table(residency: Residency): Effect.Effect<SeekTable, AofError> {
+    const fetched = Effect.suspend(() => fetchTable(this.#services, residency))
+    const isHere = this.#services.tables.get(residency.uid) !== undefined
+    // A key that is negative is no frame.
+    return isHere ? fetched : Effect.andThen(this.#flights.run(-residency.uid, Effect.asVoid(fetched)), fetched)
+  }
 
   #runningAt(residency: Residency, frame: ZstdFrame): Run | undefined {
     for (const run of this.#running.values()) {
@@ -156,9 +164,8 @@ export class ScanAhead {
     }
     const table = this.#services.tables.get(residency.uid)
     if (table !== undefined) return begin(table)
-    // A key that is negative is no frame. What is wrong a scan that comes there finds out for itself.
-    const fetched = this.#flights.run(-residency.uid, Effect.map(fetchTable(this.#services, residency), begin))
-    this.#services.fork(Effect.ignore(fetched))
+    // What is wrong a scan that comes there finds out for itself.
+    this.#services.fork(Effect.ignore(Effect.map(this.#table(residency), begin)))
   }
 
   #begin(run: Run, count: number): void {

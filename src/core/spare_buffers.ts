@@ -4,14 +4,15 @@ export class SpareBuffers {
   readonly #spare: Array<Uint8Array> = []
   readonly #bytes: number
 
-  /** Of so many bytes each; what is longer is made anew. */
+  /** Of so many bytes each; what is longer, or shorter than half, is made anew. */
   constructor(bytes: number) {
     this.#bytes = bytes
   }
 
   /** A buffer of at least `length` bytes, with anything in it. */
   take(length: number): Uint8Array {
-    return (length <= this.#bytes ? this.#spare.pop() : undefined) ?? new Uint8Array(Math.max(length, this.#bytes))
+    const isOne = length <= this.#bytes && length > this.#bytes / 2
+    return isOne ? (this.#spare.pop() ?? new Uint8Array(this.#bytes)) : new Uint8Array(length)
   }
 
   /** Takes one back. */

@@ -45,8 +45,8 @@ export interface Tier2Fetch extends Tier2Subject {
 export interface Tier2ReadOptions {
   /** True for a scan, which waits among the transfers of segments and keeps to the limit of bytes, unlike a point read. */
   readonly isBulk?: boolean | undefined
-  /** Memory of at least as many bytes that the caller lends; the answer is then a view of it. */
-  readonly into?: Uint8Array | undefined
+  /** Gives memory of at least so many bytes when the turn has come; the answer is a view of it then. */
+  readonly into?: (() => Uint8Array) | undefined
 }
 
 /** What was stored. */
@@ -104,7 +104,7 @@ type Failure = StoreError | InvalidArgument | AofError
 class Tier2Client implements Tier2 {
   readonly kind: string
   readonly place: string
-  readonly removesAtOnce: number
+  #removesAtOnce: number
   readonly #metrics: Tier2Metrics = new Tier2Metrics()
   readonly #requests: Tier2Requests
   readonly #bulk: Lane
@@ -113,7 +113,7 @@ class Tier2Client implements Tier2 {
   constructor(settings: Tier2Settings) {
     this.kind = settings.store.kind
     this.place = settings.store.place
-    this.removesAtOnce = settings.store.removeMany === undefined ? 1 : removesMax
+    this.#removesAtOnce = settings.store.removeMany === undefined ? 1 : removesMax
     this.#requests = new Tier2Requests(settings, this.#metrics)
     this.#bulk = new Lane(settings.config.concurrency)
     this.#small = new Lane(settings.config.concurrency)
@@ -136,7 +136,7 @@ class Tier2Client implements Tier2 {
     const read = Effect.suspend(() => {
       const refused = refuseRead(offset, length)
       if (refused !== undefined) return Effect.fail(refused)
-      let bytes = into?.subarray(0, length)
+      let bytes = into?.().subarray(0, length)
       const sink = (piece: Uint8Array, position: number): Effect.Effect<void> =>
         Effect.sync(() => {
           this.#metrics.bytesRead += piece.length
@@ -156,15 +156,27 @@ class Tier2Client implements Tier2 {
     this.#smallOperation("delete", { key, ...about }, this.#requests.remove(key))
 
   removeMany: Tier2["removeMany"] = (keys) => {
-    const request = keys.length > 1 ? this.#requests.removeMany(keys) : undefined
     const [key] = keys
     if (key === undefined) return Effect.succeed(keys)
-    const removed: Effect.Effect<ReadonlyArray<string>, AofError> = request === undefined
-      ? Effect.as(this.remove(key), [key])
-      : Effect.map(this.#smallOperation("delete", { key: `${key} and ${keys.length - 1} more` }, request), (failed) =>
-          keys.filter((one) => !failed.has(one)),
-        )
-    return Effect.catch(removed, () => Effect.succeed<ReadonlyArray<string>>([]))
+    return Effect.catch(keys.length === 1 ? Effect.as(this.remove(key), keys) : this.#removeAll(keys), (error) =>
+      Effect.sync((): ReadonlyArray<string> => {
+        // Some servers take no request for many, and say so in different ways.
+        if (!error.retryable) this.#removesAtOnce = 1
+        return []
+      }),
+    )
+  }
+
+  get removesAtOnce(): number {
+    return this.#removesAtOnce
+  }
+
+  #removeAll(keys: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>, AofError> {
+    const request = this.#requests.removeMany(keys)
+    const subject = { key: `${keys[0]} and ${keys.length - 1} more` }
+    return Effect.map(this.#smallOperation("delete", subject, request), (failed) =>
+      keys.filter((key) => !failed.has(key)),
+    )
   }
 
   head: Tier2["head"] = (key) => this.#smallOperation("head", { key }, this.#requests.head(key))

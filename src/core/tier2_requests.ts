@@ -157,10 +157,9 @@ export class Tier2Requests {
     return this.#timed("remove", key, this.#settings.store.remove(key))
   }
 
-  /** Removes several at once, once; undefined where the store cannot. */
-  removeMany(keys: ReadonlyArray<string>): Effect.Effect<ReadonlyMap<string, StoreError>, Failure> | undefined {
-    const request = this.#settings.store.removeMany?.(keys)
-    return request && this.#timed("remove", keys[0] ?? "", request)
+  /** Removes several at once, once; only where the store can. */
+  removeMany(keys: ReadonlyArray<string>): Effect.Effect<ReadonlyMap<string, StoreError>, Failure> {
+    return this.#timed("remove", keys[0] ?? "", this.#settings.store.removeMany!(keys))
   }
 
   /** Lists one page, once. */

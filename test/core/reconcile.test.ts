@@ -9,28 +9,27 @@ import type { ObjectStore } from "../../src/port/object_store.ts"
 import { FaultyObjectStore } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { failure, openMemory } from "../support/api.ts"
-import { appendTexts, headIn, keysIn, numbersIn, openBucketStore, until, upTo } from "../support/bucket.ts"
+import {
+  appendTexts,
+  headIn,
+  keysIn,
+  numbersIn,
+  openBucketStore,
+  putBytes,
+  segmentsIn,
+  until,
+  upTo,
+} from "../support/bucket.ts"
 
 beforeAll(loadCrc64)
 
 const run = <A, E>(effect: Effect.Effect<A, E>): Promise<A> => Effect.runPromise(effect)
 
-const put = (store: ObjectStore, key: string, bytes: Uint8Array): Promise<unknown> =>
-  run(
-    store.put(key, {
-      lengthBytes: bytes.length,
-      read: (at, length) => Effect.succeed(bytes.subarray(at, at + length)),
-    }),
-  )
-
-const segmentsIn = async (store: ObjectStore): Promise<ReadonlyArray<string>> =>
-  (await keysIn(store)).filter((key) => key.includes("/segments/"))
-
-/** A root with so many records in sealed segments in the bucket. */
-const filled = async (store: ObjectStore, records = 30) => {
-  const manager = await openBucketStore(store)
+/** A root with 30 records in sealed segments in the bucket. */
+const filled = async (store: ObjectStore, disk = new MemoryDisk({ modelsCrashes: false })) => {
+  const manager = await openBucketStore(store, { disk })
   const stream = await manager.stream("orders")
-  await appendTexts(stream, 0, records)
+  await appendTexts(stream, 0, 30)
   await stream.seal()
   await manager.settled()
   return { manager, stream }
@@ -62,7 +61,7 @@ describe("reconcile", () => {
       "0123456789abcdef0123456789abcdef/segments/1/0000000777-e1-0123456789abcdef.zst",
       "readme",
     ]
-    for (const key of [...orphans, ...others]) await put(store, key, Uint8Array.of(1, 2, 3))
+    for (const key of [...orphans, ...others]) await putBytes(store, key, Uint8Array.of(1, 2, 3))
     const before = await keysIn(store)
     const plan = await manager.reconcile({ plan: true })
     expect(plan.orphans.map(({ key }) => key)).toEqual(orphans)
@@ -90,7 +89,7 @@ describe("reconcile", () => {
     const keys = await segmentsIn(store)
     await run(store.remove(keys[0]!))
     await run(store.remove(keys[1]!))
-    await put(store, keys[1]!, Uint8Array.of(1))
+    await putBytes(store, keys[1]!, Uint8Array.of(1))
     const plan = await manager.reconcile({ plan: true })
     expect(plan.missing.map(({ problem, isRepairable, key }) => [problem, isRepairable, key])).toEqual([
       ["missing", true, keys[0]!],
@@ -155,11 +154,7 @@ describe("reconcile", () => {
   test("brings everything that is local to another bucket, which is then enough", async () => {
     const disk = new MemoryDisk({ modelsCrashes: false })
     const before = memoryStore()
-    const first = await openBucketStore(before, { disk })
-    const stream = await first.stream("orders")
-    await appendTexts(stream, 0, 30)
-    await stream.seal()
-    await first.settled()
+    const { manager: first } = await filled(before, disk)
     await first.close()
     const after = memoryStore()
     const second = await openBucketStore(after, { disk })
@@ -185,10 +180,7 @@ describe("reconcile", () => {
   test("copies from the store before what is only there, verified, and not what is damaged there", async () => {
     const disk = new MemoryDisk({ modelsCrashes: false })
     const before = memoryStore()
-    const first = await openBucketStore(before, { disk })
-    const stream = await first.stream("orders")
-    await appendTexts(stream, 0, 30)
-    await stream.seal()
+    const { manager: first, stream } = await filled(before, disk)
     await stream.evict({ to: "tier2" })
     await first.close()
     const after = memoryStore()
@@ -201,13 +193,13 @@ describe("reconcile", () => {
     const bytes = await run(before.get(keys[1]!))
     bytes[100] = bytes[100]! ^ 1
     await run(before.remove(keys[1]!))
-    await put(before, keys[1]!, bytes)
+    await putBytes(before, keys[1]!, bytes)
     const half = await second.reconcile({ from: before })
     expect(half.missing.filter(({ isRepairable }) => !isRepairable).map(({ key }) => key)).toEqual([keys[1]!])
     expect(await segmentsIn(after)).toEqual(keys.filter((key) => key !== keys[1]))
     bytes[100] = bytes[100]! ^ 1
     await run(before.remove(keys[1]!))
-    await put(before, keys[1]!, bytes)
+    await putBytes(before, keys[1]!, bytes)
     const { missing } = await second.reconcile({ from: before })
     expect(missing.every(({ isRepairable }) => isRepairable)).toBe(true)
     expect(await segmentsIn(after)).toEqual(keys)
@@ -217,5 +209,14 @@ describe("reconcile", () => {
     const third = await openBucketStore(after)
     expect(await numbersIn(await third.stream("orders"))).toEqual(upTo(30))
     await third.close()
+  })
+
+  test("ends with Closed when the manager is closed before its epoch was taken", async () => {
+    const store = new FaultyObjectStore(memoryStore())
+    store.script = () => "timeoutBefore"
+    const manager = await openBucketStore(store, { requestTimeoutMs: 60_000 })
+    const waiting = failure(manager.reconcile())
+    await manager.close()
+    expect((await waiting)._tag).toMatch(/Closed|Unavailable/)
   })
 })

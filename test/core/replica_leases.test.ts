@@ -13,19 +13,20 @@ import { makeTier2Config } from "../../src/model/tier2_config.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
 import { FaultyObjectStore } from "../../src/testing/faulty_object_store.ts"
 import { rejection } from "../support/api.ts"
-import { appendTexts, keysIn, numbersIn, openBucketStore, textOfNumber, until, upTo } from "../support/bucket.ts"
+import {
+  appendTexts,
+  keysIn,
+  numbersIn,
+  openBucketStore,
+  putBytes,
+  textOfNumber,
+  until,
+  upTo,
+} from "../support/bucket.ts"
 
 beforeAll(loadCrc64)
 
 const run = <A, E>(effect: Effect.Effect<A, E>): Promise<A> => Effect.runPromise(effect)
-
-const put = (store: ObjectStore, key: string, bytes: Uint8Array): Promise<unknown> =>
-  run(
-    store.put(key, {
-      lengthBytes: bytes.length,
-      read: (at, length) => Effect.succeed(bytes.subarray(at, at + length)),
-    }),
-  )
 
 /** What a writer sees, by a clock of the test. */
 const watch = async (store: ObjectStore) => {
@@ -64,16 +65,16 @@ describe("a registration", () => {
     const store = memoryStore()
     const { look, time } = await watch(store)
     expect(await look()).toEqual([0, Number.POSITIVE_INFINITY])
-    await put(store, "abcd/replicas/one", lease())
-    await put(store, "abcd/replicas/two", lease({ lastSequence: 5, leaseMs: 10_000 }))
-    await put(store, "abcd/replicas/rubbish", new Uint8Array(1000))
-    await put(store, "other/replicas/three", lease({ lastSequence: 1 }))
+    await putBytes(store, "abcd/replicas/one", lease())
+    await putBytes(store, "abcd/replicas/two", lease({ lastSequence: 5, leaseMs: 10_000 }))
+    await putBytes(store, "abcd/replicas/rubbish", new Uint8Array(1000))
+    await putBytes(store, "other/replicas/three", lease({ lastSequence: 1 }))
     // What was just looked at is good for a while.
     expect(await look()).toEqual([0, Number.POSITIVE_INFINITY])
     time.nowMs += 5000
     expect(await look()).toEqual([2, 5])
     time.nowMs += 9000
-    await put(store, "abcd/replicas/two", lease({ lastSequence: 6, leaseMs: 10_000, renewals: 2 }))
+    await putBytes(store, "abcd/replicas/two", lease({ lastSequence: 6, leaseMs: 10_000, renewals: 2 }))
     expect(await look()).toEqual([2, 6])
     time.nowMs += 9000
     expect(await look()).toEqual([2, 6])

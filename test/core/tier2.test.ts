@@ -12,6 +12,7 @@ import type { TierEventInput } from "../../src/model/tier_event.ts"
 import { makeTier2Config, type Tier2Options } from "../../src/model/tier2_config.ts"
 import { makeMemoryStore } from "../../src/object_store/memory.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
+import { storeError } from "../../src/port/store_error.ts"
 import { FaultyObjectStore, type FaultyStoreOptions, type StoreFault } from "../../src/testing/faulty_object_store.ts"
 import { bodyOf, bytesOf, pattern, textOf } from "../support/object_store_conformance.ts"
 
@@ -417,3 +418,43 @@ test.each([[1], [2], [3], [4], [5]])(
       }),
     ),
 )
+
+describe("removing many", () => {
+  /** A store that removes many at once, each time as `answer` says. */
+  const removing = (answer: (keys: ReadonlyArray<string>) => ReturnType<NonNullable<ObjectStore["removeMany"]>>) =>
+    Effect.gen(function* () {
+      const inner = makeMemoryStore()
+      const store: ObjectStore = Object.assign(inner, { removeMany: answer })
+      const config = makeTier2Config({ retry: { maxAttempts: 2, baseDelayMs: 1, jitter: 0 } })
+      const tier2 = makeTier2({ store, config, clock: yield* Clock.Clock, emit: () => {}, random32: () => 0 })
+      for (const key of ["a", "b"]) yield* tier2.upload(uploadOf(key, key))
+      return { inner, tier2 }
+    })
+
+  test("gives what is gone, and what is not may be tried again", () =>
+    run(
+      Effect.gen(function* () {
+        const { tier2 } = yield* removing(() =>
+          Effect.succeed(new Map([["b", storeError("Throttled", "remove", "b", "SlowDown")]])),
+        )
+        expect(tier2.removesAtOnce).toBe(1000)
+        expect(yield* tier2.removeMany(["a", "b"])).toEqual(["a"])
+        expect(tier2.removesAtOnce).toBe(1000)
+      }),
+    ))
+
+  test("goes on one by one where the server takes no request for many, and not because it was away", () =>
+    run(
+      Effect.gen(function* () {
+        let code: "Invalid" | "Throttled" = "Throttled"
+        const { inner, tier2 } = yield* removing((keys) => Effect.fail(storeError(code, "remove", keys[0]!, "Other")))
+        expect(yield* withTime(tier2.removeMany(["a", "b"]))).toEqual([])
+        expect(tier2.removesAtOnce).toBe(1000)
+        code = "Invalid"
+        expect(yield* withTime(tier2.removeMany(["a", "b"]))).toEqual([])
+        expect(tier2.removesAtOnce).toBe(1)
+        for (const key of ["a", "b"]) expect(yield* tier2.removeMany([key])).toEqual([key])
+        expect((yield* inner.list("")).objects).toEqual([])
+      }),
+    ))
+})

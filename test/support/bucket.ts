@@ -9,6 +9,7 @@ import type { ColdOptions } from "../../src/model/cold_config.ts"
 import type { AofManagerOptions } from "../../src/model/config.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
+import { bodyOf } from "./object_store_conformance.ts"
 
 /** Segments of a few records; a HEAD as soon as there is something to tell. */
 export const bucketOptions = (store: ObjectStore, more: ColdOptions = {}): AofManagerOptions => ({
@@ -62,6 +63,15 @@ export const keysIn = async (store: ObjectStore): Promise<ReadonlyArray<string>>
     after = page.next
   } while (after !== undefined)
   return keys
+}
+
+/** The keys of segments in a bucket, in order. */
+export const segmentsIn = async (store: ObjectStore): Promise<ReadonlyArray<string>> =>
+  (await keysIn(store)).filter((key) => key.includes("/segments/"))
+
+/** Puts an object of these bytes. */
+export const putBytes = async (store: ObjectStore, key: string, bytes: Uint8Array): Promise<void> => {
+  await Effect.runPromise(store.put(key, bodyOf(bytes)))
 }
 
 /** HEAD as it is in the bucket. */
