@@ -76,4 +76,6 @@ const withTarget = (path: string | undefined, use: (target: SyncFile | undefined
 parentPort?.on("message", (request: JobRequest) => {
   void answer(request).then((message) => parentPort?.postMessage(message))
 })
+// Loaded before they are needed: later the process may have no descriptor to load them with. What fails now is tried again with each job.
+await Promise.allSettled([loadCrc64(), loadCodec()])
 parentPort?.postMessage({ type: "ready" } satisfies WorkerMessage)

@@ -4,8 +4,10 @@
  * Invariants: a job ends, by interruption too, only when the worker does not touch its files any more; a worker that died fails
  * its job and is replaced for the next one. A worker keeps the process alive while somebody waits for its job, and no longer.
  */
-import { rmSync } from "node:fs"
+import { closeSync, openSync, rmSync } from "node:fs"
+import { devNull } from "node:os"
 import { clearTimeout, setTimeout } from "node:timers"
+import { pathToFileURL } from "node:url"
 import { Worker } from "node:worker_threads"
 import * as Effect from "effect/Effect"
 import { corrupt, unavailable } from "../model/errors.ts"
@@ -17,12 +19,13 @@ import type { WorkerData, WorkerMessage } from "./messages.ts"
 /** What is used of a worker. */
 export type JobWorker = Pick<Worker, "on" | "postMessage" | "ref" | "unref" | "terminate">
 
-/** Starts a worker; may throw. */
-export type StartWorker = (data: WorkerData) => JobWorker
+/** Starts a worker; may throw. `undefined` is a worker that cannot be started now, and perhaps later. */
+export type StartWorker = (data: WorkerData) => JobWorker | undefined
 
 /** Starts `job_worker.ts`. The literal in the call is what bundlers look for; the build makes `.js` of it. */
 export const startJobWorker: StartWorker = (workerData) => {
   if (!mayRead(new URL("./job_worker.ts", import.meta.url))) throw new Error("Deno may not read the worker's file")
+  if (!hasDescriptors()) return undefined
   return new Worker(new URL("./job_worker.ts", import.meta.url), { workerData })
 }
 
@@ -37,6 +40,24 @@ interface DenoPermissions {
 const mayRead = (path: URL): boolean => {
   const { Deno: deno } = globalThis as { readonly Deno?: DenoPermissions }
   return deno === undefined || deno.permissions.querySync({ name: "read", path }).state === "granted"
+}
+
+/** File descriptors that a worker takes at most when it starts, and its job: an event loop, its own modules, two files. */
+const workerDescriptors = 24
+
+/** Bun and Deno end the whole process, or never start the worker, when descriptors run out while it starts. */
+const hasDescriptors = (): boolean => {
+  if (!mayRead(pathToFileURL(devNull))) return true
+  const open: Array<number> = []
+  try {
+    for (let i = 0; i < workerDescriptors; i++) open.push(openSync(devNull, "r"))
+    return true
+  } catch (error) {
+    const { code } = error as { readonly code?: string }
+    return code !== "EMFILE" && code !== "ENFILE"
+  } finally {
+    for (const descriptor of open) closeSync(descriptor)
+  }
 }
 
 /** A worker without a job ends after so long. */
@@ -115,13 +136,18 @@ export class WorkerRunner {
       this.#refuse()
       return
     }
+    if (this.#worker === undefined) {
+      this.#settle?.({ type: "refused" })
+      return
+    }
     this.#worker.ref()
     this.#worker.postMessage(request)
   }
 
-  #begin(): JobWorker {
+  #begin(): JobWorker | undefined {
     this.#flag = new Int32Array(new SharedArrayBuffer(4))
     const worker = this.#start({ cancelFlag: this.#flag.buffer as SharedArrayBuffer })
+    if (worker === undefined) return undefined
     let isReady = false
     const die = (): void => {
       if (this.#worker !== worker) return

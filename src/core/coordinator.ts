@@ -24,6 +24,8 @@ const compressionsMax = 1
 const uploadsMax = 2
 /** A pause after a job that could not do anything, so that the loop never spins. */
 const idleMs = 5
+/** Before a file that could not be removed is tried again. */
+const evictAgainMs = 1000
 /** Between two calls of the collector. */
 const reclaimPauseMs = 250
 
@@ -272,7 +274,7 @@ export class Coordinator {
   #tolerate(segment: Residency, work: Effect.Effect<void, AofError>): Effect.Effect<void> {
     return Effect.catch(work, (error: AofError) =>
       Effect.sync(() => {
-        segment.retryAtMs = this.#services.clock.currentTimeMillisUnsafe() + 1000
+        segment.evictAtMs = this.#services.clock.currentTimeMillisUnsafe() + evictAgainMs
         const { stream, index: segmentIndex } = segment
         this.#services.emit({
           name: "tier0_eviction_failed",
@@ -313,7 +315,7 @@ export class Coordinator {
     for (const one of this.#leaving.keys()) {
       // What a reader holds is told when it lets go.
       const isWaiting = one.isBusy || one.pins > 0 || one.warmPins > 0 || one.isUntold
-      if (!isWaiting) at = Math.min(at, Math.max(one.retryAtMs, nowMs + idleMs))
+      if (!isWaiting) at = Math.min(at, Math.max(one.retryAtMs, one.evictAtMs, nowMs + idleMs))
     }
     return at === Number.POSITIVE_INFINITY ? undefined : Math.max(idleMs, at - nowMs)
   }

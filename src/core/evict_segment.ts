@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import { manifestReason } from "../format/manifest_reason.ts"
-import type { AofError } from "../model/errors.ts"
+import { type AofError, isMissingFile } from "../model/errors.ts"
 import { caught } from "./attempt.ts"
 import { quarantineMove } from "./quarantine.ts"
 import type { Residency } from "./residency.ts"
@@ -88,11 +88,13 @@ export const quarantineHot: (services: TierServices, residency: Residency) => Ef
 const isWarmIntact = (services: TierServices, { warmPath, form }: Residency): Effect.Effect<boolean, AofError> =>
   Effect.suspend(() => {
     let length = -1
-    caught(() => {
+    const error = caught(() => {
       const file = services.directory.openUnsafe(warmPath, "read")
       length = file.sizeUnsafe()
       file.closeUnsafe()
     })
+    // What could not be looked at may be as it was.
+    if (error !== undefined && !isMissingFile(error)) return Effect.fail(error)
     if (form === undefined || length !== form.fileBytes) return Effect.succeed(false)
     const checksum = services.compressor.checksum({ path: warmPath, lengthBytes: length })
     return Effect.map(checksum, (checksum64) => checksum64 === form.checksum64)

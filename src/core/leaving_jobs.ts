@@ -31,6 +31,8 @@ export const leavingJobs = (
       if (compress-- > 0) jobs.push({ type: "compress", segment, level: now.level })
     } else if (to === "tier2" && segment.cold === undefined) {
       if (upload-- > 0) jobs.push({ type: "upload", segment })
+    } else if (segment.evictAtMs > now.nowMs) {
+      // Not yet.
     } else if (segment.isHot) {
       if (segment.pins === 0 && (segment.isWarm || segment.isTold)) jobs.push({ type: "evictHot", segment })
     } else if (segment.warmPins === 0 && segment.isTold) jobs.push({ type: "evictWarm", segment })

@@ -18,7 +18,7 @@ import { BufferPool } from "../state/staging_tail.ts"
 import { makeBackground } from "./background.ts"
 import { type BucketOpening, type OpenedBucket, openBucket } from "./bucket_open.ts"
 import { watchSealAge } from "./bucket_seal_age.ts"
-import { withDescriptorRoom } from "./descriptor_room.ts"
+import { compressorWithRoom, directoryWithRoom } from "./descriptor_room.ts"
 import { Fence } from "./head_fence.ts"
 import { fenceStream } from "./head_fence_stream.ts"
 import { type OpenedJournal, openJournal } from "./journal_open.ts"
@@ -55,7 +55,7 @@ export const openManager: (
   store: ObjectStore | undefined,
 ) => Effect.Effect<CoreManager, AofError, ManagerServices | Scope.Scope> = Effect.fnUntraced(function* (config, store) {
   const openFiles = new OpenFiles(openFilesMax)
-  const directory = withDescriptorRoom(yield* Directory, openFiles)
+  const directory = directoryWithRoom(yield* Directory, openFiles)
   const clock = yield* Clock.Clock
   const steady = steadyClock(clock)
   const startMs = clock.currentTimeMillisUnsafe()
@@ -85,7 +85,7 @@ export const openManager: (
   }).pipe(Scope.provide(scope), Effect.provideService(Directory, directory))
   const background = yield* makeBackground
   const eventLoop = yield* EventLoop
-  const compressor = yield* Compressor
+  const compressor = compressorWithRoom(yield* Compressor, openFiles)
   const { fork } = background
   const common = { config, rootId: root.rootId, directory, eventLoop, clock, manifest, openFiles }
   const bucket = opened?.bucket

@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
-import type { AofError } from "../model/errors.ts"
+import { type AofError, isMissingFile } from "../model/errors.ts"
 import type { ManifestStream } from "../state/manifest_state.ts"
 import { recoverStream } from "./recovery.ts"
 import { RecoveryReport } from "./recovery_report.ts"
@@ -46,7 +46,7 @@ const lookAgain = (stream: StreamState, known: ManifestStream, triesLeft = 3): E
     return Effect.catch(
       Effect.onError(looked, () => release),
       (error: AofError) => {
-        const isMoving = error._tag === "NotFound" || (error._tag === "Unavailable" && error.code === "ENOENT")
+        const isMoving = error._tag === "NotFound" || isMissingFile(error)
         return isMoving && triesLeft > 0
           ? Effect.andThen(stream.services.manifest.refresh, lookAgain(stream, known, triesLeft - 1))
           : Effect.fail(error)

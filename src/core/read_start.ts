@@ -1,6 +1,6 @@
 /** Reads the beginning of a file that may be of any size: what is looked for is small, and a file that is not may be anything. */
 import * as Effect from "effect/Effect"
-import type { AofError } from "../model/errors.ts"
+import { type AofError, isMissingFile } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
 import { attempt } from "./attempt.ts"
 
@@ -16,7 +16,7 @@ export const readStart: (
   const opened = yield* Effect.result(attempt(() => directory.openUnsafe(path, "read")))
   if (opened._tag === "Failure") {
     const { failure } = opened
-    if (failure._tag === "Unavailable" && failure.code === "ENOENT") return undefined
+    if (isMissingFile(failure)) return undefined
     return yield* Effect.fail(failure)
   }
   const file = opened.success

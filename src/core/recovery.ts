@@ -9,7 +9,7 @@ import { crc32 } from "../format/checksum.ts"
 import { manifestReason } from "../format/manifest_reason.ts"
 import { decodeSegmentFooter, type SegmentFooter, segmentFooter } from "../format/segment_footer.ts"
 import { decodeSegmentHeader, type SegmentHeader, segmentHeaderBytes } from "../format/segment_header.ts"
-import type { AofError } from "../model/errors.ts"
+import { type AofError, isMissingFile } from "../model/errors.ts"
 import { segmentIndexOf } from "../model/record_id.ts"
 import type { DirectoryEntry } from "../port/directory.ts"
 import type { ManifestStream, SealedSegment } from "../state/manifest_state.ts"
@@ -249,7 +249,7 @@ const openUnsealed = Effect.fnUntraced(function* (
   const path = segmentPath(stream.path, index)
   const opened = yield* Effect.result(attempt(() => directory.openUnsafe(path, config.readOnly ? "read" : "write")))
   // The writer of a store that is only read may have trimmed it after the listing.
-  if (opened._tag === "Failure" && config.readOnly && isMissing(opened.failure)) return undefined
+  if (opened._tag === "Failure" && config.readOnly && isMissingFile(opened.failure)) return undefined
   if (opened._tag === "Failure") return yield* Effect.fail(opened.failure)
   const file = opened.success
   const size = file.sizeUnsafe()
@@ -303,8 +303,6 @@ const isSealIntact = Effect.fnUntraced(function* (
   const { compressor } = services.tiers.services
   return (yield* fileChecksum({ ...services, compressor }, segment.path, size - 8)) === footer.checksum64
 })
-
-const isMissing = (error: AofError): boolean => error._tag === "Unavailable" && error.code === "ENOENT"
 
 /**
  * A header is written first and lies in one sector. When that is zero the file was made just before a power cut and nothing in it

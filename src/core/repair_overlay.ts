@@ -3,7 +3,7 @@
  * the disk where nothing was changed; what is written stays in memory, by page.
  */
 import * as Effect from "effect/Effect"
-import { type AofError, type Unavailable, unavailable } from "../model/errors.ts"
+import { isMissingFile, type Unavailable, unavailable } from "../model/errors.ts"
 import type { Directory, DirectoryEntry, OpenMode } from "../port/directory.ts"
 import type { SegmentFile } from "../port/segment_file.ts"
 import { attempt, caught } from "./attempt.ts"
@@ -66,7 +66,7 @@ export class Overlay {
   /** A temporary file that came and went was never there. */
   #isOnDisk(path: string): boolean {
     const error = caught(() => this.#disk.openUnsafe(path, "read").closeUnsafe())
-    return error === undefined || !isMissing(error)
+    return error === undefined || !isMissingFile(error)
   }
 
   #open(path: string, mode: OpenMode): SegmentFile {
@@ -96,7 +96,7 @@ export class Overlay {
       size = file.sizeUnsafe()
       file.closeUnsafe()
     })
-    if (error !== undefined && !isMissing(error)) throw error
+    if (error !== undefined && !isMissingFile(error)) throw error
     return size === undefined ? undefined : new OverlayNode(path, size)
   }
 
@@ -203,5 +203,3 @@ export class Overlay {
     })
   }
 }
-
-const isMissing = (error: AofError): boolean => error._tag === "Unavailable" && error.code === "ENOENT"

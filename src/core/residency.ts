@@ -98,6 +98,8 @@ export class Residency {
   /** Failed tries of the next step in a row, and when it is tried again. */
   failures = 0
   retryAtMs = 0
+  /** When a local copy that could not be taken away is tried again. */
+  evictAtMs = 0
   /** Why the last try failed. */
   lastError: AofError | undefined = undefined
   view: ResidencyView | undefined = undefined

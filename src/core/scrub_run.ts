@@ -1,6 +1,6 @@
 /** What the parts of one scrub share: what was asked for, what was found, and who is told. */
 import * as Effect from "effect/Effect"
-import type { AofError } from "../model/errors.ts"
+import { type AofError, isMissingFile } from "../model/errors.ts"
 import type { ScrubFinding, ScrubPlan, ScrubSkip } from "../model/scrub.ts"
 import type { ScrubPace } from "./scrub_pace.ts"
 import type { TierServices } from "./tier_services.ts"
@@ -38,8 +38,7 @@ export const skip = (run: ScrubRun, skipped: ScrubSkip): void => {
 }
 
 /** True when a file is not there (any more). */
-export const isMissing = (error: AofError): boolean =>
-  error._tag === "NotFound" || (error._tag === "Unavailable" && error.code === "ENOENT")
+export const isMissing = (error: AofError): boolean => error._tag === "NotFound" || isMissingFile(error)
 
 /** What was done, and whether it helped. */
 export interface Healing {

@@ -7,7 +7,7 @@
 import { crc32 } from "../format/checksum.ts"
 import { indexEntry, type SegmentFooter, segmentFooter } from "../format/segment_footer.ts"
 import { decodeSegmentHeader, type SegmentHeader, segmentHeader } from "../format/segment_header.ts"
-import { corrupt, notFound } from "../model/errors.ts"
+import { corrupt, isMissingFile, notFound } from "../model/errors.ts"
 import { recordIdOf } from "../model/record_id.ts"
 import type { Directory } from "../port/directory.ts"
 import type { SegmentFile } from "../port/segment_file.ts"
@@ -161,8 +161,7 @@ export class Segment {
       // Its writer has deleted the stream and made one of the same name: the file that was meant is not there any more.
       this.releaseFile()
     }
-    const isMissing =
-      error === undefined ? this.file === undefined : error._tag === "Unavailable" && error.code === "ENOENT"
+    const isMissing = error === undefined ? this.file === undefined : isMissingFile(error)
     if (isMissing) {
       // The other tiers may have it; when they do not, another process has trimmed it, and readers go on with what is left.
       this.isTrimmed ||= this.state !== "sealed" || !this.#source.onHotMissing(this)

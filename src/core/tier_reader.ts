@@ -6,7 +6,7 @@
  */
 import { decodeSeekTable, type SeekTable, seekTableBytes, type ZstdFrame } from "../format/seekable_zstd.ts"
 import { salvageZstdFrames, walkZstdFrames } from "../format/zstd_walk.ts"
-import { type AofError, corrupt, notFound } from "../model/errors.ts"
+import { type AofError, corrupt, isMissingFile, notFound } from "../model/errors.ts"
 import type { Compressor } from "../port/compressor.ts"
 import type { Directory } from "../port/directory.ts"
 import type { SegmentFile } from "../port/segment_file.ts"
@@ -221,7 +221,7 @@ export class TierReader implements SegmentSource {
     const { residency } = segment
     const error = caught(() => read(this.#open(residency)))
     if (error === undefined) return true
-    const isMissing = error._tag === "Unavailable" && error.code === "ENOENT"
+    const isMissing = isMissingFile(error)
     if (!isMissing && error._tag !== "Corrupt") throw error
     this.#lose(segment, isMissing ? "Missing" : "Corrupt", error)
     return false

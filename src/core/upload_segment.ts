@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import { manifestReason } from "../format/manifest_reason.ts"
-import { type AofError, corrupt, unavailable } from "../model/errors.ts"
+import { type AofError, corrupt, isMissingFile, unavailable } from "../model/errors.ts"
 import type { ObjectBody } from "../port/object_store.ts"
 import type { SegmentFile } from "../port/segment_file.ts"
 import { storeError } from "../port/store_error.ts"
@@ -94,7 +94,7 @@ export const fileBody = (file: SegmentFile, lengthBytes: number): ObjectBody => 
 const fail = (services: TierServices, residency: Residency, error: AofError): Effect.Effect<void> =>
   Effect.sync(() => {
     if (residency.isGone || error._tag === "Closed") return
-    const isMissing = error._tag === "Unavailable" && error.code === "ENOENT"
+    const isMissing = isMissingFile(error)
     if (isMissing || error._tag === "Corrupt") {
       // The plain file is still there where it may be: it is compressed anew.
       services.reader.release(residency)

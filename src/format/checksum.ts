@@ -37,6 +37,11 @@ export const loadCrc64 = (): Promise<void> => {
     .then((made) => {
       hasher = made as Hasher
     })
+    .catch((error) => {
+      // The next call tries again.
+      loading = undefined
+      throw error
+    })
   return loading
 }
 

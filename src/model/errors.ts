@@ -219,6 +219,10 @@ export const admissionBlocked = (pending: number, limit: number, tier2: Tier2Tro
   })
 }
 
+/** True when the system says that there is no such file. */
+export const isMissingFile = (error: { readonly _tag: string; readonly code?: unknown }): boolean =>
+  error._tag === "Unavailable" && error.code === "ENOENT"
+
 /** True when `error` is one of this module's. */
 export const isAofError = (error: unknown): error is AofError =>
   error instanceof WouldBlock ||

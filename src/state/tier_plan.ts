@@ -28,6 +28,8 @@ export interface PlanSegment {
   readonly decodedReads: number
   readonly warmSinceMs: number
   readonly retryAtMs: number
+  /** When a local copy that could not be taken away is tried again, Unix milliseconds. */
+  readonly evictAtMs: number
 }
 
 /** An active segment. */
@@ -127,7 +129,7 @@ class Planner<Segment extends PlanSegment, Active> {
     let excess = Math.max(isTight ? tier1.usedBytes - tier1.bytesMax * lowShare : 0, this.#missingBytes)
     for (const segment of byUse(warm)) {
       if (excess <= 0) return
-      if (!segment.isTold || segment.warmPins > 0 || !this.#isFree(segment)) continue
+      if (!segment.isTold || segment.warmPins > 0 || !this.#mayLeave(segment)) continue
       const leaveAtMs = segment.warmSinceMs + tier1.residencyMsMin
       if (leaveAtMs > this.#input.nowMs && tier1.usedBytes <= tier1.bytesMax && this.#missingBytes === 0) {
         this.#wakeAt(leaveAtMs)
@@ -153,7 +155,7 @@ class Planner<Segment extends PlanSegment, Active> {
     for (const segment of byUse(pool)) {
       if (excess <= 0) return
       const hasCopy = segment.isWarm || segment.isTold
-      if (!hasCopy || segment.pins > 0 || !this.#isFree(segment)) continue
+      if (!hasCopy || segment.pins > 0 || !this.#mayLeave(segment)) continue
       this.#add(segment, { type: "evictHot", segment })
       excess -= segment.seal?.fileBytes ?? 0
     }
@@ -228,6 +230,13 @@ class Planner<Segment extends PlanSegment, Active> {
 
   #isFree(segment: Segment): boolean {
     return !segment.isBusy && !this.#taken.has(segment)
+  }
+
+  #mayLeave(segment: Segment): boolean {
+    if (!this.#isFree(segment)) return false
+    if (segment.evictAtMs <= this.#input.nowMs) return true
+    this.#wakeAt(segment.evictAtMs)
+    return false
   }
 
   #isDue(segment: Segment): boolean {

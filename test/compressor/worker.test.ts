@@ -94,6 +94,19 @@ test("a lane starts its worker with the first job, keeps it for the next, and st
 
 const tagOfPromise = async (exit: Promise<Exit.Exit<unknown, unknown>>): Promise<boolean> => Exit.isSuccess(await exit)
 
+test("a worker that cannot be started now leaves its job to this thread, and the next job asks again", async () => {
+  let isScarce = true
+  const { start, started } = counting()
+  const { compressor, job } = prepare((data) => (isScarce ? undefined : start(data)))
+  await Effect.runPromise(compressor.warmUp)
+  const here = await Effect.runPromise(compressor.compress(job))
+  isScarce = false
+  const there = await Effect.runPromise(compressor.compress(job))
+  expect(started()).toBe(1)
+  expect(there).toEqual(here)
+  await Effect.runPromise(compressor.close)
+})
+
 test("a hydration does not wait behind compressions", async () => {
   const { compressor, job, segment } = prepare(startJobWorker)
   const made = await Effect.runPromise(compressor.compress(job))

@@ -27,6 +27,7 @@ const segment = (what: Partial<Segment> = {}): Segment => ({
   decodedReads: 0,
   warmSinceMs: 0,
   retryAtMs: 0,
+  evictAtMs: 0,
   ...what,
 })
 
@@ -152,6 +153,14 @@ describe("planTiers()", () => {
     const hot = [segment({ retryAtMs: 1500 })]
     const plan = planTiers(input({ rest: { hot, isCompressEager: true } }))
     expect(plan.jobs).toEqual([])
+    expect(plan.wakeAtMs).toBe(1500)
+  })
+
+  test("leaves a copy that could not be taken away alone for a while, and takes others", () => {
+    const hot = [segment({ ...compressed, evictAtMs: 1500 }), segment({ ...compressed, lastUse: 9 })]
+    const tier0 = { usedBytes: 800 * KiB, isWanted: true }
+    const plan = planTiers(input({ tier0, rest: { hot } }))
+    expect(jobsOf(input({ tier0, rest: { hot } }))).toEqual([`evictHot ${hot[1]!.uid}`])
     expect(plan.wakeAtMs).toBe(1500)
   })
 

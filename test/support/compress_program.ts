@@ -21,7 +21,7 @@ const compressor = makeWorkerCompressor(
   { directory: Context.get(context, Directory), eventLoop: Context.get(context, EventLoop), loadCodec },
   (data) => {
     const worker = startJobWorker(data)
-    worker.on("message", () => {
+    worker?.on("message", () => {
       isInWorker = true
     })
     return worker
