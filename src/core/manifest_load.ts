@@ -317,11 +317,16 @@ class Load {
   #keep(file: FoundFile, scanned: ScannedManifestFile): void {
     const { chunkSequence, bytes } = file
     const { header, committedBytes, committedCount: recordCount, isSealed, sealingSequence: sequence } = scanned
+    // Its writer had only begun to make it, and nothing was ever in it.
+    const isBegun = header === undefined || scanned.slotSequence === 0
+    if (isBegun && bytes.length <= manifestHeaderBytes && scanned.damage.length === 0) {
+      this.#stale.push(file.name)
+      return
+    }
     const firstRecordSequence = header?.firstRecordSequence ?? 0
     this.#chunks.push({ chunkSequence, fileBytes: bytes.length, firstRecordSequence, recordCount, isSealed })
     if (this.#isTelling) for (const record of scanned.records) this.#told.push(record)
-    const isSettled = isSealed || bytes.length <= manifestHeaderBytes
-    if (isSettled || header === undefined || sequence === 0 || scanned.damage.length > 0) return
+    if (isSealed || header === undefined || sequence === 0 || scanned.damage.length > 0) return
     const checksum64 = crc64(bytes.subarray(manifestHeaderBytes, manifestHeaderBytes + committedBytes))
     this.#unsettled.push({ chunkSequence, slot: { sequence, committedBytes, recordCount, checksum64 } })
   }

@@ -21,6 +21,7 @@ import { restoreHeader, restoreKnown } from "./recovery_restore.ts"
 import { scanSegment } from "./recovery_scan.ts"
 import { type Part, putAside, rewrite, settle } from "./recovery_settle.ts"
 import { refuseLinks } from "./refuse_links.ts"
+import { replacePointer } from "./replace_pointer.ts"
 import type { SealFacts } from "./residency.ts"
 import { fileChecksum } from "./scrub_bytes.ts"
 import { Segment } from "./segment.ts"
@@ -341,6 +342,9 @@ const noteSeal = Effect.fnUntraced(function* (
   yield* rewrite(segment, footer.durableBytes, size)
   yield* syncFolder(stream)
   const { baseOffset, checksumSeed } = segment.header
+  const lastSealed = manifest.state.streams.get(stream.streamId)?.lastSealed?.segmentIndex ?? 0
+  // The crash may have come before the pointer too.
+  if (footer.segmentIndex > lastSealed) yield* replacePointer(stream, footer)
   manifest.append({ type: "SealSegment", ...footer, baseOffset, checksumSeed, fileBytes: size })
   yield* manifest.commit
 })

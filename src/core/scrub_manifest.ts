@@ -131,6 +131,8 @@ const checkOnce = Effect.fnUntraced(function* (
     return { problem: "content", from: 0, to: 512, detail: "its header does not check" }
   }
   const slots = decodeCommitSlots(head)
+  const isUnused = head.subarray(512).every((byte) => byte === 0) && file.sizeUnsafe() <= head.length
+  if (isUnused) return undefined
   const spoiled = spoiledSlot(head, slots.length)
   if (spoiled !== undefined) return spoiled
   const { committedBytes, checksum64 } = slots[0]!

@@ -4,7 +4,6 @@
  */
 import * as Effect from "effect/Effect"
 import { crc32, crc64Start } from "../format/checksum.ts"
-import { encodeSealedPointer } from "../format/sealed_pointer.ts"
 import {
   encodeSegmentFooter,
   footerFlushFailed,
@@ -18,9 +17,8 @@ import { attempt } from "./attempt.ts"
 import { startFlushing } from "./flusher.ts"
 import { IndexWalk } from "./index_walk.ts"
 import { nextTurn } from "./next_turn.ts"
-import { pointerPath } from "./paths.ts"
 import { replaceFile } from "./replace_file.ts"
-import { replaceSmallFile } from "./replace_small_file.ts"
+import { replacePointer } from "./replace_pointer.ts"
 import { unfinishedSegmentsMax } from "./segment_limits.ts"
 import { syncFolder } from "./stream_folder.ts"
 import { checkOpen, failReady, type StreamState, wakeReady } from "./stream_state.ts"
@@ -243,11 +241,3 @@ const makeFooter = (
     sealedMs: stream.services.clock.currentTimeMillisUnsafe(),
   }
 }
-
-/** Points `current.sealed` to this segment. */
-const replacePointer = (stream: StreamState, footer: SegmentFooter): Effect.Effect<void, AofError> =>
-  replaceSmallFile(stream.services.directory, {
-    folder: stream.path,
-    path: pointerPath(stream.path),
-    bytes: encodeSealedPointer(footer),
-  })

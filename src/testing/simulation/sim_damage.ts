@@ -14,15 +14,17 @@ import type { NotedWrite, SimWorld } from "./sim_world.ts"
 
 const limitMs = 3_600_000
 
-/** Damages the disk of a closed store and looks at what is left; gives what is wrong. */
-export const runDamaged = (world: SimWorld): string | undefined => {
+/** Damages the disk of a closed store and looks at what is left; gives what is wrong, and the files that were hit. */
+export const runDamaged = (
+  world: SimWorld,
+): { readonly fault: string | undefined; readonly hit: ReadonlyArray<string> } => {
   const hit = damage(world)
   world.trace.note(world.loop.nowMs, "damaged", ...hit)
   world.startProcess(0)
   const process = new SimProcess(world)
   const fault = runMain(world, process, checkDamaged(process, hit))
   world.bury("close", "nothing")
-  return fault
+  return { fault, hit }
 }
 
 /** Changes bytes; returns the files that are not what they should be. */
@@ -67,19 +69,31 @@ const checkDamaged = (process: SimProcess, hit: ReadonlyArray<string>): Effect.E
       if (stream.isDeleted) continue
       const opened = manager.stream(stream.name, { create: false })
       const aof = yield* process.within(`opening ${stream.name}`, limitMs, opened)
-      const hitIndexes = hit.flatMap((path) => indexOf(path, stream.name))
-      for (const entry of stream.known()) {
-        if (entry.id < stream.trimAsked) continue
-        yield* checkEntry(process, { stream, aof, entry, hitIndexes })
-        if (process.violation !== undefined) return
-      }
+      yield* checkEntries(process, { stream, aof, hit })
+      if (process.violation !== undefined) return
       yield* goOn(process, stream, aof)
     }
     yield* process.within("closing", limitMs, manager.close)
     yield* process.leave
   }) as Effect.Effect<void, SimViolation, never>
 
-const indexOf = (path: string, name: string): ReadonlyArray<number> => {
+/** Every record of a stream is there as it was, or its segment was hit and an error says so. */
+export const checkEntries = (
+  process: SimProcess,
+  one: { readonly stream: ModelStream; readonly aof: Aof; readonly hit: ReadonlyArray<string> },
+): Effect.Effect<void, SimViolation> =>
+  Effect.gen(function* () {
+    const { stream, aof } = one
+    const hitIndexes = one.hit.flatMap((path) => indexOf(path, stream.name))
+    for (const entry of stream.known()) {
+      if (entry.id < stream.trimAsked) continue
+      yield* checkEntry(process, { stream, aof, entry, hitIndexes })
+      if (process.violation !== undefined) return
+    }
+  })
+
+/** Indexes of the segments of a stream that `path` belongs to. */
+export const indexOf = (path: string, name: string): ReadonlyArray<number> => {
   const found = /\/streams\/([^/]+)\/(?:segments|warm)\/(\d{10})\.seg/.exec(path)
   return found?.[1] === name ? [Number(found[2])] : []
 }

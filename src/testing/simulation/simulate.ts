@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import { loadCrc64 } from "../../format/checksum.ts"
 import { runDamaged } from "./sim_damage.ts"
 import { checkFiles } from "./sim_files.ts"
+import { runDamagedMaintenance, runMaintenance } from "./sim_maintain.ts"
 import { makePlan, type SimPlan, type SimSession } from "./sim_plan.ts"
 import { runSession } from "./sim_session.ts"
 import { type SimCounts, SimWorld } from "./sim_world.ts"
@@ -73,7 +74,10 @@ export const runPlan = (plan: SimPlan, keepsTrace = false): SimResult => {
 const runSessions = (world: SimWorld, sessions: ReadonlyArray<SimSession>): string | undefined => {
   let wasClosed = false
   for (const [at, session] of sessions.entries()) {
-    if (world.plan.damage !== "none" && at === sessions.length - 1) return runDamaged(world)
+    if (world.plan.damage !== "none" && at === sessions.length - 1) {
+      const { fault, hit } = runDamaged(world)
+      return fault ?? runDamagedMaintenance(world, hit)
+    }
     const violation = runSession(world, session, wasClosed)
     if (violation !== undefined) return violation
     wasClosed = session.end === "close"
@@ -82,7 +86,7 @@ const runSessions = (world: SimWorld, sessions: ReadonlyArray<SimSession>): stri
     const fault = filesFault(world, !session.hasFaults || world.plan.diskFaults.length === 0)
     if (fault !== undefined) return fault
   }
-  return undefined
+  return runMaintenance(world)
 }
 
 /** Looks at the disk between two processes. */

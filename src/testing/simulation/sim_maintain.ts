@@ -1,0 +1,146 @@
+/**
+ * What an operator does to a store: scrub it while it is open, repair it while it is closed. Where nothing is damaged a scrub finds nothing and
+ * a repair changes nothing; without its manifest every record is there again after a repair.
+ */
+import * as Effect from "effect/Effect"
+import { AofManager, type AofManager as Manager } from "../../api/effect.ts"
+import type { RepairEntry, RepairReport } from "../../model/repair.ts"
+import type { ScrubFinding } from "../../model/scrub.ts"
+import { Directory } from "../../port/directory.ts"
+import { checkEntries, indexOf } from "./sim_damage.ts"
+import type { ModelStream } from "./sim_model.ts"
+import { optionsOf, SimProcess, type SimViolation, simRoot } from "./sim_process.ts"
+import { Reading } from "./sim_reading.ts"
+import { runMain } from "./sim_session.ts"
+import type { SimServices, SimWorld } from "./sim_world.ts"
+
+const limitMs = 24 * 3_600_000
+
+/** Scrubs and repairs a store that was closed in order, loses its manifest and repairs it again; gives what is wrong. */
+export const runMaintenance = (world: SimWorld): string | undefined =>
+  runAs(world, scrubbed) ??
+  runAs(world, repairedForNothing) ??
+  // The manifest also says whose a bucket is: without it the root has to be taken over.
+  (world.plan.tier2 === "none" ? runAs(world, withoutManifest) : undefined)
+
+/** Scrubs and repairs a store some of whose files were damaged: nothing else is reported, and nothing else is lost. */
+export const runDamagedMaintenance = (world: SimWorld, hit: ReadonlyArray<string>): string | undefined =>
+  runAs(world, (process) => scrubbedDamaged(process, hit)) ?? runAs(world, (process) => repairedDamaged(process, hit))
+
+const runAs = (
+  world: SimWorld,
+  main: (process: SimProcess) => Effect.Effect<void, SimViolation, SimServices>,
+): string | undefined => {
+  world.hasFaults = false
+  world.startProcess(0)
+  const process = new SimProcess(world)
+  const fault = runMain(world, process, main(process))
+  world.bury("close", "nothing")
+  return fault
+}
+
+const scrubbed = (process: SimProcess): Effect.Effect<void, SimViolation, SimServices> =>
+  Effect.gen(function* () {
+    const manager = yield* process.within("opening to scrub", limitMs, process.open)
+    const { findings, skipped } = yield* process.within("scrubbing", limitMs, manager.scrub())
+    const found = findings[0] ?? skipped[0]
+    if (found !== undefined) process.violate(`a scrub of an undamaged store reports ${JSON.stringify(found)}`)
+    yield* closed(process, manager)
+  })
+
+const scrubbedDamaged = (
+  process: SimProcess,
+  hit: ReadonlyArray<string>,
+): Effect.Effect<void, SimViolation, SimServices> =>
+  Effect.gen(function* () {
+    const manager = yield* process.within("opening a damaged store to scrub it", limitMs, process.open)
+    const { findings, skipped } = yield* process.within("scrubbing", limitMs, manager.scrub())
+    const isHit = ({ stream, segmentIndex }: ScrubFinding): boolean =>
+      stream !== undefined && hit.some((path) => indexOf(path, stream).some((index) => index === segmentIndex))
+    const found = findings.find((one) => !isHit(one)) ?? skipped[0]
+    if (found !== undefined) process.violate(`damaged was ${hit.join(", ")}, a scrub reports ${JSON.stringify(found)}`)
+    yield* closed(process, manager)
+  })
+
+const repairedDamaged = (
+  process: SimProcess,
+  hit: ReadonlyArray<string>,
+): Effect.Effect<void, SimViolation, SimServices> =>
+  Effect.gen(function* () {
+    yield* repaired(process)
+    const manager = yield* process.within("opening what was repaired", limitMs, process.open)
+    for (const stream of process.world.model.streams.filter(({ isDeleted }) => !isDeleted)) {
+      const opening = manager.stream(stream.name, { create: false })
+      const aof = yield* process.within(`opening the repaired ${stream.name}`, limitMs, opening)
+      yield* checkEntries(process, { stream, aof, hit })
+      if (process.violation !== undefined) return
+    }
+    yield* closed(process, manager)
+  })
+
+const repairedForNothing = (process: SimProcess): Effect.Effect<void, SimViolation, SimServices> =>
+  Effect.map(repaired(process), ({ entries, skipped }) => {
+    // An empty segment of a crash keeps its index taken, and is told each time.
+    const found = entries.find(({ outcome }) => outcome !== "cut") ?? skipped[0]
+    if (found !== undefined) process.violate(`a repair of an undamaged store reports ${JSON.stringify(found)}`)
+  })
+
+const withoutManifest = (process: SimProcess): Effect.Effect<void, SimViolation, SimServices> =>
+  Effect.gen(function* () {
+    const directory = yield* Directory
+    yield* process.within("removing the manifest", limitMs, directory.removeDirectory(`${simRoot}/manifest`))
+    const report = yield* repaired(process)
+    const { streams } = process.world.model
+    // Only the manifest knew of the trim: without it what was before the first segment may as well be lost.
+    const isTrimmed = (one: RepairEntry): boolean =>
+      one.from === 0 &&
+      streams.some(({ name, trimAsked, plan }) => name === one.stream && (trimAsked > 0 || plan.trimsItself))
+    const lost = report.entries.filter((one) => one.outcome === "lost" && !isTrimmed(one))
+    if (lost.length + report.skipped.length > 0) {
+      process.violate(`a repair without a manifest reports ${JSON.stringify(lost[0] ?? report.skipped[0])}`)
+    }
+    const manager = yield* process.within("opening what was repaired", limitMs, process.open)
+    for (const stream of process.world.model.present) {
+      yield* checkStream(process, manager, stream)
+      if (process.violation !== undefined) return
+    }
+    yield* closed(process, manager)
+  })
+
+const repaired = (process: SimProcess): Effect.Effect<RepairReport, SimViolation, SimServices> => {
+  const { tier2 } = optionsOf(process.world.plan, process.world)
+  return process.within("repairing", limitMs, AofManager.repair({ root: simRoot, tier2 }))
+}
+
+const closed = (process: SimProcess, manager: Manager): Effect.Effect<void, SimViolation> =>
+  Effect.andThen(process.within("closing", limitMs, manager.close), process.leave)
+
+/** What was durable and is not trimmed reads as it was. A retention may have trimmed more by itself. */
+const checkStream = (process: SimProcess, manager: Manager, stream: ModelStream): Effect.Effect<void, SimViolation> =>
+  Effect.gen(function* () {
+    const { model, plan } = process.world
+    const known = stream.known().filter((entry) => entry.id >= stream.trimAsked)
+    if (known.length === 0) return
+    const opening = manager.stream(stream.name, { create: false })
+    const aof = yield* process.within(`opening the repaired ${stream.name}`, limitMs, opening)
+    for (const entry of known) {
+      const what = `get ${entry.id} after a repair`
+      const got = yield* Effect.result(aof.get(entry.id))
+      if (got._tag === "Failure") {
+        const isTrimmed = got.failure._tag === "NotFound" && stream.plan.trimsItself
+        if (!isTrimmed)
+          process.violate(`${what} of ${stream.name} failed with ${got.failure._tag}: ${got.failure.message}`)
+        continue
+      }
+      const options = {
+        model,
+        stream,
+        isNoise: plan.isNoise,
+        isReverse: false,
+        what,
+        level: "none",
+        isWhole: false,
+      } as const
+      process.violate(new Reading(options).take(got.success))
+    }
+  })
