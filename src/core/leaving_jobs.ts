@@ -26,16 +26,15 @@ export const leavingJobs = (
       continue
     }
     if (segment.isBusy || segment.retryAtMs > now.nowMs || segment.seal === undefined) continue
+    const mayLeave = segment.evictAtMs <= now.nowMs
     // The last local copy stays until a HEAD knows of the object.
     if (segment.form === undefined) {
       if (compress-- > 0) jobs.push({ type: "compress", segment, level: now.level })
     } else if (to === "tier2" && segment.cold === undefined) {
       if (upload-- > 0) jobs.push({ type: "upload", segment })
-    } else if (segment.evictAtMs > now.nowMs) {
-      // Not yet.
     } else if (segment.isHot) {
-      if (segment.pins === 0 && (segment.isWarm || segment.isTold)) jobs.push({ type: "evictHot", segment })
-    } else if (segment.warmPins === 0 && segment.isTold) jobs.push({ type: "evictWarm", segment })
+      if (mayLeave && segment.pins === 0 && (segment.isWarm || segment.isTold)) jobs.push({ type: "evictHot", segment })
+    } else if (mayLeave && segment.warmPins === 0 && segment.isTold) jobs.push({ type: "evictWarm", segment })
   }
   return jobs
 }
