@@ -6,6 +6,7 @@ import { Buffer } from "node:buffer"
 import { crc64Start } from "../format/checksum.ts"
 import { encodeSeekTable, zstdContentBytesMax } from "../format/seekable_zstd.ts"
 import { assert } from "../model/assert.ts"
+import { backgroundSyncBytes } from "../model/background_sync.ts"
 import { corrupt, unavailable } from "../model/errors.ts"
 import type { Compressed, CompressJob } from "../port/compressor.ts"
 import type { FrameCodec } from "./checked_codec.ts"
@@ -18,7 +19,6 @@ import {
   readAll,
   SegmentChecksum,
   type Steps,
-  syncBytes,
 } from "./job.ts"
 
 /** Smallest size of zstd frames that may be asked for. */
@@ -128,9 +128,9 @@ class WarmWriter {
     this.#contentBytes.push(contentBytes)
   }
 
-  /** True once for each `syncBytes` that were written. */
+  /** True once for each `backgroundSyncBytes` that were written. */
   needsSync(): boolean {
-    if (this.fileBytes - this.#syncedBytes < syncBytes) return false
+    if (this.fileBytes - this.#syncedBytes < backgroundSyncBytes) return false
     this.#syncedBytes = this.fileBytes
     return true
   }

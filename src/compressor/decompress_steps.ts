@@ -11,18 +11,11 @@ import {
   type ZstdFrame,
 } from "../format/seekable_zstd.ts"
 import { assert } from "../model/assert.ts"
+import { backgroundSyncBytes } from "../model/background_sync.ts"
 import { Corrupt, corrupt } from "../model/errors.ts"
 import type { DecompressJob } from "../port/compressor.ts"
 import type { FrameCodec } from "./checked_codec.ts"
-import {
-  checkFileBytes,
-  checkSegmentBytes,
-  type JobFile,
-  readAll,
-  SegmentChecksum,
-  type Steps,
-  syncBytes,
-} from "./job.ts"
+import { checkFileBytes, checkSegmentBytes, type JobFile, readAll, SegmentChecksum, type Steps } from "./job.ts"
 
 /** Restores the segment. `target` is empty. */
 export function* decompressSteps(
@@ -49,7 +42,7 @@ export function* decompressSteps(
     targetChecksum.update(content)
     target.writeUnsafe(content, 0, content.length, frame.contentOffset)
     const writtenBytes = frame.contentOffset + content.length
-    const needsSync = writtenBytes - syncedBytes >= syncBytes
+    const needsSync = writtenBytes - syncedBytes >= backgroundSyncBytes
     if (needsSync) syncedBytes = writtenBytes
     yield needsSync ? "sync" : "turn"
   }

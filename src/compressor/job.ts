@@ -38,12 +38,6 @@ export const targetOf = ({ kind, job }: JobRequest): string | undefined =>
 export const operationOf = ({ kind }: JobRequest): string =>
   ({ compress: "compressing", decompress: "decompressing", checksum: "checksumming" })[kind]
 
-/**
- * Bytes that are written between two syncs. Small, because whoever syncs another file on the same disk meanwhile waits for much of
- * what is dirty by then.
- */
-export const syncBytes: number = 192 * 1024
-
 /** Bytes that are read at once. */
 export const pieceBytes: number = 512 * 1024
 

@@ -2,11 +2,14 @@
  * Brings segments back up: an object from Tier 2 to a warm file, a warm file to a plain one in Tier 0. A file gets its name only when
  * it is whole, verified and durable; interrupting leaves at most a temporary file, which is removed.
  */
+
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { manifestReason } from "../format/manifest_reason.ts"
+import { backgroundSyncBytes } from "../model/background_sync.ts"
 import { type AofError, notFound } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
+import { syncPolitely } from "../port/polite_sync.ts"
 import type { SegmentFile } from "../port/segment_file.ts"
 import { attempt } from "./attempt.ts"
 import { makeDurableFolder } from "./durable_folder.ts"
@@ -73,9 +76,6 @@ const fetchWarm = Effect.fnUntraced(function* (
   manifest.append({ type: "HydrationDone", streamId, segmentIndex, fromTier: 2, toTier: 1, bytes, durationMs })
 })
 
-/** Bytes of a fetched file between two syncs: who syncs another file waits for little. */
-const fetchSyncBytes = 512 * 1024
-
 /** Writes to a file, and syncs it as it grows. */
 const syncingSink = (file: SegmentFile): Tier2Sink => {
   let syncedBytes = 0
@@ -83,9 +83,9 @@ const syncingSink = (file: SegmentFile): Tier2Sink => {
     write: (bytes, position) =>
       Effect.flatMap(file.write(bytes, 0, bytes.length, position), () => {
         const end = position + bytes.length
-        if (end - syncedBytes < fetchSyncBytes) return Effect.void
+        if (end - syncedBytes < backgroundSyncBytes) return Effect.void
         syncedBytes = end
-        return file.syncData
+        return syncPolitely(file)
       }),
   }
 }

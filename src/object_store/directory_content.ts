@@ -2,19 +2,19 @@
  * Content of objects as files: written and read piece by piece off the main thread, so that neither a turn of the event loop nor
  * memory ever holds more than a piece, and the disk never gets more than a few MiB to sync at once, for which others would wait.
  */
+
 import * as Effect from "effect/Effect"
 import { crc64Start, isCrc64Loaded, loadCrc64 } from "../format/checksum.ts"
+import { backgroundSyncBytes } from "../model/background_sync.ts"
 import type { Unavailable } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
 import type { ObjectBody } from "../port/object_store.ts"
+import { syncPolitely } from "../port/polite_sync.ts"
 import type { SegmentFile } from "../port/segment_file.ts"
 import type { StoreError } from "../port/store_error.ts"
 import { fileError, isMissing } from "./directory_error.ts"
 import { onlyUnavailable } from "./directory_temp.ts"
 import { compareChecksum, etagOf, pieceBytes, pullPiece } from "./object_checks.ts"
-
-/** Small, because whoever syncs another file on the same disk meanwhile waits for much of what is dirty by then. */
-const syncBytes = 512 * 1024
 
 /** Writes a body to an empty file, syncs it, and returns its etag. */
 export const writeBody: (
@@ -30,8 +30,8 @@ export const writeBody: (
     checksum.update(piece)
     yield* failed(file.write(piece, 0, piece.length, offset))
     offset += piece.length
-    if (offset - syncedBytes < syncBytes) continue
-    yield* failed(file.syncData)
+    if (offset - syncedBytes < backgroundSyncBytes) continue
+    yield* failed(syncPolitely(file))
     syncedBytes = offset
   }
   const found = checksum.digest()

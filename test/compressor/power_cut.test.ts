@@ -3,8 +3,8 @@
 import { beforeAll, describe, expect, test } from "bun:test"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { syncBytes } from "../../src/compressor/job.ts"
 import { loadCrc64 } from "../../src/format/checksum.ts"
+import { backgroundSyncBytes } from "../../src/model/background_sync.ts"
 import { Compressor } from "../../src/port/compressor.ts"
 import { Directory } from "../../src/port/directory.ts"
 import { type DiskOperation, MemoryDisk } from "../../src/testing/memory_disk.ts"
@@ -79,7 +79,7 @@ describe.each(kinds.map((kind) => [kind] as const))("%s()", (kind: (typeof kinds
     }
     await run(start())
     expect([unsynced, spans.length > 1]).toEqual([0, true])
-    expect(Math.max(...spans)).toBeLessThan(syncBytes + 3 * frameBytes)
+    expect(Math.max(...spans)).toBeLessThan(backgroundSyncBytes + 3 * frameBytes)
   })
 
   test("each write, read and sync that fails is Unavailable, and no target is left", async () => {
