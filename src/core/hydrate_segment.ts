@@ -2,7 +2,6 @@
  * Brings segments back up: an object from Tier 2 to a warm file, a warm file to a plain one in Tier 0. A file gets its name only when
  * it is whole, verified and durable; interrupting leaves at most a temporary file, which is removed.
  */
-
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { manifestReason } from "../format/manifest_reason.ts"

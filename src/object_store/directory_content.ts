@@ -1,8 +1,7 @@
 /**
  * Content of objects as files: written and read piece by piece off the main thread, so that neither a turn of the event loop nor
- * memory ever holds more than a piece, and the disk never gets more than a few MiB to sync at once, for which others would wait.
+ * memory ever holds more than a piece, and the disk never gets much to sync at once, for which others would wait.
  */
-
 import * as Effect from "effect/Effect"
 import { crc64Start, isCrc64Loaded, loadCrc64 } from "../format/checksum.ts"
 import { backgroundSyncBytes } from "../model/background_sync.ts"

@@ -8,9 +8,7 @@ import type { RepairEntry, RepairReport } from "../../model/repair.ts"
 import type { ScrubFinding } from "../../model/scrub.ts"
 import { Directory } from "../../port/directory.ts"
 import { checkEntries, indexOf } from "./sim_damage.ts"
-import type { ModelStream } from "./sim_model.ts"
 import { optionsOf, SimProcess, type SimViolation, simRoot } from "./sim_process.ts"
-import { Reading } from "./sim_reading.ts"
 import { runMain } from "./sim_session.ts"
 import type { SimServices, SimWorld } from "./sim_world.ts"
 
@@ -18,14 +16,14 @@ const limitMs = 24 * 3_600_000
 
 /** Scrubs and repairs a store that was closed in order, loses its manifest and repairs it again; gives what is wrong. */
 export const runMaintenance = (world: SimWorld): string | undefined =>
-  runAs(world, scrubbed) ??
+  runAs(world, (process) => scrubbed(process, [])) ??
   runAs(world, repairedForNothing) ??
   // The manifest also says whose a bucket is: without it the root has to be taken over.
   (world.plan.tier2 === "none" ? runAs(world, withoutManifest) : undefined)
 
 /** Scrubs and repairs a store some of whose files were damaged: nothing else is reported, and nothing else is lost. */
 export const runDamagedMaintenance = (world: SimWorld, hit: ReadonlyArray<string>): string | undefined =>
-  runAs(world, (process) => scrubbedDamaged(process, hit)) ?? runAs(world, (process) => repairedDamaged(process, hit))
+  runAs(world, (process) => scrubbed(process, hit)) ?? runAs(world, (process) => repairedDamaged(process, hit))
 
 const runAs = (
   world: SimWorld,
@@ -39,44 +37,24 @@ const runAs = (
   return fault
 }
 
-const scrubbed = (process: SimProcess): Effect.Effect<void, SimViolation, SimServices> =>
+/** A scrub reports segments that were hit, and nothing else. */
+const scrubbed = (process: SimProcess, hit: ReadonlyArray<string>): Effect.Effect<void, SimViolation, SimServices> =>
   Effect.gen(function* () {
     const manager = yield* process.within("opening to scrub", limitMs, process.open)
-    const { findings, skipped } = yield* process.within("scrubbing", limitMs, manager.scrub())
-    const found = findings[0] ?? skipped[0]
-    if (found !== undefined) process.violate(`a scrub of an undamaged store reports ${JSON.stringify(found)}`)
-    yield* closed(process, manager)
-  })
-
-const scrubbedDamaged = (
-  process: SimProcess,
-  hit: ReadonlyArray<string>,
-): Effect.Effect<void, SimViolation, SimServices> =>
-  Effect.gen(function* () {
-    const manager = yield* process.within("opening a damaged store to scrub it", limitMs, process.open)
     const { findings, skipped } = yield* process.within("scrubbing", limitMs, manager.scrub())
     const isHit = ({ stream, segmentIndex }: ScrubFinding): boolean =>
       stream !== undefined && hit.some((path) => indexOf(path, stream).some((index) => index === segmentIndex))
     const found = findings.find((one) => !isHit(one)) ?? skipped[0]
-    if (found !== undefined) process.violate(`damaged was ${hit.join(", ")}, a scrub reports ${JSON.stringify(found)}`)
+    if (found !== undefined) {
+      process.violate(`a scrub of a store damaged in [${hit.join(", ")}] reports ${JSON.stringify(found)}`)
+    }
     yield* closed(process, manager)
   })
 
 const repairedDamaged = (
   process: SimProcess,
   hit: ReadonlyArray<string>,
-): Effect.Effect<void, SimViolation, SimServices> =>
-  Effect.gen(function* () {
-    yield* repaired(process)
-    const manager = yield* process.within("opening what was repaired", limitMs, process.open)
-    for (const stream of process.world.model.streams.filter(({ isDeleted }) => !isDeleted)) {
-      const opening = manager.stream(stream.name, { create: false })
-      const aof = yield* process.within(`opening the repaired ${stream.name}`, limitMs, opening)
-      yield* checkEntries(process, { stream, aof, hit })
-      if (process.violation !== undefined) return
-    }
-    yield* closed(process, manager)
-  })
+): Effect.Effect<void, SimViolation, SimServices> => Effect.andThen(repaired(process), checkRepaired(process, hit))
 
 const repairedForNothing = (process: SimProcess): Effect.Effect<void, SimViolation, SimServices> =>
   Effect.map(repaired(process), ({ entries, skipped }) => {
@@ -99,12 +77,7 @@ const withoutManifest = (process: SimProcess): Effect.Effect<void, SimViolation,
     if (lost.length + report.skipped.length > 0) {
       process.violate(`a repair without a manifest reports ${JSON.stringify(lost[0] ?? report.skipped[0])}`)
     }
-    const manager = yield* process.within("opening what was repaired", limitMs, process.open)
-    for (const stream of process.world.model.present) {
-      yield* checkStream(process, manager, stream)
-      if (process.violation !== undefined) return
-    }
-    yield* closed(process, manager)
+    yield* checkRepaired(process, [])
   })
 
 const repaired = (process: SimProcess): Effect.Effect<RepairReport, SimViolation, SimServices> => {
@@ -115,32 +88,20 @@ const repaired = (process: SimProcess): Effect.Effect<RepairReport, SimViolation
 const closed = (process: SimProcess, manager: Manager): Effect.Effect<void, SimViolation> =>
   Effect.andThen(process.within("closing", limitMs, manager.close), process.leave)
 
-/** What was durable and is not trimmed reads as it was. A retention may have trimmed more by itself. */
-const checkStream = (process: SimProcess, manager: Manager, stream: ModelStream): Effect.Effect<void, SimViolation> =>
+/** Opens what was repaired: every record is there as it was, but for those of segments that were hit. */
+const checkRepaired = (
+  process: SimProcess,
+  hit: ReadonlyArray<string>,
+): Effect.Effect<void, SimViolation, SimServices> =>
   Effect.gen(function* () {
-    const { model, plan } = process.world
-    const known = stream.known().filter((entry) => entry.id >= stream.trimAsked)
-    if (known.length === 0) return
-    const opening = manager.stream(stream.name, { create: false })
-    const aof = yield* process.within(`opening the repaired ${stream.name}`, limitMs, opening)
-    for (const entry of known) {
-      const what = `get ${entry.id} after a repair`
-      const got = yield* Effect.result(aof.get(entry.id))
-      if (got._tag === "Failure") {
-        const isTrimmed = got.failure._tag === "NotFound" && stream.plan.trimsItself
-        if (!isTrimmed)
-          process.violate(`${what} of ${stream.name} failed with ${got.failure._tag}: ${got.failure.message}`)
-        continue
-      }
-      const options = {
-        model,
-        stream,
-        isNoise: plan.isNoise,
-        isReverse: false,
-        what,
-        level: "none",
-        isWhole: false,
-      } as const
-      process.violate(new Reading(options).take(got.success))
+    const manager = yield* process.within("opening what was repaired", limitMs, process.open)
+    for (const stream of process.world.model.present) {
+      // One in which nothing was durable nobody but the manifest may know of.
+      if (stream.known().length === 0) continue
+      const opening = manager.stream(stream.name, { create: false })
+      const aof = yield* process.within(`opening the repaired ${stream.name}`, limitMs, opening)
+      yield* checkEntries(process, { stream, aof, hit })
+      if (process.violation !== undefined) return
     }
+    yield* closed(process, manager)
   })
