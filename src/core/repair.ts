@@ -9,7 +9,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import type { AofManagerConfig } from "../model/config.ts"
-import { type AofError, notFound } from "../model/errors.ts"
+import type { AofError } from "../model/errors.ts"
 import type { RepairChange, RepairEntry, RepairReport } from "../model/repair.ts"
 import { makeScrubPlan, type ScrubFinding, type ScrubProgress } from "../model/scrub.ts"
 import type { Compressor } from "../port/compressor.ts"
@@ -22,6 +22,7 @@ import { openManager } from "./open_manager.ts"
 import { rootFilePath } from "./paths.ts"
 import type { Recovery, RecoveryEntry } from "./recovery_report.ts"
 import { repairRoot } from "./repair_root.ts"
+import { missingRoot } from "./root.ts"
 
 /** What a repair works on. */
 export interface RepairInput {
@@ -46,8 +47,7 @@ export const repairStore: (
     const directory = yield* Directory
     const clock = yield* Clock.Clock
     const startMs = clock.currentTimeMillisUnsafe()
-    if ((yield* directory.kind(config.root)) !== "directory")
-      return yield* Effect.fail(notFound("root", config.root, "no store"))
+    if ((yield* directory.kind(config.root)) !== "directory") return yield* Effect.fail(missingRoot(config.root))
     const entries: Array<RepairEntry> = []
     const rootProblem = yield* Effect.scoped(
       Effect.andThen((yield* RootLock).acquire(config.root), repairRoot(directory, config.root)),
