@@ -146,8 +146,8 @@ export class Journal {
     if (file.dirty.delete(segment)) this.#freeWhenDrained(file)
   }
 
-  /** Gives the files back, and removes them when nothing in them is needed. */
-  get close(): Effect.Effect<void> {
+  /** Gives the files back, and removes them when nothing in them is needed: never after an end that was not in order. */
+  close(isInOrder: boolean): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.#isClosed = true
       const files = [...this.#files]
@@ -155,7 +155,8 @@ export class Journal {
       this.#files.clear()
       this.#current = undefined
       this.#free.length = 0
-      if ((files.length === 0 && !this.#hasLeftovers) || files.some(({ dirty }) => dirty.size > 0)) return Effect.void
+      const isEmpty = files.length === 0 && !this.#hasLeftovers
+      if (!isInOrder || isEmpty || files.some(({ dirty }) => dirty.size > 0)) return Effect.void
       return Effect.ignore(this.#remove(journalFileNumbers))
     })
   }

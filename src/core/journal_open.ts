@@ -79,5 +79,11 @@ export const openJournal: (opening: JournalOpening, root: RootFile) => Effect.Ef
         checksumSeed: random32(),
       })
     })
-    return { shared, rootFile, damage: loaded.damage, endRecovery, close: journal.close }
+    return {
+      shared,
+      rootFile,
+      damage: loaded.damage,
+      endRecovery,
+      close: Effect.suspend(() => journal.close(shared.isInOrder)),
+    }
   })

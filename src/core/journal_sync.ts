@@ -80,6 +80,7 @@ export class JournalSync implements SharedSync {
   readonly #held: Map<number, Array<WritingSegment>> = new Map()
   #found: ReadonlyMap<number, ReadonlyArray<JournalEntryBytes>>
   #isRecovering = true
+  #isInOrder = false
   #isSweeping = false
   /** Since when those who wait have waited for a file of the journal. */
   #stalledSinceMs: number | undefined
@@ -122,6 +123,14 @@ export class JournalSync implements SharedSync {
 
   get lostIndexes(): number {
     return this.#isRecovering ? this.#options.processCount : 0
+  }
+
+  get isInOrder(): boolean {
+    return this.#isInOrder
+  }
+
+  endInOrder(): void {
+    this.#isInOrder = true
   }
 
   get isJournaling(): boolean {

@@ -304,6 +304,8 @@ export class Manager implements CoreManager {
     return Effect.gen({ self: this }, function* () {
       const result = yield* Effect.result(bounded(allDrained, this.config.closeTimeoutMs))
       for (const stream of streams()) releaseStream(stream, "manager")
+      const committed = yield* Effect.result(bounded(this.manifest.commit, this.config.closeTimeoutMs))
+      if (result._tag === "Success" && committed._tag === "Success") this.services.shared.endInOrder()
       yield* this.services.tiers.close(this.config.closeTimeoutMs / 2)
       const closed = yield* Effect.result(bounded(Scope.close(this.#scope, Exit.void), this.config.closeTimeoutMs))
       this.services.openFiles.releaseAll()

@@ -70,7 +70,9 @@ export const recoverStream: (
   // A trim of everything names a place in the segment that was to come next: what is appended must not lie before it.
   stream.nextIndex = Math.max(known.segmentIndexMax, 0, firstIndex - 1, ...indexes) + 1
   // With a journal a segment may have been begun, and ids in it given, of which a kill has left nothing.
-  stream.nextIndex += stream.services.shared.lostIndexes
+  const { lostIndexes } = stream.services.shared
+  stream.nextIndex += lostIndexes
+  stream.hasLeftOut = lostIndexes > 0
   yield* settle(stream, parts, report)
 })
 

@@ -21,6 +21,7 @@ import type { Segment } from "./segment.ts"
 import { unfinishedSegmentsMax } from "./segment_limits.ts"
 import { syncFolder } from "./stream_folder.ts"
 import type { StreamState } from "./stream_state.ts"
+import { writeAgain } from "./write_again.ts"
 import { WritingSegment } from "./writing_segment.ts"
 
 /** What is known of a segment that has an end. */
@@ -236,8 +237,7 @@ const keep = Effect.fnUntraced(function* (
   }
   // Sectors of zeros at the end of a header may be missing after a power cut, and reported bytes where a file was cut.
   if (scan.fileBytes < end) yield* segment.openUnsafe().truncate(end)
-  // Without a slot not even the header is known to be durable.
-  yield* rewrite(segment, scan.startOffset > segmentHeaderBytes ? scan.startOffset : 0, end)
+  yield* rewrite(segment, scan.startOffset, end)
   yield* syncFolder(stream)
   const writing = new WritingSegment({
     segment,
@@ -261,18 +261,13 @@ const keep = Effect.fnUntraced(function* (
   stream.sealing.push(writing)
 })
 
-/** Writes `[from, to)` again and syncs: what was read may so far be in the page cache only. */
+/** Makes the header and `[from, to)` durable as they were read. */
 export const rewrite: (segment: Segment, from: number, to: number) => Effect.Effect<void, AofError> = Effect.fnUntraced(
   function* (segment, from, to) {
-    const buffer = new Uint8Array(1024 * 1024)
     const file = segment.openUnsafe()
     yield* attempt(() => {
-      for (let offset = from; offset < to; ) {
-        const count = file.readUnsafe(buffer, 0, Math.min(buffer.length, to - offset), offset)
-        if (count === 0) return
-        file.writeUnsafe(buffer, 0, count, offset)
-        offset += count
-      }
+      writeAgain(file, 0, Math.min(segmentHeaderBytes, to))
+      writeAgain(file, Math.max(segmentHeaderBytes, from), to)
     })
     yield* file.syncData
   },

@@ -1,5 +1,7 @@
 /** The abrupt end of a stream: all who wait are told, all descriptors go back. Nothing here waits. */
+import { manifestReason } from "../format/manifest_reason.ts"
 import { closed } from "../model/errors.ts"
+import { caught } from "./attempt.ts"
 import { blockedForGood, failReady, type StreamState } from "./stream_state.ts"
 
 /** Ends everything that waits and gives descriptors back, at once. */
@@ -19,6 +21,7 @@ export const releaseFiles = (stream: StreamState): void => {
 /** Closes the stream for all who use it and tells those who wait; nothing that is kept of one that is deleted is needed. */
 export const endStream = (stream: StreamState, what: string, isDeleted = false): void => {
   if (stream.closedAs !== undefined) return
+  if (stream.hasLeftOut && !isDeleted) noteLeftOut(stream)
   stream.services.shared.forget(stream, isDeleted)
   stream.closedAs = what
   stream.blocked = blockedForGood
@@ -32,4 +35,10 @@ export const endStream = (stream: StreamState, what: string, isDeleted = false):
   const waiters = stream.sealWaiters
   stream.sealWaiters = []
   for (const one of waiters) one()
+}
+
+/** Whoever opens the stream next has to go on above what was left out. A manifest that takes nothing any more is not closed in order. */
+const noteLeftOut = ({ services, streamId, nextIndex }: StreamState): void => {
+  const none = { fileGeneration: 0, firstRecordNumber: 0, baseOffset: 0, reasonCode: manifestReason.Missing }
+  caught(() => services.manifest.append({ type: "SegmentOpened", streamId, segmentIndex: nextIndex - 1, ...none }))
 }

@@ -50,6 +50,7 @@ export const openNextSegment = (stream: StreamState): void => {
   if (stream.active !== undefined) stream.fillsSegments = true
   endActiveSegment(stream)
   stream.nextIndex = index + 1
+  stream.hasLeftOut = false
   const residency = services.tiers.take(stream, index)
   const segment = new Segment({
     residency,

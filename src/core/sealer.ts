@@ -23,6 +23,7 @@ import { unfinishedSegmentsMax } from "./segment_limits.ts"
 import { syncFolder } from "./stream_folder.ts"
 import { checkOpen, failReady, type StreamState, wakeReady } from "./stream_state.ts"
 import { waitAbove } from "./waits.ts"
+import { writeAgain } from "./write_again.ts"
 import type { SealedTail, SegmentStats, WritingSegment } from "./writing_segment.ts"
 
 /** Bytes checksummed or walked in one turn of the event loop: about 0.3 ms. */
@@ -145,7 +146,11 @@ const writeTail = Effect.fnUntraced(function* (
   const { bytes, footer, checksum64 } = yield* makeTail(stream, writing)
   const file = yield* attempt(() => writing.file)
   yield* file.truncate(writing.endOffset)
-  yield* attempt(() => file.writeUnsafe(bytes, 0, bytes.length, writing.endOffset))
+  yield* attempt(() => {
+    // The checksum covers slots too, and the process before may have failed to sync those that it has closed the file with.
+    writeAgain(file, 0, segmentHeaderBytes)
+    file.writeUnsafe(bytes, 0, bytes.length, writing.endOffset)
+  })
   yield* Effect.onError(file.syncData, () =>
     Effect.sync(() => {
       writing.isSuspect = true

@@ -47,6 +47,8 @@ export interface SharedSync {
   readonly held: (streamId: number) => Effect.Effect<ReadonlyArray<JournalEntryBytes>, AofError>
   /** The stream was recovered with what was held. */
   readonly release: (streamId: number) => void
+  /** Every stream was closed in order and the manifest is durable: the next process needs nothing of the journal. */
+  readonly endInOrder: () => void
 }
 
 /** What every stream of a manager uses. */
@@ -112,6 +114,8 @@ export interface StreamState {
   folder: "missing" | "made" | "durable"
   /** Index for the next segment. */
   nextIndex: number
+  /** True while only this process knows why `nextIndex` is not lower: neither the manifest nor a file says so. */
+  hasLeftOut: boolean
   /** Bytes of frames in all segments before the next one. */
   nextBaseOffset: number
   /** The file for the next segment when it was opened but its header could not be written yet. */
@@ -274,6 +278,7 @@ export const makeStreamState = (options: {
   sealing: [],
   folder: "made",
   nextIndex: 1,
+  hasLeftOut: false,
   nextBaseOffset: 0,
   nextFile: undefined,
   spare: "none",

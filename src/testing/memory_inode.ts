@@ -74,9 +74,11 @@ export class MemoryInode {
     return this.#changes.filter((change) => change.state === "pending")
   }
 
-  /** Ends a sync: what it covered is durable or lost. */
+  /** Ends a sync: what it covered is durable or lost. A length is not lost with the bytes: the next sync that ends well has it. */
   settle(covered: ReadonlyArray<unknown>, state: "durable" | "lost"): void {
-    for (const change of covered as ReadonlyArray<Change>) change.state = state
+    for (const change of covered as ReadonlyArray<Change>) {
+      if (state === "durable" || change.kind === "write") change.state = state
+    }
     let first = 0
     while (first < this.#changes.length && this.#changes[first]?.state === "durable") first++
     if (first > 0) this.#changes = this.#changes.slice(first)

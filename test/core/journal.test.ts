@@ -201,6 +201,57 @@ describe("a segment that was begun without a file", () => {
     })
   })
 
+  /** Ends with a kill just after an id was given in a stream that has no file; the id, and what was acknowledged. */
+  const giveAndKill = async (
+    disk: MemoryDisk,
+    end = (one: MemoryDisk): void => one.kill(),
+  ): Promise<{ readonly last: number; readonly acked: Map<string, Array<string>> }> => {
+    let last = 0
+    const acked = new Map<string, Array<string>>()
+    await withStore(disk.layer, options, async (manager) => {
+      const stream = await manager.stream("new")
+      await rounds(manager, { from: 0, to: 3 }, acked)
+      let syncs = 0
+      disk.onOperation = ({ kind, path }) => {
+        if (kind !== "syncData" || !isJournal(path) || ++syncs !== 6) return
+        last = stream.tryAppend("given")
+        end(disk)
+      }
+      await rounds(manager, { from: 3, to: 20 }, acked)
+    }).catch(() => undefined)
+    disk.onOperation = undefined
+    expect(disk.paths().filter((path) => path.includes("/new/"))).toEqual([])
+    return { last, acked }
+  }
+
+  const appendAgain = async (manager: AofManager): Promise<number> => (await manager.stream("new")).tryAppend("after")
+
+  test("does not give it again either when its stream, or the whole store, was closed in between", async () => {
+    for (const between of ["stream", "store"] as const) {
+      const disk = new MemoryDisk()
+      const { last } = await giveAndKill(disk)
+      const again = await withStore(disk.layer, options, async (manager) => {
+        await (await manager.stream("new")).close()
+        return between === "stream" ? appendAgain(manager) : 0
+      })
+      expect(again || (await withStore(disk.layer, options, appendAgain))).toBeGreaterThan(last)
+    }
+  })
+
+  test("nor when the process in between could not open the store, which loses nothing either", async () => {
+    const disk = new MemoryDisk()
+    // What the journal has is all there is of most of it.
+    const { last, acked } = await giveAndKill(disk, (one) => one.crash(() => false))
+    disk.onOperation = ({ kind, path }) => (kind === "write" && path.includes("/s7/") ? "EIO" : undefined)
+    expect(await withStore(disk.layer, options, async () => "opened").catch(() => "failed")).toBe("failed")
+    disk.onOperation = undefined
+    await withStore(disk.layer, options, async (manager) => {
+      const found = await contentOf(manager)
+      for (const [name, texts] of acked) expect(found.get(name)?.slice(0, texts.length)).toEqual(texts)
+      expect(await appendAgain(manager)).toBeGreaterThan(last)
+    })
+  })
+
   test("is nothing that a scrub complains of", async () => {
     const disk = new MemoryDisk()
     await withStore(disk.layer, options, async (manager) => {

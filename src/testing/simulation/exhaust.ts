@@ -38,6 +38,7 @@ const calmPlan = (seed: number, steps: number): SimPlan => {
     endKind: "any",
     keep: "half",
     openingCuts: [],
+    failedOpening: 0,
     pauseMs: 0,
     clockMs: 0,
     hasFaults: false,

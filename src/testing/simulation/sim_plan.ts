@@ -61,6 +61,8 @@ export interface SimSession {
   readonly keep: SimKeep
   /** Disk operations of the opening at which the power is cut again, one opening for each. */
   readonly openingCuts: ReadonlyArray<number>
+  /** Disk operation at which an opening before this one fails, which its process is told; 0 for none. */
+  readonly failedOpening: number
   /** Milliseconds until the process is started, and how far the wall clock is moved. */
   readonly pauseMs: number
   /** How far the wall clock is moved before. */
@@ -238,7 +240,7 @@ export const makePlan = (seed: number, steps: number): SimPlan => {
     outageEveryMs: isFaulty && tier2 === "store" && random.chance(0.4) ? random.pick([500, 20_000]) : 0,
     outageMs: random.pick([200, 60_000, 3 * 3_600_000]),
     streams: Array.from({ length: random.pick([1, 1, 2, 3, 5]) }, () => drawStream(random, segmentBytes)),
-    sessions: drawSessions(random, steps),
+    sessions: drawSessions(random, steps, new SimRandom(seed, 10)),
     damage: random.chance(0.2) ? random.pick(["bitFlip", "lostWrite", "misdirectedWrite"] as const) : "none",
   }
 }
@@ -298,7 +300,7 @@ const drawStream = (random: SimRandom, segmentBytes: number): SimStreamPlan => (
 
 const endKinds = ["any", "any", "write", "write", "syncData", "rename", "syncDirectory", "remove"] as const
 
-const drawSessions = (random: SimRandom, steps: number): ReadonlyArray<SimSession> => {
+const drawSessions = (random: SimRandom, steps: number, failures: SimRandom): ReadonlyArray<SimSession> => {
   const weights = Object.fromEntries(
     Object.entries(stepWeights).map(([kind, weight]) => [kind, weight * random.pick([0, 1, 1, 4])]),
   )
@@ -317,6 +319,7 @@ const drawSessions = (random: SimRandom, steps: number): ReadonlyArray<SimSessio
       endAt: end === "close" || random.chance(0.2) ? 0 : 1 + random.below(ownSteps * (endKind === "any" ? 12 : 3)),
       endKind,
       keep: random.pick(["nothing", "all", "entries", "bytes", "half", "half", "most", "oneLost", "oneKept"] as const),
+      failedOpening: failures.chance(0.2) ? 1 + failures.below(60) : 0,
       openingCuts: random.chance(0.3) ? Array.from({ length: random.between(1, 3) }, () => 1 + random.below(60)) : [],
       pauseMs: random.pick([0, 100, 60_000, 4 * 3_600_000]),
       clockMs: random.pick([0, 0, 0, -3_600_000, 86_400_000]),

@@ -26,9 +26,13 @@ export const runSession = (world: SimWorld, session: SimSession, wasClosed: bool
     const fault = runOpening(world, endAt, session)
     if (fault !== undefined) return fault
   }
+  if (session.failedOpening > 0) {
+    const fault = runFailing(world, session)
+    if (fault !== undefined) return fault
+  }
   world.startProcess(session.endAt, session.endKind)
   const process = new SimProcess(world)
-  const wasQuiet = wasClosed && session.openingCuts.length === 0
+  const wasQuiet = wasClosed && session.openingCuts.length === 0 && session.failedOpening === 0
   const fault = runMain(world, process, sessionMain(process, session, wasQuiet))
   const hasDied = !world.isAlive
   world.bury(hasDied && session.end === "close" ? "kill" : session.end, session.keep)
@@ -48,6 +52,24 @@ const runOpening = (world: SimWorld, endAt: number, session: SimSession): string
   const fault = runMain(world, process, main)
   world.die()
   world.bury("cut", session.keep)
+  return fault
+}
+
+/** An opening in which the disk fails: the process is told, or does without, and has given everything back when it ends. */
+const runFailing = (world: SimWorld, session: SimSession): string | undefined => {
+  world.hasFaults = false
+  world.startProcess(0)
+  world.failAt = session.failedOpening
+  const process = new SimProcess(world)
+  const main = Effect.gen(function* () {
+    const opened = yield* process.within("an opening that fails", openLimitMs, Effect.result(process.open))
+    if (opened !== undefined) world.trace.note(world.loop.nowMs, "opened", opened._tag)
+    yield* Effect.sleep(50)
+    world.die()
+  })
+  const fault = runMain(world, process, main)
+  world.die()
+  world.bury("kill", session.keep)
   return fault
 }
 

@@ -57,6 +57,8 @@ export interface NotedWrite {
 /** The wall clock of all worlds starts here. */
 const startMs = Date.UTC(2026, 0, 1)
 const notedWritesMax = 64
+/** One alone may be tried again. */
+const failingOperations = 3
 
 export class SimWorld {
   readonly plan: SimPlan
@@ -76,6 +78,8 @@ export class SimWorld {
   endAt = 0
   /** Which operations count for it. */
   endKind: SimSession["endKind"] = "any"
+  /** Operation of this process from which on a few fail; 0 for none. */
+  failAt = 0
   /** The disk as it was at the end. */
   #left: MemoryDisk | undefined
   #operations = 0
@@ -109,6 +113,7 @@ export class SimWorld {
     this.#operations = 0
     this.endAt = endAt
     this.endKind = endKind
+    this.failAt = 0
     this.disk.onOperation = (operation) => this.#onOperation(operation)
     this.#context = this.services()
   }
@@ -184,7 +189,9 @@ export class SimWorld {
     }
     const isSegment = /\/(?:segments|warm)\/\d+\.seg/.test(path)
     if (this.plan.damage !== "none" && content !== undefined && isSegment) this.#noteWrite(path, from, content)
-    const fault = this.hasFaults ? this.#diskFaults.faultOf(kind) : undefined
+    const isFailing =
+      this.failAt > 0 && this.#operations >= this.failAt && this.#operations < this.failAt + failingOperations
+    const fault = isFailing ? "EIO" : this.hasFaults ? this.#diskFaults.faultOf(kind) : undefined
     if (fault !== undefined) this.#count(`disk ${kind} ${fault}`)
     return fault
   }

@@ -52,6 +52,7 @@ const lastSession: SimSession = {
   endKind: "any",
   keep: "nothing",
   openingCuts: [],
+  failedOpening: 0,
   pauseMs: 1000,
   clockMs: 0,
   hasFaults: false,
