@@ -179,8 +179,8 @@ const keepFrames = (
 }
 
 /**
- * Decodes frames, some in each turn of the event loop, and gives what they hold. A frame that does not check is fetched once more, because
- * it may have been damaged on its way; one that still does not becomes zeros, in which no log frame begins.
+ * Decodes frames, some in each turn of the event loop, and gives what they hold. A frame that does not check is fetched again, because it may
+ * have been damaged on its way; one that still does not becomes zeros, in which no log frame begins.
  */
 const decodeSlices = Effect.fnUntraced(function* (
   services: TierServices,
@@ -205,16 +205,27 @@ const decodeSlices = Effect.fnUntraced(function* (
   }
 })
 
+/** How often a frame that does not check is fetched again: a bad line may damage several answers in a row. */
+const refetchesMax = 3
+
 /** Fetches and decodes one frame that did not check; zeros when it still does not. */
 const fetchAgain = Effect.fnUntraced(function* (
   services: TierServices,
   residency: Residency,
   { table, frame }: { readonly table: SeekTable; readonly frame: ZstdFrame },
 ): Effect.fn.Return<Uint8Array, AofError> {
-  const packed = yield* readPadded(services, residency, frame.compressedOffset, frame.compressedBytes)
-  return decodeFrames(services.compressor, { table, first: frame, last: frame, packed }, () => {
-    residency.noteDamage(frame.contentOffset, frame.contentOffset + frame.contentBytes)
-    const { stream, index: segmentIndex, cold } = residency
-    services.emit({ name: "tier2_corrupt_frame", level: "error", stream, segmentIndex, key: cold?.key })
-  })
+  let isBad = true
+  let decoded: Uint8Array = new Uint8Array(0)
+  for (let fetches = 0; isBad && fetches < refetchesMax; fetches++) {
+    isBad = false
+    const packed = yield* readPadded(services, residency, frame.compressedOffset, frame.compressedBytes)
+    decoded = decodeFrames(services.compressor, { table, first: frame, last: frame, packed }, () => {
+      isBad = true
+    })
+  }
+  if (!isBad) return decoded
+  residency.noteDamage(frame.contentOffset, frame.contentOffset + frame.contentBytes)
+  const { stream, index: segmentIndex, cold } = residency
+  services.emit({ name: "tier2_corrupt_frame", level: "error", stream, segmentIndex, key: cold?.key })
+  return decoded
 })
