@@ -10,6 +10,7 @@ import { epochBase, type HeadFile, type HeadObject, nonceOf, nonceWriterBytes } 
 import { manifestReason } from "../format/manifest_reason.ts"
 import type { ManifestEvent } from "../format/manifest_record.ts"
 import { type AofError, corrupt, type Fenced } from "../model/errors.ts"
+import { Alarm } from "./alarm.ts"
 import { attempt } from "./attempt.ts"
 import { BucketFiles } from "./bucket_files.ts"
 import { type BucketListener, type BucketOptions, isTelling } from "./bucket_options.ts"
@@ -47,6 +48,10 @@ export class Bucket {
   #isFoundKnown = false
   #epoch = 0
   #epochSequence = 0
+  /** Sequence of the record of a takeover; 0 for none. */
+  #takenSequence = 0
+  /** Epoch of the writer before, as its manifest tells. */
+  epochBefore = 0
   #count = 0
   #there: ReadonlyArray<HeadFile> = noFiles
   #etag: string | undefined = undefined
@@ -59,7 +64,7 @@ export class Bucket {
   #isClosing = false
   #failures = 0
   #lastError: AofError | undefined = undefined
-  #wake: (() => void) | undefined = undefined
+  readonly #alarm = new Alarm()
 
   constructor(options: BucketOptions) {
     this.#options = options
@@ -80,6 +85,11 @@ export class Bucket {
   /** True while this writer may change the bucket, as far as it knows. */
   get isHeld(): boolean {
     return this.#epoch > 0 && !this.isFenced
+  }
+
+  /** True while segments may be put. One that took the root over first says so: who comes next must know that late objects of others do not count. */
+  get takesSegments(): boolean {
+    return this.isHeld && this.#times.sequence >= this.#takenSequence
   }
 
   get isFenced(): boolean {
@@ -151,8 +161,10 @@ export class Bucket {
       this.#manifest = manifest
       const { epoch } = manifest.state
       if (epoch !== undefined) this.own.addRecord(epoch)
+      this.epochBefore = epoch?.epoch ?? 0
       if (this.#epoch === 0) return
-      this.#append(this.#epoch, undefined)
+      this.#takenSequence = this.#append(this.#epoch, undefined)
+      this.#want(this.#takenSequence)
       yield* manifest.commit
     },
   )
@@ -174,7 +186,7 @@ export class Bucket {
   /** Looks soon whether there is something to do, also where failures have made it wait. */
   wake(): void {
     this.#failures = 0
-    this.#wake?.()
+    this.#alarm.ring()
   }
 
   /** The loop, for as long as the manager is open. */
@@ -185,7 +197,7 @@ export class Bucket {
     Effect.gen({ self: this }, function* () {
       const isDue = this.isHeld && this.#failures === 0 && this.#wantedSequence > this.#times.sequence
       this.#isClosing = true
-      this.#wake?.()
+      this.#alarm.ring()
       if (!isDue || drainMs <= 0) return
       const startMs = this.#options.nowMs()
       while (this.#isWorking && this.#options.nowMs() - startMs < drainMs) yield* Effect.sleep(1)
@@ -196,7 +208,7 @@ export class Bucket {
   #want(sequence: number): void {
     if (sequence <= this.#wantedSequence) return
     this.#wantedSequence = sequence
-    this.#wake?.()
+    this.#alarm.ring()
   }
 
   #loop(): Effect.Effect<void> {
@@ -205,13 +217,13 @@ export class Bucket {
     return Effect.gen({ self: this }, function* () {
       while (!this.#isClosing && !this.isFenced) {
         if (!this.#isDue) {
-          yield* this.#sleep(undefined)
+          yield* this.#alarm.sleep(undefined)
           continue
         }
         const dueMs = Math.max(this.#nextMs(lastMs), storeAwayUntilMs())
         if (dueMs > nowMs()) {
           // Somebody may come meanwhile who waits for it.
-          yield* this.#sleep(Math.min(dueMs - nowMs(), Math.max(lookMsMin, headIntervalMs * urgentShare)))
+          yield* this.#alarm.sleep(Math.min(dueMs - nowMs(), Math.max(lookMsMin, headIntervalMs * urgentShare)))
           continue
         }
         // What came in this turn goes along.
@@ -249,20 +261,6 @@ export class Bucket {
     this.counters.failures++
     if (error._tag === "Closed" || error._tag === "Fenced") return
     this.#options.emit({ name: "head_failed", level: "warn", reason: error.message, attempt: this.#failures })
-  }
-
-  /** Sleeps until something is wanted, at most `delayMs`. */
-  #sleep(delayMs: number | undefined): Effect.Effect<void> {
-    const woken = Effect.callback<void>((resume) => {
-      this.#wake = () => {
-        this.#wake = undefined
-        resume(Effect.yieldNow)
-      }
-      return Effect.sync(() => {
-        this.#wake = undefined
-      })
-    })
-    return delayMs === undefined ? woken : Effect.raceFirst(woken, Effect.sleep(delayMs))
   }
 
   /** The record of an epoch, or of a HEAD in it. */

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { AofError } from "../model/errors.ts"
 import { planTiers, type TierJob, type TierPlanInput } from "../state/tier_plan.ts"
+import { Alarm } from "./alarm.ts"
 import { compressSegment } from "./compress_segment.ts"
 import { deleteObjects, nextDeleteMs } from "./delete_objects.ts"
 import { evictHot, evictWarm, quarantineHot } from "./evict_segment.ts"
@@ -39,7 +40,7 @@ export class Coordinator {
     new Map()
   readonly #settleWaiters: Set<() => void> = new Set()
   readonly #roundWaiters: Set<() => void> = new Set()
-  #wake: (() => void) | undefined = undefined
+  readonly #alarm = new Alarm()
   #isWoken = false
   #isClosing = false
   #isDeleting = false
@@ -68,7 +69,7 @@ export class Coordinator {
   /** Looks again soon. Cheap; may be called from anywhere. */
   wake(): void {
     this.#isWoken = true
-    this.#wake?.()
+    this.#alarm.ring()
   }
 
   get backlog(): TierBacklog {
@@ -164,7 +165,7 @@ export class Coordinator {
         this.#startDeletes()
         this.#tellSettled(plan.wakeAtMs)
         this.#tellRound()
-        if (!this.#isWoken) yield* this.#sleep(this.#nextLookMs(plan.wakeAtMs))
+        if (!this.#isWoken) yield* this.#alarm.sleep(this.#nextLookMs(plan.wakeAtMs), () => this.#isWoken)
         // What woke this turn belongs to one plan.
         else yield* Effect.yieldNow
       }
@@ -218,7 +219,7 @@ export class Coordinator {
     return {
       compress: compressionsMax - this.#countRunning("compress"),
       upload:
-        this.#services.tier2?.gate.isAway === true || this.#services.bucket?.isHeld === false
+        this.#services.tier2?.gate.isAway === true || this.#services.bucket?.takesSegments === false
           ? 0
           : uploadsMax - this.#countRunning("upload"),
     }
@@ -318,22 +319,6 @@ export class Coordinator {
       if (!isWaiting) at = Math.min(at, Math.max(one.retryAtMs, one.evictAtMs, nowMs + idleMs))
     }
     return at === Number.POSITIVE_INFINITY ? undefined : Math.max(idleMs, at - nowMs)
-  }
-
-  /** Sleeps until it is woken, or for a while. */
-  #sleep(delayMs: number | undefined): Effect.Effect<void> {
-    const woken = Effect.callback<void>((resume) => {
-      if (this.#isWoken) return resume(Effect.void)
-      this.#wake = () => {
-        this.#wake = undefined
-        // Never within the caller, who may be half-way through an append: what is planned may seal its segment.
-        resume(Effect.yieldNow)
-      }
-      return Effect.sync(() => {
-        this.#wake = undefined
-      })
-    })
-    return delayMs === undefined ? woken : Effect.raceFirst(woken, Effect.sleep(delayMs))
   }
 
   #tellRound(): void {

@@ -153,12 +153,11 @@ export class JournalSync implements SharedSync {
     let isWritten = isDeleted
     for (const [writing, dirty] of this.#dirty) {
       if (dirty.stream !== stream) continue
-      // What is in the file when the stream is opened again needs no journal.
+      // What is in the file when the stream is opened again is not read from the journal.
       if (!isWritten) isWritten = writeOut(stream)
       this.#dirty.delete(writing)
       this.#settling.delete(writing)
-      if (isDeleted) this.#settle(writing, dirty.file)
-      else this.#held.set(stream.streamId, [...(this.#held.get(stream.streamId) ?? []), writing])
+      this.#held.set(stream.streamId, [...(this.#held.get(stream.streamId) ?? []), writing])
     }
     this.#settleMore()
   }

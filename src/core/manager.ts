@@ -242,6 +242,7 @@ export class Manager implements CoreManager {
         if (stream !== undefined) yield* bounded(abandonStream(stream, `stream ${name}`), this.config.closeTimeoutMs)
         this.#streams.delete(name)
         yield* this.#noteDeleted(known)
+        this.services.shared.release(known.streamId)
         const { root } = this.config
         if ((yield* directory.kind(streamPath(root, name))) === "missing") return
         const target = deletedPath(root, known.streamId)

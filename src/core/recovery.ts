@@ -125,10 +125,16 @@ const removeTrimmed = Effect.fnUntraced(function* (
   const { directory, config, tiers } = stream.services
   // A trim that was cut short by the closing of the stream has left them in the account.
   const known = [...tiers.segments.ofStream(stream.streamId).values()]
-  tiers.forget(known.filter((one) => one.index < found.firstIndex && !one.isGone))
-  const hot = found.hot.filter((index) => index < found.firstIndex)
+  const forgotten = known.filter((one) => one.index < found.firstIndex && !one.isGone)
+  tiers.forget(forgotten)
+  // A copy that a job has made since the folders were listed is in no list.
+  const hot = new Set(found.hot.filter((index) => index < found.firstIndex))
+  for (const { index, warmPath } of forgotten) {
+    hot.add(index)
+    yield* directory.remove(warmPath)
+  }
   for (const index of hot) yield* directory.remove(segmentPath(stream.path, index))
-  if (hot.length > 0) yield* directory.sync(stream.path)
+  if (hot.size > 0) yield* directory.sync(stream.path)
   const folder = warmFolder(config.root, stream.name)
   for (const { name } of found.warmNames) {
     const index = segmentIndexOfWarmName(name)

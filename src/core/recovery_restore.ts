@@ -28,6 +28,7 @@ export const restoreServicesOf = ({ config, rootId, directory, manifest, tiers }
   compressor: tiers.services.compressor,
   tier2: tiers.services.tier2,
   state: manifest.state,
+  writerEpochMin: tiers.services.bucket?.epochBefore ?? 0,
   append: manifest.append,
 })
 

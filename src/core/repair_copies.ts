@@ -23,6 +23,8 @@ export interface RestoreServices {
   readonly compressor: Compressor
   readonly tier2: Tier2 | undefined
   readonly state: ManifestState
+  /** Objects of earlier writers are what this one, or the last, has not found when it came: they count for nothing. */
+  readonly writerEpochMin: number
   /** Adds a record to the manifest, and applies it to `state`. */
   readonly append: (event: ManifestEvent) => void
 }
@@ -137,7 +139,7 @@ const restoreCold = Effect.fnUntraced(function* (
   services: RestoreServices,
   tier2: Tier2,
   stream: ManifestStream,
-  { hot, warm }: FoundCopies,
+  { hot, warm, isDamaged }: FoundCopies,
 ): Effect.fn.Return<RestoredCopies["restored"], AofError> {
   const restored: Array<{ readonly segmentIndex: number; readonly place: string }> = []
   for (const object of yield* listObjects(services, tier2, stream)) {
@@ -146,7 +148,9 @@ const restoreCold = Effect.fnUntraced(function* (
     // What lies on the disk is uploaded again by itself, or found there again.
     const isLocal = hot.has(index) || (warm.has(index) && tiers?.compressed !== undefined)
     const isKnown = tiers?.compressed !== undefined && tiers.uploaded !== undefined
-    if (isLocal || isKnown || index < firstIndexOf(stream)) continue
+    // One that the manifest calls sealed has the same bytes, whoever has put it, and of what a manifest has lost an object may be all there is.
+    const isLate = !stream.sealed.has(index) && !isDamaged && object.writerEpoch < services.writerEpochMin
+    if (isLocal || isKnown || isLate || index < firstIndexOf(stream)) continue
     if (yield* restoreObject(services, tier2, stream, object)) restored.push({ segmentIndex: index, place: key })
   }
   return restored

@@ -41,11 +41,11 @@ export interface SharedSync {
   readonly isPreferred: (stream: StreamState) => boolean
   /** The file of a segment holds durably all that was written to it. */
   readonly settled: (writing: WritingSegment) => void
-  /** The stream is closed: what only the journal has of it stays there, unless the stream is deleted. */
+  /** The stream is closed: what only the journal has of it stays there until `release`. Of one that is to be deleted nothing is written any more. */
   readonly forget: (stream: StreamState, isDeleted: boolean) => void
   /** Durable bytes of a stream that was closed before its own files had them. */
   readonly held: (streamId: number) => Effect.Effect<ReadonlyArray<JournalEntryBytes>, AofError>
-  /** The stream was recovered with what was held. */
+  /** The stream was recovered with what was held, or its deletion is durable. */
   readonly release: (streamId: number) => void
   /** Every stream was closed in order and the manifest is durable: the next process needs nothing of the journal. */
   readonly endInOrder: () => void

@@ -25,7 +25,8 @@ export const runMaintenance = (world: SimWorld): string | undefined =>
 export const runDamagedMaintenance = (world: SimWorld, hit: ReadonlyArray<string>): string | undefined =>
   runAs(world, (process) => scrubbed(process, hit)) ?? runAs(world, (process) => repairedDamaged(process, hit))
 
-const runAs = (
+/** Runs a process in which nothing fails by itself; gives what is wrong. */
+export const runAs = (
   world: SimWorld,
   main: (process: SimProcess) => Effect.Effect<void, SimViolation, SimServices>,
 ): string | undefined => {

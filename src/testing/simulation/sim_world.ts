@@ -118,9 +118,9 @@ export class SimWorld {
     this.#context = this.services()
   }
 
-  /** The services of a further process beside the one that runs. */
-  services(): Context.Context<SimServices> {
-    const services = this.disk.services()
+  /** The services of a further process beside the one that runs, on its disk or on that of another machine. */
+  services(disk: MemoryDisk = this.disk): Context.Context<SimServices> {
+    const services = disk.services()
     const eventLoop: EventLoop = { nextTurn: (callback) => this.loop.schedule(callback) }
     const inline = makeInlineCompressor({
       directory: Context.get(services, Directory),

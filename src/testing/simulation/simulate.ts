@@ -9,6 +9,7 @@ import { checkFiles } from "./sim_files.ts"
 import { runDamagedMaintenance, runMaintenance } from "./sim_maintain.ts"
 import { makePlan, type SimPlan, type SimSession } from "./sim_plan.ts"
 import { runSession } from "./sim_session.ts"
+import { runTakeovers } from "./sim_takeover.ts"
 import { type SimCounts, SimWorld } from "./sim_world.ts"
 
 /** What came of a simulation. */
@@ -87,7 +88,7 @@ const runSessions = (world: SimWorld, sessions: ReadonlyArray<SimSession>): stri
     const fault = filesFault(world, !session.hasFaults || world.plan.diskFaults.length === 0)
     if (fault !== undefined) return fault
   }
-  return runMaintenance(world)
+  return runMaintenance(world) ?? (world.plan.tier2 === "store" ? runTakeovers(world) : undefined)
 }
 
 /** Looks at the disk between two processes. */
