@@ -11,7 +11,7 @@ import type { ObjectStore } from "../../src/port/object_store.ts"
 import { FaultyObjectStore, type StoreFault } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { failure } from "../support/api.ts"
-import { appendTexts, headIn, keysIn, numbersIn, openBucketStore, until, upTo } from "../support/bucket.ts"
+import { appendTexts, headIn, keysIn, numbersIn, openBucketStore, segmentsIn, until, upTo } from "../support/bucket.ts"
 
 beforeAll(loadCrc64)
 
@@ -258,6 +258,54 @@ describe("a writer whose root another machine has taken over", () => {
     expect((await headIn(inner))?.nonce).toEqual(before?.nonce)
     expect(await numbersIn(await next.stream("mine"))).toEqual(upTo(10))
     await next.close()
+  })
+
+  test("nor does the object that it puts then come back with the machine that takes over after the next", async () => {
+    const inner = memoryStore()
+    const waiting: Array<() => void> = []
+    let held = "nothing"
+    const store = heldUp(inner, (_, what) => {
+      if (!what.startsWith("put ") || !what.includes(held)) return undefined
+      return new Promise((resolve) => {
+        waiting.push(resolve)
+      })
+    })
+    const old = await openBucketStore(store)
+    const stream = await old.stream("orders")
+    await appendTexts(stream, 0, 5)
+    await stream.seal()
+    await old.settled()
+    // A segment that the bucket knows of and does not have.
+    held = "/segments/"
+    const first = await headIn(inner)
+    await appendTexts(stream, 5, 10)
+    await stream.seal()
+    await old.stream("another")
+    await until("the bucket knows", async () => (await headIn(inner))!.lastSequence > first!.lastSequence + 1)
+    // And one that it does not even know of.
+    held = ""
+    await appendTexts(stream, 100, 105)
+    await stream.seal()
+    await until("both uploads are under way", () => waiting.length > 1)
+
+    const next = await openBucketStore(inner)
+    const back = await next.stream("orders")
+    await appendTexts(back, 10, 15)
+    await back.seal()
+    await next.settled()
+    expect((await failure(numbersIn(back)))._tag).toBe("Corrupt")
+    const before = await segmentsIn(inner)
+    held = "nothing"
+    for (const release of waiting) release()
+    await until("the old writer is fenced", () => isFenced(old, "orders"))
+    await until("its objects are there", async () => (await segmentsIn(inner)).length >= before.length + 2)
+    await closeAnyhow(old)
+    await next.close()
+
+    // What the next writer said is missing is the same as ever; what it never knew of is not there.
+    const third = await openBucketStore(inner)
+    expect(await numbersIn(await third.stream("orders"))).toEqual(upTo(15))
+    await third.close()
   })
 })
 
