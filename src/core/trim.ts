@@ -58,10 +58,30 @@ export const trimTo: (stream: StreamState, point: TrimPoint) => Effect.Effect<vo
     })
     tiers.queueDeletes(objects, manifestReason.Trim)
     stream.pendingTrims = [...stream.pendingTrims, { point, sequence }]
-    yield* manifest.commit
+    yield* Effect.tapError(manifest.commit, () => Effect.sync(() => finishLater(stream)))
     yield* removeTrimmed(stream, point)
   },
 )
+
+const retryDelayMs = 250
+const finishing: WeakSet<StreamState> = new WeakSet()
+
+/** The record of a trim that could not be written stays staged, and some commit takes it along: its segments go then, and not only with the next seal. */
+const finishLater = (stream: StreamState): void => {
+  if (finishing.has(stream)) return
+  finishing.add(stream)
+  const { manifest, run } = stream.services
+  const finished = Effect.gen(function* () {
+    while (stream.closedAs === undefined && stream.pendingTrims.length > 0) {
+      yield* Effect.sleep(retryDelayMs)
+      yield* Effect.ignore(manifest.commit)
+      trimPointOf(stream)
+    }
+    yield* Effect.ignore(removeTrimmed(stream, trimPointOf(stream)))
+    finishing.delete(stream)
+  })
+  run(finished)
+}
 
 /** True when a trim has gone so far, also when its record is still on its way. */
 const isTrimmed = (stream: StreamState, recordId: number): boolean => {

@@ -74,6 +74,25 @@ describe("a trim whose record could not be written", () => {
       for await (const record of orders.read({ from: "start" })) expect(record.text()).toBe("second")
     })
   })
+
+  test("takes its segments along once some commit has written it, and nothing waits for them for ever", async () => {
+    const disk = new MemoryDisk()
+    await withStore(disk.layer, options, async (manager) => {
+      const orders = await manager.stream("orders")
+      await orders.append("first")
+      await orders.seal()
+      const second = await orders.append("second")
+      await manager.settled()
+      disk.onOperation = ({ path }) => (path.includes("/manifest/") ? "EIO" : undefined)
+      await expect(orders.trim({ before: second.recordId })).rejects.toMatchObject({ _tag: "Unavailable" })
+      disk.onOperation = undefined
+      for (let tries = 0; orders.info().segments.length > 1 && tries < 400; tries++) {
+        await new Promise((resolve) => setTimeout(resolve, 10))
+      }
+      expect(orders.info().segments.map(({ index }) => index)).toEqual([2])
+      await manager.settled()
+    })
+  }, 20_000)
 })
 
 describe("a reader in another process that has not read yet", () => {
