@@ -18,7 +18,7 @@ export const releaseFiles = (stream: StreamState): void => {
   stream.nextFile = undefined
 }
 
-/** Closes the stream for all who use it and tells those who wait; nothing that is kept of one that is deleted is needed. */
+/** Closes the stream for all who use it and tells those who wait. Of one that is deleted nothing is written any more. */
 export const endStream = (stream: StreamState, what: string, isDeleted = false): void => {
   if (stream.closedAs !== undefined) return
   if (stream.hasLeftOut && !isDeleted) noteLeftOut(stream)

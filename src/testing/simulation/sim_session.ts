@@ -23,11 +23,11 @@ export const runSession = (world: SimWorld, session: SimSession, wasClosed: bool
   world.loop.nowMs += session.pauseMs
   world.loop.wallMs += session.clockMs
   for (const endAt of session.openingCuts) {
-    const fault = runOpening(world, endAt, session)
+    const fault = runOpening(world, session, { endAt })
     if (fault !== undefined) return fault
   }
   if (session.failedOpening > 0) {
-    const fault = runFailing(world, session)
+    const fault = runOpening(world, session, { failAt: session.failedOpening })
     if (fault !== undefined) return fault
   }
   world.startProcess(session.endAt, session.endKind)
@@ -39,37 +39,29 @@ export const runSession = (world: SimWorld, session: SimSession, wasClosed: bool
   return fault
 }
 
-/** An opening that the power cuts off. */
-const runOpening = (world: SimWorld, endAt: number, session: SimSession): string | undefined => {
+/**
+ * An opening that does not come to its end: the power is cut at `endAt`, or the disk fails at `failAt`, which the process is told, or does
+ * without; then it has given everything back when it ends.
+ */
+const runOpening = (
+  world: SimWorld,
+  session: SimSession,
+  { endAt = 0, failAt = 0 }: { readonly endAt?: number; readonly failAt?: number },
+): string | undefined => {
   world.hasFaults = false
   world.startProcess(endAt)
+  world.failAt = failAt
   const process = new SimProcess(world)
   const main = Effect.gen(function* () {
-    yield* process.within("opening", openLimitMs, process.open)
+    const opening: Effect.Effect<unknown, AofError, SimServices> =
+      failAt > 0 ? Effect.result(process.open) : process.open
+    yield* process.within("an opening", openLimitMs, opening)
     yield* Effect.sleep(50)
     world.die()
   })
   const fault = runMain(world, process, main)
   world.die()
-  world.bury("cut", session.keep)
-  return fault
-}
-
-/** An opening in which the disk fails: the process is told, or does without, and has given everything back when it ends. */
-const runFailing = (world: SimWorld, session: SimSession): string | undefined => {
-  world.hasFaults = false
-  world.startProcess(0)
-  world.failAt = session.failedOpening
-  const process = new SimProcess(world)
-  const main = Effect.gen(function* () {
-    const opened = yield* process.within("an opening that fails", openLimitMs, Effect.result(process.open))
-    if (opened !== undefined) world.trace.note(world.loop.nowMs, "opened", opened._tag)
-    yield* Effect.sleep(50)
-    world.die()
-  })
-  const fault = runMain(world, process, main)
-  world.die()
-  world.bury("kill", session.keep)
+  world.bury(failAt > 0 ? "kill" : "cut", session.keep)
   return fault
 }
 
