@@ -12,7 +12,8 @@ import { lastLine, printSummary } from "./summary.mjs"
 
 /** Run only when asked for by name: what packs the package, part of `npm run check`, and what needs a server, `npm run test:s3`. */
 const onRequestOnly = ["test/package.test.ts", "test/s3/"]
-const fileTimeoutMs = 10 * 60_000
+/** A file may take so long (`--file-minutes N` for another limit). */
+const fileMinutes = 10
 
 const commandLines = {
   bun: (file, report) => [
@@ -36,17 +37,24 @@ const commandLines = {
 
 /** Gives the exit code: 0 if on each runtime some test ran and none failed. Filters are parts of file paths. */
 export async function runTests(names, args) {
-  const { values, rest: filters } = takeOption(args, "--jobs")
-  const jobs = Number(values.at(-1) ?? 1)
-  if (!Number.isInteger(jobs) || jobs < 1)
-    throw new UsageError(`--jobs takes a whole number above 0, not ${values.at(-1)}`)
+  const { count: jobs, rest: others } = takeCount(args, "--jobs", 1)
+  const { count: minutes, rest: filters } = takeCount(others, "--file-minutes", fileMinutes)
   const files = testFiles(filters)
   endWithChildren()
   const results = []
-  for (const name of names) results.push(await runOn(name, files, jobs))
+  for (const name of names) results.push(await runOn(name, files, { jobs, minutes }))
   printSummary(results)
   console.log(lastLine(results))
   return results.every((result) => result.failed === 0 && result.passed > 0) ? 0 : 1
+}
+
+/** Takes an option with a whole number out of arguments. */
+function takeCount(args, name, fallback) {
+  const { values, rest } = takeOption(args, name)
+  const count = Number(values.at(-1) ?? fallback)
+  if (!Number.isInteger(count) || count < 1)
+    throw new UsageError(`${name} takes a whole number above 0, not ${values.at(-1)}`)
+  return { count, rest }
 }
 
 /** The files that filters select; throws when there are none. */
@@ -63,14 +71,14 @@ export function testFiles(filters) {
   return found
 }
 
-async function runOn(name, files, jobs) {
+async function runOn(name, files, { jobs, minutes }) {
   const started = performance.now()
   const result = { name, passed: 0, failed: 0, skipped: 0, seconds: 0, skips: [], failures: [] }
   process.stdout.write(`${name.padEnd(5)}`)
   const queue = [...files]
   const worker = async () => {
     for (let file = queue.shift(); file !== undefined; file = queue.shift())
-      add(result, file, await runFile(name, file))
+      add(result, file, await runFile(name, file, minutes))
   }
   await Promise.all(Array.from({ length: jobs }, worker))
   result.seconds = (performance.now() - started) / 1000
@@ -78,19 +86,19 @@ async function runOn(name, files, jobs) {
   return result
 }
 
-async function runFile(name, file) {
+async function runFile(name, file, minutes) {
   const directory = mkdtempSync(join(tmpdir(), "bop-aof-report-"))
   const report = join(directory, "report.xml")
   const environment = { ...process.env, NO_COLOR: "1", FORCE_COLOR: undefined }
-  const options = { cwd: rootDirectory, env: environment, timeoutMs: fileTimeoutMs }
+  const options = { cwd: rootDirectory, env: environment, timeoutMs: minutes * 60_000 }
   const run = await capture(runtimePath(name), commandLines[name](file, report), options)
   const cases = existsSync(report) ? readReport(readFileSync(report, "utf8")) : []
   rmSync(directory, { recursive: true, force: true })
-  return { ...run, cases }
+  return { ...run, cases, minutes }
 }
 
 /** One dot a file; a file that failed is shown in full, as its runtime printed it. */
-function add(result, file, { code, timedOut, output, cases }) {
+function add(result, file, { code, timedOut, output, cases, minutes }) {
   for (const { name, outcome } of cases) {
     result[outcome]++
     if (outcome === "skipped") result.skips.push({ file, name })
@@ -103,7 +111,7 @@ function add(result, file, { code, timedOut, output, cases }) {
   }
   // A file that does not load, dies, or holds no test has no failed case of its own to count.
   const why = timedOut
-    ? `ended after ${fileTimeoutMs / 60_000} minutes`
+    ? `ended after ${minutes} minutes; --file-minutes N for more`
     : cases.length === 0
       ? "no test ran"
       : `exit code ${code}`
