@@ -23,6 +23,12 @@ import { quietProgress } from "./quiet_events.ts"
 /** The services of a runtime. */
 type Services = Directory | RootLock | EventLoop | Compressor
 
+/** Makes the compressor of a plan, which works above the disk: on the main thread, as workers see the disk only. The simulator puts its own here. */
+export const PlanCompressor: Context.Reference<(directory: Directory, eventLoop: EventLoop) => Compressor> =
+  Context.Reference("bop-aof/api/PlanCompressor", {
+    defaultValue: () => (directory, eventLoop) => makeInlineCompressor({ directory, eventLoop, loadCodec }),
+  })
+
 /** Budgets within which nothing is moved. */
 const bytesMax = 2 ** 50
 
@@ -83,7 +89,7 @@ const planned = (context: Context.Context<Services>, config: AofManagerConfig, s
   const overlay = new Overlay(Context.get(context, Directory))
   const objects = store === undefined ? undefined : overlayStore(store)
   const eventLoop = Context.get(context, EventLoop)
-  const compressor = makeInlineCompressor({ directory: overlay.directory, eventLoop, loadCodec })
+  const compressor = Context.get(context, PlanCompressor)(overlay.directory, eventLoop)
   const changes = (): ReadonlyArray<RepairChange> => [
     ...overlay
       .changes()

@@ -1,9 +1,9 @@
 /** A replica as both dresses have it: a read-only manager over a root in memory, which follows the bucket until its scope ends. */
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import { attempt } from "../core/attempt.ts"
 import { rootIdText } from "../core/head_fence.ts"
 import { HeadStore } from "../core/head_store.ts"
@@ -16,7 +16,9 @@ import type { AofError } from "../model/errors.ts"
 import { makeReplicaConfig, type ReplicaConfig, type ReplicaInfo, type ReplicaOptions } from "../model/replica.ts"
 import type { TierEventInput } from "../model/tier_event.ts"
 import { makeTier2Config } from "../model/tier2_config.ts"
+import type { Compressor } from "../port/compressor.ts"
 import { Directory } from "../port/directory.ts"
+import type { EventLoop } from "../port/event_loop.ts"
 import type { ObjectStore } from "../port/object_store.ts"
 import type { RootLock } from "../port/root_lock.ts"
 import { openStore } from "./object_store.ts"
@@ -24,6 +26,17 @@ import { quietEvents } from "./quiet_events.ts"
 
 /** Where the root is in the memory of a replica. */
 const root = "/replica"
+
+/** Makes the disk that a replica keeps its root on: one in memory, which only those pay for who have a replica. The simulator puts its own here. */
+export const ReplicaDisk: Context.Reference<
+  Effect.Effect<Context.Context<Directory | RootLock | EventLoop | Compressor>>
+> = Context.Reference("bop-aof/api/ReplicaDisk", {
+  defaultValue: () =>
+    Effect.map(
+      Effect.promise(() => import("../testing/memory_disk.ts")),
+      ({ MemoryDisk }) => new MemoryDisk({ modelsCrashes: false }).services(),
+    ),
+})
 
 /** What both dresses of a replica show. */
 export interface CoreReplica {
@@ -44,10 +57,8 @@ export const openCoreReplica: (
   const store = (yield* openStore(
     yield* attempt(() => makeConfig({ root, readOnly: true, tier2: { ...client, store: place } })),
   ))!
-  // Only who has a replica pays for its disk in memory.
-  const { MemoryDisk } = yield* Effect.promise(() => import("../testing/memory_disk.ts"))
-  const disk = yield* Layer.buildWithScope(new MemoryDisk({ modelsCrashes: false }).layer, yield* Scope.Scope)
-  const source = yield* Effect.provide(openSource(store, config), disk)
+  const disk = yield* yield* ReplicaDisk
+  const source = yield* Effect.provideContext(openSource(store, config), disk)
   const managed: AofManagerOptions = {
     root,
     readOnly: true,
@@ -56,7 +67,7 @@ export const openCoreReplica: (
     tier2: { ...client, store: place },
   }
   const managerConfig = yield* attempt(() => quietEvents(makeConfig(managed)))
-  const manager = yield* Effect.provide(openManager(managerConfig, store), disk)
+  const manager = yield* Effect.provideContext(openManager(managerConfig, store), disk)
   const refresh = Effect.ignore(manager.manifest.refresh)
   yield* Effect.forkScoped(source.follow(pollMs, refresh))
   const poll = Effect.tap(source.poll, (isNew) => (isNew ? manager.manifest.refresh : Effect.void))

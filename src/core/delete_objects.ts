@@ -9,20 +9,27 @@ import type { TierServices } from "./tier_services.ts"
 /** Pause after a round in which an object could not be removed. */
 const retryDelayMs = 1000
 
-/** When an object that is queued for deletion may be removed, Unix milliseconds. */
-const deleteAtMs = (
-  { bucket, replicas }: Pick<TierServices, "bucket" | "replicas">,
-  record: { readonly streamId: number; readonly sequence: number; readonly notBeforeMs: number },
-): number => {
-  const atMs = bucket === undefined ? record.notBeforeMs : bucket.deleteAtMs(record)
-  const isNeeded = replicas !== undefined && record.sequence > replicas.lowestSequence
-  return isNeeded ? Math.max(atMs, replicas.nextLookMs) : atMs
+interface QueuedDelete {
+  readonly streamId: number
+  readonly sequence: number
+  readonly notBeforeMs: number
 }
 
-/** When the first of them may be removed. */
+/** When an object that is queued for deletion may be removed as far as HEAD and its grace go, Unix milliseconds. */
+const givenUpMs = ({ bucket }: Pick<TierServices, "bucket">, record: QueuedDelete): number =>
+  bucket === undefined ? record.notBeforeMs : bucket.deleteAtMs(record)
+
+const isNeeded = ({ replicas }: Pick<TierServices, "replicas">, { sequence }: QueuedDelete): boolean =>
+  replicas !== undefined && sequence > replicas.lowestSequence
+
+/** When the first of them may be removed. One that a replica needs is looked at again with the replicas. */
 export const nextDeleteMs = (services: Pick<TierServices, "bucket" | "replicas" | "manifest">): number => {
+  const atMs = (record: QueuedDelete): number =>
+    isNeeded(services, record)
+      ? Math.max(givenUpMs(services, record), services.replicas!.nextLookMs)
+      : givenUpMs(services, record)
   let next = Number.POSITIVE_INFINITY
-  for (const record of services.manifest.state.deletes.values()) next = Math.min(next, deleteAtMs(services, record))
+  for (const record of services.manifest.state.deletes.values()) next = Math.min(next, atMs(record))
   return next
 }
 
@@ -30,13 +37,15 @@ export const nextDeleteMs = (services: Pick<TierServices, "bucket" | "replicas" 
 export const deleteObjects = (services: TierServices, inUse: ReadonlySet<string>): Effect.Effect<void> =>
   Effect.gen(function* () {
     const { manifest, clock, tier2, replicas } = services
-    // Whoever reads them may have registered, renewed or gone since the last look.
-    const looked = replicas === undefined ? undefined : yield* Effect.result(replicas.look)
-    if (looked?._tag === "Failure") return yield* Effect.sleep(retryDelayMs)
     const nowMs = clock.currentTimeMillisUnsafe()
-    const isDue = (record: { readonly streamId: number; readonly sequence: number; readonly notBeforeMs: number }) =>
-      deleteAtMs(services, record) <= nowMs && record.sequence <= (replicas?.lowestSequence ?? Number.POSITIVE_INFINITY)
-    const due = [...manifest.state.deletes.values()].filter((record) => isDue(record) && !inUse.has(record.key))
+    const givenUp = [...manifest.state.deletes.values()].filter(
+      (record) => givenUpMs(services, record) <= nowMs && !inUse.has(record.key),
+    )
+    // Whoever reads them may have registered, renewed or gone since the last look. Files of the manifest nobody needs who can read HEAD.
+    const sequence = Math.max(0, ...givenUp.filter(({ streamId }) => streamId > 0).map((record) => record.sequence))
+    const looked = replicas === undefined ? undefined : yield* Effect.result(replicas.look(sequence))
+    if (looked?._tag === "Failure") return yield* Effect.sleep(retryDelayMs)
+    const due = givenUp.filter((record) => !isNeeded(services, record))
     if (due.length === 0 && replicas !== undefined && replicas.count > 0) return
     // The records are durable before the first object goes.
     const committed = yield* Effect.result(manifest.commit)

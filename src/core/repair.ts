@@ -135,7 +135,13 @@ const recoveryEntries = ({
     ...trimmed.map(entry("cut", "it was cut off or put into the quarantine")),
     ...quarantined.map(entry("lost", "reading it is an error; what lies around it is read")),
     ...lost.map(entry("lost", "it never reached the bucket")),
-  ]
+  ].sort(inPlace)
+}
+
+/** By stream and place: streams are opened side by side, and a plan is to be compared with what is done. */
+const inPlace = (one: RepairEntry, other: RepairEntry): number => {
+  const [stream, next] = [one.stream ?? "", other.stream ?? ""]
+  return stream === next ? one.from - other.from : stream < next ? -1 : 1
 }
 
 const findingEntry = (finding: ScrubFinding): RepairEntry => {

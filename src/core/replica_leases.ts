@@ -33,6 +33,8 @@ export class ReplicaLeases {
   readonly #options: ReplicaLeasesOptions
   #seen: Map<string, SeenReplica> = new Map()
   #lookedMs: number | undefined = undefined
+  /** Whoever began while HEAD still named what records up to this gave up has been seen. */
+  #lookedSequence = 0
 
   constructor(options: ReplicaLeasesOptions) {
     this.#options = options
@@ -55,30 +57,40 @@ export class ReplicaLeases {
     return this.#lookedMs === undefined ? 0 : this.#lookedMs + lookIntervalMs
   }
 
-  /** Looks unless it has just done so. Fails when the bucket does not answer: then nothing is known. */
-  readonly look: Effect.Effect<void, AofError> = Effect.suspend(() =>
-    this.#options.nowMs() < this.nextLookMs ? Effect.void : this.#look(),
-  )
+  /**
+   * Looks unless it has just done so, for the sake of objects that records up to `sequence` gave up and HEAD does not name any more: who began while
+   * it did has registered before. Fails when the bucket does not answer: then nothing is known.
+   */
+  look(sequence: number): Effect.Effect<void, AofError> {
+    return Effect.suspend(() => {
+      const isFresh = this.#options.nowMs() < this.nextLookMs && sequence <= this.#lookedSequence
+      return isFresh ? Effect.void : this.#look(sequence)
+    })
+  }
 
-  readonly #look: () => Effect.Effect<void, AofError> = Effect.fnUntraced({ self: this }, function* () {
-    const { tier2, rootId, nowMs } = this.#options
-    const prefix = replicaLeasePrefix(rootId)
-    const seen = new Map<string, SeenReplica>()
-    let after: string | undefined
-    do {
-      const page = yield* tier2.list(prefix, { after })
-      for (const { key, lengthBytes } of page.objects) {
-        // What is no registration that can be read here is left alone.
-        const replica = lengthBytes === replicaLeaseBytes.sizeBytes ? yield* this.#read(key) : undefined
-        if (replica === undefined) continue
-        if (replica.endMs > nowMs()) seen.set(key, replica)
-        else yield* this.#drop(key)
-      }
-      after = page.next
-    } while (after !== undefined)
-    this.#seen = seen
-    this.#lookedMs = nowMs()
-  })
+  readonly #look: (sequence: number) => Effect.Effect<void, AofError> = Effect.fnUntraced(
+    { self: this },
+    function* (sequence: number) {
+      const { tier2, rootId, nowMs } = this.#options
+      const prefix = replicaLeasePrefix(rootId)
+      const seen = new Map<string, SeenReplica>()
+      let after: string | undefined
+      do {
+        const page = yield* tier2.list(prefix, { after })
+        for (const { key, lengthBytes } of page.objects) {
+          // What is no registration that can be read here is left alone.
+          const replica = lengthBytes === replicaLeaseBytes.sizeBytes ? yield* this.#read(key) : undefined
+          if (replica === undefined) continue
+          if (replica.endMs > nowMs()) seen.set(key, replica)
+          else yield* this.#drop(key)
+        }
+        after = page.next
+      } while (after !== undefined)
+      this.#seen = seen
+      this.#lookedMs = nowMs()
+      this.#lookedSequence = Math.max(this.#lookedSequence, sequence)
+    },
+  )
 
   readonly #read: (key: string) => Effect.Effect<SeenReplica | undefined, AofError> = Effect.fnUntraced(
     { self: this },

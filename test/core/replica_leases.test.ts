@@ -35,8 +35,8 @@ const watch = async (store: ObjectStore) => {
   const tier2 = makeTier2({ store, config, emit: () => {}, clock, random32: () => 1 })
   const time = { nowMs: 1_000_000 }
   const leases = new ReplicaLeases({ tier2, rootId: "abcd", nowMs: () => time.nowMs, emit: () => {} })
-  const look = async (): Promise<ReadonlyArray<number>> => {
-    await run(leases.look)
+  const look = async (sequence = 0): Promise<ReadonlyArray<number>> => {
+    await run(leases.look(sequence))
     return [leases.count, leases.lowestSequence]
   }
   return { look, time, leases }
@@ -86,11 +86,23 @@ describe("a registration", () => {
     expect(await keysIn(store)).toEqual(["abcd/replicas/rubbish", "other/replicas/three"])
   })
 
+  test("is looked for anew when HEAD has given up something since the last look", async () => {
+    const store = memoryStore()
+    const { look } = await watch(store)
+    expect(await look(5)).toEqual([0, Number.POSITIVE_INFINITY])
+    await putBytes(store, "abcd/replicas/one", lease())
+    expect(await look(5)).toEqual([0, Number.POSITIVE_INFINITY])
+    expect(await look(8)).toEqual([1, 7])
+    await putBytes(store, "abcd/replicas/two", lease({ lastSequence: 5 }))
+    expect(await look(8)).toEqual([1, 7])
+    expect(await look(9)).toEqual([2, 5])
+  })
+
   test("is not known while the bucket does not answer", async () => {
     const store = new FaultyObjectStore(memoryStore())
     const { look } = await watch(store)
     store.script = ({ kind }) => (kind === "list" ? "denied" : undefined)
-    expect((await rejection(look))._tag).toBe("Unavailable")
+    expect((await rejection(() => look()))._tag).toBe("Unavailable")
   })
 })
 

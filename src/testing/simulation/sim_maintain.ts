@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import { AofManager, type AofManager as Manager } from "../../api/effect.ts"
+import { crc32 } from "../../format/checksum.ts"
 import type { RepairEntry, RepairReport } from "../../model/repair.ts"
 import type { ScrubFinding } from "../../model/scrub.ts"
 import { Directory } from "../../port/directory.ts"
@@ -81,10 +82,34 @@ const withoutManifest = (process: SimProcess): Effect.Effect<void, SimViolation,
     yield* checkRepaired(process, [])
   })
 
-const repaired = (process: SimProcess): Effect.Effect<RepairReport, SimViolation, SimServices> => {
-  const { tier2 } = optionsOf(process.world.plan, process.world)
-  return process.within("repairing", limitMs, AofManager.repair({ root: simRoot, tier2 }))
-}
+/** Repairs a store, as it was said in a plan that changed nothing. */
+const repaired = (process: SimProcess): Effect.Effect<RepairReport, SimViolation, SimServices> =>
+  Effect.gen(function* () {
+    const { world } = process
+    const { tier2 } = optionsOf(world.plan, world)
+    const before = filesOf(world)
+    const plan = AofManager.repair({ root: simRoot, tier2, plan: true })
+    const planned = yield* process.within("planning a repair", limitMs, plan)
+    if (filesOf(world) !== before) process.violate("the plan of a repair has changed files")
+    const done = yield* process.within("repairing", limitMs, AofManager.repair({ root: simRoot, tier2 }))
+    const [said = [], did = []] = [planned, done].map(({ entries, skipped }) =>
+      [...entries, ...skipped].map((one) => JSON.stringify(one)),
+    )
+    const other = did.findIndex((one, at) => one !== said[at])
+    if (said.length !== did.length || other >= 0) {
+      const where = `of ${said.length} findings where ${did.length} were found`
+      process.violate(`the plan of a repair told ${where}; ${said[other]} was ${did[other]}`)
+    }
+    return done
+  })
+
+/** Names and bytes of all files, as one sum. */
+const filesOf = ({ disk }: SimWorld): string =>
+  disk
+    .paths()
+    .filter((path) => path.startsWith(simRoot))
+    .map((path) => `${path} ${crc32(disk.contentOf(path) ?? new Uint8Array(0), 0)}`)
+    .join("\n")
 
 const closed = (process: SimProcess, manager: Manager): Effect.Effect<void, SimViolation> =>
   Effect.andThen(process.within("closing", limitMs, manager.close), process.leave)

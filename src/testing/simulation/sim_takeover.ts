@@ -1,21 +1,21 @@
 /**
  * Other machines at the bucket of a store that was closed in order: writers that take its root over one after the other, each on an empty
  * disk, while the one before still runs. What a writer had told to be in the bucket is there for the next; what it
- * does afterwards counts for nothing, and it is told so; nobody gives an id again.
+ * does afterwards counts for nothing, and it is told so; nobody gives an id again. A replica follows all of them.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import { type Aof, type AofError, AofManager, type ReadOptions } from "../../api/effect.ts"
+import { type Aof, AofManager } from "../../api/effect.ts"
 import type { ColdOptions } from "../../model/cold_config.ts"
 import { MemoryDisk } from "../memory_disk.ts"
+import { findEntries, firstGap } from "./sim_found.ts"
 import { runAs } from "./sim_maintain.ts"
-import { entryOf, type ModelEntry, type ModelStream, payloadBytesMin, payloadOf } from "./sim_model.ts"
+import { type ModelEntry, type ModelStream, payloadBytesMin, payloadOf } from "./sim_model.ts"
 import { optionsOf, type SimProcess, SimViolation } from "./sim_process.ts"
 import { SimRandom } from "./sim_random.ts"
-import { isEqual } from "./sim_reading.ts"
+import { keepsForReplica, SimReplica } from "./sim_replica.ts"
 import type { SimServices, SimWorld } from "./sim_world.ts"
 
 const limitMs = 24 * 3_600_000
@@ -40,19 +40,25 @@ const takenOver = (process: SimProcess): Effect.Effect<void, SimViolation, SimSe
     const { world } = process
     const random = new SimRandom(world.plan.seed, 11)
     let writer = yield* openWriter(process, world.services())
+    let replica: SimReplica | undefined
     const former: Array<Writer> = []
     for (let count = 0; count < successors; count++) {
       yield* appendSome(process, writer, random)
       yield* toBucket(process, writer)
-      const sure = new Map(world.model.present.map((stream) => [stream, new Set(stream.known())]))
+      const sure = sureOf(process)
+      replica ??= yield* SimReplica.open(process, random)
+      yield* replica.check(sure)
       // Of this the bucket may have a part, or nothing.
       yield* appendSome(process, writer, random)
       // A bucket that says there is no HEAD where there is one makes a new store of an empty root.
       world.hasFaults = random.chance(0.5) && world.plan.storeFaults.notFound === undefined
       const disk = new MemoryDisk({ mapsFiles: world.plan.mapsFiles, nextTurn: (next) => world.loop.schedule(next) })
-      const next = yield* openWriter(process, world.services(disk))
+      const opening = openWriter(process, world.services(disk))
+      const next = yield* Effect.raceFirst(opening, replica.watch)
       world.hasFaults = false
+      replica.addShownTo(sure)
       yield* checkStreams(process, next, sure)
+      yield* replica.check(sure)
       yield* isTold(process, writer)
       former.push(writer)
       writer = next
@@ -60,8 +66,12 @@ const takenOver = (process: SimProcess): Effect.Effect<void, SimViolation, SimSe
     yield* appendSome(process, writer, random)
     yield* toBucket(process, writer)
     for (const one of former) yield* closeFormer(process, one)
-    const sure = new Map(world.model.present.map((stream) => [stream, new Set(stream.known())]))
+    const sure = sureOf(process)
     yield* checkStreams(process, writer, sure)
+    yield* replica?.check(sure) ?? Effect.void
+    yield* keepsForReplica(process, writer.manager, random)
+    yield* replica?.check(sure) ?? Effect.void
+    yield* replica?.close ?? Effect.void
     yield* process.within("closing the last writer", limitMs, writer.manager.close)
     yield* Scope.close(writer.scope, Exit.void)
   })
@@ -123,6 +133,10 @@ const appendSome = (process: SimProcess, writer: Writer, random: SimRandom): Eff
     }
   })
 
+/** What is in the bucket once everything is: nobody who comes after may miss it. */
+const sureOf = ({ world }: SimProcess): Map<ModelStream, Set<ModelEntry>> =>
+  new Map(world.model.present.map((stream) => [stream, new Set(stream.known())]))
+
 /** Brings everything that is durable into the bucket. */
 const toBucket = (process: SimProcess, writer: Writer): Effect.Effect<void, SimViolation> =>
   Effect.gen(function* () {
@@ -141,71 +155,23 @@ const checkStreams = (
 ): Effect.Effect<void, SimViolation> =>
   Effect.gen(function* () {
     for (const [stream, aof] of yield* streamsOf(process, writer)) {
-      const { found, holes } = yield* readEntries(process, stream, aof)
+      const reading = findEntries(process, { stream, aof })
+      const all = yield* process.within(`reading ${stream.name} beside other writers`, limitMs, reading)
+      const { found } = all
       const missing = [...(sure.get(stream) ?? [])].find((one) => !found.has(one) && one.id >= stream.trimAsked)
       if (missing !== undefined) {
         const where = `stream ${stream.name}: entry ${missing.index} was in the bucket`
         return yield* Effect.fail(new SimViolation(`${where}, and another writer has it not`))
       }
-      const last = Math.max(-1, ...[...found].map(({ index }) => index))
+      const gap = firstGap(stream, all)
+      if (gap !== undefined) return yield* Effect.fail(new SimViolation(`${gap}, as another writer has it`))
       for (const entry of stream.known()) {
         if (found.has(entry)) continue
         stream.idFloor = Math.max(stream.idFloor, entry.id)
-        const isNamed = holes.some(({ from, to }) => entry.id >= from && entry.id < to)
-        if (entry.index < last && entry.id >= stream.trimAsked && !isNamed) {
-          const where = `stream ${stream.name}: another writer has entry ${last} and not entry ${entry.index}`
-          return yield* Effect.fail(new SimViolation(where))
-        }
         entry.isLost = true
       }
     }
   })
-
-interface FoundEntries {
-  readonly found: ReadonlySet<ModelEntry>
-  /** Ids that are said to be missing: segments that were sealed and had not reached the bucket. */
-  readonly holes: ReadonlyArray<{ readonly from: number; readonly to: number }>
-}
-
-/** Entries of a stream that are read, in their order and with their ids. One that was lost may be back when its segment arrived late. */
-const readEntries = (process: SimProcess, stream: ModelStream, aof: Aof): Effect.Effect<FoundEntries, SimViolation> => {
-  const { isNoise } = process.world.plan
-  const found = new Set<ModelEntry>()
-  const holes: Array<{ readonly from: number; readonly to: number }> = []
-  let before = { index: -1, number: -1, id: 0 }
-  const take = (record: { readonly recordId: number; readonly recordNumber: number; readonly bytes: Uint8Array }) => {
-    const { recordId, recordNumber: number, bytes } = record
-    const said = entryOf(bytes)
-    const entry = said?.tag === stream.tag ? stream.entries[said.index] : undefined
-    const where = `stream ${stream.name}, record ${recordId} number ${number} beside other writers`
-    if (entry === undefined || !isEqual(bytes, payloadOf(stream, entry, isNoise))) {
-      return process.violate(`${where}: holds bytes that nobody appended here`)
-    }
-    if (entry.id > 0 && entry.id !== recordId)
-      process.violate(`${where}: is entry ${entry.index} with the id ${entry.id}`)
-    if (entry.index <= before.index || number <= before.number) {
-      process.violate(`${where}: entry ${entry.index} comes after entry ${before.index} number ${before.number}`)
-    }
-    before = { index: entry.index, number, id: recordId }
-    found.add(entry)
-  }
-  const readFrom = (options: ReadOptions): Effect.Effect<void, AofError> =>
-    Effect.catch(
-      Stream.runForEach(aof.read(options), (record) => Effect.sync(() => take(record))),
-      (error: AofError): Effect.Effect<void, AofError> => {
-        if (error._tag === "NotFound" && stream.trimAsked > 0) {
-          found.clear()
-          before = { index: -1, number: -1, id: 0 }
-          return Effect.andThen(Effect.sleep(50), readFrom({ from: "start" }))
-        }
-        if (error._tag !== "Corrupt" || !error.message.includes("are missing")) return Effect.fail(error)
-        holes.push({ from: before.id, to: error.to })
-        return readFrom({ from: error.to })
-      },
-    )
-  const whole = readFrom({ from: "start" })
-  return Effect.as(process.within(`reading ${stream.name} beside other writers`, limitMs, whole), { found, holes })
-}
 
 /** A writer that has lost its root is told so once it does something for the bucket, and from then on each time. */
 const isTold = (process: SimProcess, writer: Writer): Effect.Effect<void, SimViolation> =>

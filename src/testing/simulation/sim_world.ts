@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Scheduler from "effect/Scheduler"
+import { PlanCompressor } from "../../api/repair.ts"
 import { makeInlineCompressor } from "../../compressor/compressor.ts"
 import { crc32 } from "../../format/checksum.ts"
 import { makeMemoryStore } from "../../object_store/memory.ts"
@@ -59,6 +60,12 @@ const startMs = Date.UTC(2026, 0, 1)
 const notedWritesMax = 64
 /** One alone may be tried again. */
 const failingOperations = 3
+
+const simCompressor = (directory: Directory, eventLoop: EventLoop): Compressor => ({
+  ...makeInlineCompressor({ directory, eventLoop, loadCodec: () => Promise.resolve(simCodec), codec: simCodec }),
+  decodeFrameUnsafe: simCodec.decompress,
+  decodeRunUnsafe: simCodec.decompressRun,
+})
 
 export class SimWorld {
   readonly plan: SimPlan
@@ -122,19 +129,10 @@ export class SimWorld {
   services(disk: MemoryDisk = this.disk): Context.Context<SimServices> {
     const services = disk.services()
     const eventLoop: EventLoop = { nextTurn: (callback) => this.loop.schedule(callback) }
-    const inline = makeInlineCompressor({
-      directory: Context.get(services, Directory),
-      eventLoop,
-      loadCodec: () => Promise.resolve(simCodec),
-      codec: simCodec,
-    })
     return services.pipe(
       Context.add(EventLoop, eventLoop),
-      Context.add(Compressor, {
-        ...inline,
-        decodeFrameUnsafe: simCodec.decompress,
-        decodeRunUnsafe: simCodec.decompressRun,
-      }),
+      Context.add(Compressor, simCompressor(Context.get(services, Directory), eventLoop)),
+      Context.add(PlanCompressor, simCompressor),
       Context.add(Scheduler.Scheduler, this.loop.scheduler),
       Context.add(Clock.Clock, this.loop.clock),
       Context.add(Random.Random, this.loop.chance),
