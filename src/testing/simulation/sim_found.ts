@@ -96,3 +96,11 @@ export const firstGap = (stream: ModelStream, { found, holes }: FoundEntries): s
     )
   return gap === undefined ? undefined : `stream ${stream.name}: entry ${last} is there and entry ${gap.index} is not`
 }
+
+/** The first entry that is in a hole though nobody has lost it; in words. */
+export const firstInHole = (stream: ModelStream, { holes }: FoundEntries): string | undefined => {
+  const entry = stream
+    .known()
+    .find(({ id }) => id >= stream.trimAsked && holes.some(({ from, to }) => id > from && id < to))
+  return entry === undefined ? undefined : `stream ${stream.name}: entry ${entry.index} is said to be missing`
+}

@@ -8,7 +8,7 @@ import * as Scope from "effect/Scope"
 import { type Aof, type AofError, type AofManager, openReplica, type Replica } from "../../api/effect.ts"
 import { ReplicaDisk } from "../../api/replica_open.ts"
 import { MemoryDisk } from "../memory_disk.ts"
-import { findEntries, firstGap } from "./sim_found.ts"
+import { type FoundEntries, findEntries, firstGap, firstInHole } from "./sim_found.ts"
 import type { ModelEntry, ModelStream } from "./sim_model.ts"
 import { type SimProcess, SimViolation } from "./sim_process.ts"
 import type { SimRandom } from "./sim_random.ts"
@@ -16,8 +16,8 @@ import type { SimRandom } from "./sim_random.ts"
 const limitMs = 24 * 3_600_000
 const hourMs = 3_600_000
 const dayMs = 24 * hourMs
-/** Polls that may fail after the faults of the bucket have ended: its breaker is open for a while. */
-const pollsMax = 20
+/** Requests that may fail after the faults of the bucket have ended. */
+const askedMax = 20
 
 /** Entries by the stream that they are of. */
 type Entries = ReadonlyMap<ModelStream, ReadonlySet<ModelEntry>>
@@ -53,12 +53,10 @@ export class SimReplica {
       for (const stream of process.world.model.present) {
         // One in which nothing was sure the bucket need not know of.
         if ((sure.get(stream)?.size ?? 0) === 0) continue
-        const aof = yield* process.within(`opening ${stream.name} of a replica`, limitMs, this.#open(stream))
-        const reading = findEntries(process, { stream, aof, onTrimmed: this.#polled })
-        const all = yield* process.within(`reading ${stream.name} of a replica`, limitMs, reading)
+        const all = yield* process.within(`reading ${stream.name} of a replica`, limitMs, this.#found(stream))
         const due = [...(sure.get(stream) ?? []), ...(this.#shown.get(stream) ?? [])]
         const missing = due.find((one) => !all.found.has(one) && one.id >= stream.trimAsked)
-        const gap = firstGap(stream, all)
+        const gap = firstGap(stream, all) ?? firstInHole(stream, all)
         if (missing !== undefined) {
           const where = `stream ${stream.name}: entry ${missing.index} was in the bucket`
           return yield* Effect.fail(new SimViolation(`${where}, and a replica has it not`))
@@ -107,18 +105,28 @@ export class SimReplica {
     this.#shown.set(stream, new Set([...(this.#shown.get(stream) ?? []), ...found]))
   }
 
-  /** A poll that the bucket answers. */
-  get #polled(): Effect.Effect<void, AofError> {
-    return Effect.gen({ self: this }, function* () {
-      for (let polls = 1; ; polls++) {
-        const poll = yield* Effect.result(this.#replica.poll)
-        if (poll._tag === "Success") return
-        if (polls === pollsMax || poll.failure._tag !== "Unavailable") return yield* Effect.fail(poll.failure)
-        yield* Effect.sleep(10_000)
-      }
-    })
+  #found(stream: ModelStream): Effect.Effect<FoundEntries, AofError> {
+    const process = this.#process
+    return answered(
+      Effect.flatMap(this.#open(stream), (aof) => findEntries(process, { stream, aof, onTrimmed: this.#polled })),
+    )
+  }
+
+  get #polled(): Effect.Effect<boolean, AofError> {
+    return answered(this.#replica.poll)
   }
 }
+
+/** Asks again until the bucket answers: after an outage the breaker lets nothing through for a while. */
+const answered = <A>(request: Effect.Effect<A, AofError>): Effect.Effect<A, AofError> =>
+  Effect.gen(function* () {
+    for (let asked = 1; ; asked++) {
+      const answer = yield* Effect.result(request)
+      if (answer._tag === "Success") return answer.success
+      if (asked === askedMax || answer.failure._tag !== "Unavailable") return yield* Effect.fail(answer.failure)
+      yield* Effect.sleep(10_000)
+    }
+  })
 
 /** Trims half of what a replica with a lease may read and has not read yet: it can read it still. */
 export const keepsForReplica = (

@@ -39,6 +39,7 @@ const takenOver = (process: SimProcess): Effect.Effect<void, SimViolation, SimSe
   Effect.gen(function* () {
     const { world } = process
     const random = new SimRandom(world.plan.seed, 11)
+    const replicaRandom = new SimRandom(world.plan.seed, 12)
     let writer = yield* openWriter(process, world.services())
     let replica: SimReplica | undefined
     const former: Array<Writer> = []
@@ -46,10 +47,16 @@ const takenOver = (process: SimProcess): Effect.Effect<void, SimViolation, SimSe
       yield* appendSome(process, writer, random)
       yield* toBucket(process, writer)
       const sure = sureOf(process)
-      replica ??= yield* SimReplica.open(process, random)
+      replica ??= yield* SimReplica.open(process, replicaRandom)
       yield* replica.check(sure)
       // Of this the bucket may have a part, or nothing.
       yield* appendSome(process, writer, random)
+      if (replicaRandom.chance(0.3)) {
+        // HEAD tells of what is sealed in all streams when one of them is in the bucket.
+        yield* sealAll(process, writer, replicaRandom)
+        yield* Effect.sleep(replicaRandom.pick([1, 1000, 10_000]))
+        yield* replica.check(sure)
+      }
       // A bucket that says there is no HEAD where there is one makes a new store of an empty root.
       world.hasFaults = random.chance(0.5) && world.plan.storeFaults.notFound === undefined
       const disk = new MemoryDisk({ mapsFiles: world.plan.mapsFiles, nextTurn: (next) => world.loop.schedule(next) })
@@ -69,7 +76,7 @@ const takenOver = (process: SimProcess): Effect.Effect<void, SimViolation, SimSe
     const sure = sureOf(process)
     yield* checkStreams(process, writer, sure)
     yield* replica?.check(sure) ?? Effect.void
-    yield* keepsForReplica(process, writer.manager, random)
+    yield* keepsForReplica(process, writer.manager, replicaRandom)
     yield* replica?.check(sure) ?? Effect.void
     yield* replica?.close ?? Effect.void
     yield* process.within("closing the last writer", limitMs, writer.manager.close)
@@ -136,6 +143,16 @@ const appendSome = (process: SimProcess, writer: Writer, random: SimRandom): Eff
 /** What is in the bucket once everything is: nobody who comes after may miss it. */
 const sureOf = ({ world }: SimProcess): Map<ModelStream, Set<ModelEntry>> =>
   new Map(world.model.present.map((stream) => [stream, new Set(stream.known())]))
+
+/** Seals all streams, and brings one of them into the bucket. */
+const sealAll = (process: SimProcess, writer: Writer, random: SimRandom): Effect.Effect<void, SimViolation> =>
+  Effect.gen(function* () {
+    const streams = yield* streamsOf(process, writer)
+    for (const [stream, aof] of streams) yield* process.within(`sealing ${stream.name}`, limitMs, aof.seal)
+    if (streams.length === 0) return
+    const [stream, aof] = random.pick(streams)
+    yield* process.within(`evicting ${stream.name}`, limitMs, aof.evict({ to: "tier2" }))
+  })
 
 /** Brings everything that is durable into the bucket. */
 const toBucket = (process: SimProcess, writer: Writer): Effect.Effect<void, SimViolation> =>
