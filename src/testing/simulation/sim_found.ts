@@ -12,6 +12,9 @@ type StreamRecord = Pick<AofRecord, "recordId" | "recordNumber" | "bytes">
 /** Times that a trim may overtake a reader. */
 const triesMax = 100
 
+/** Requests that may fail after the faults of the bucket have ended. */
+const askedMax = 20
+
 /** What was found. */
 export interface FoundEntries {
   /** Entries that were read. */
@@ -104,3 +107,14 @@ export const firstInHole = (stream: ModelStream, { holes }: FoundEntries): strin
     .find(({ id }) => id >= stream.trimAsked && holes.some(({ from, to }) => id > from && id < to))
   return entry === undefined ? undefined : `stream ${stream.name}: entry ${entry.index} is said to be missing`
 }
+
+/** Asks again until the bucket answers: after an outage the breaker lets nothing through for a while. */
+export const answered = <A>(request: Effect.Effect<A, AofError>): Effect.Effect<A, AofError> =>
+  Effect.gen(function* () {
+    for (let asked = 1; ; asked++) {
+      const answer = yield* Effect.result(request)
+      if (answer._tag === "Success") return answer.success
+      if (asked === askedMax || answer.failure._tag !== "Unavailable") return yield* Effect.fail(answer.failure)
+      yield* Effect.sleep(10_000)
+    }
+  })

@@ -8,7 +8,7 @@ import * as Scope from "effect/Scope"
 import { type Aof, type AofError, type AofManager, openReplica, type Replica } from "../../api/effect.ts"
 import { ReplicaDisk } from "../../api/replica_open.ts"
 import { MemoryDisk } from "../memory_disk.ts"
-import { type FoundEntries, findEntries, firstGap, firstInHole } from "./sim_found.ts"
+import { answered, type FoundEntries, findEntries, firstGap, firstInHole } from "./sim_found.ts"
 import type { ModelEntry, ModelStream } from "./sim_model.ts"
 import { type SimProcess, SimViolation } from "./sim_process.ts"
 import type { SimRandom } from "./sim_random.ts"
@@ -16,8 +16,6 @@ import type { SimRandom } from "./sim_random.ts"
 const limitMs = 24 * 3_600_000
 const hourMs = 3_600_000
 const dayMs = 24 * hourMs
-/** Requests that may fail after the faults of the bucket have ended. */
-const askedMax = 20
 
 /** Entries by the stream that they are of. */
 type Entries = ReadonlyMap<ModelStream, ReadonlySet<ModelEntry>>
@@ -116,17 +114,6 @@ export class SimReplica {
     return answered(this.#replica.poll)
   }
 }
-
-/** Asks again until the bucket answers: after an outage the breaker lets nothing through for a while. */
-const answered = <A>(request: Effect.Effect<A, AofError>): Effect.Effect<A, AofError> =>
-  Effect.gen(function* () {
-    for (let asked = 1; ; asked++) {
-      const answer = yield* Effect.result(request)
-      if (answer._tag === "Success") return answer.success
-      if (asked === askedMax || answer.failure._tag !== "Unavailable") return yield* Effect.fail(answer.failure)
-      yield* Effect.sleep(10_000)
-    }
-  })
 
 /** Trims half of what a replica with a lease may read and has not read yet: it can read it still. */
 export const keepsForReplica = (

@@ -10,7 +10,7 @@ import * as Scope from "effect/Scope"
 import { type Aof, AofManager } from "../../api/effect.ts"
 import type { ColdOptions } from "../../model/cold_config.ts"
 import { MemoryDisk } from "../memory_disk.ts"
-import { findEntries, firstGap } from "./sim_found.ts"
+import { answered, findEntries, firstGap } from "./sim_found.ts"
 import { runAs } from "./sim_maintain.ts"
 import { type ModelEntry, type ModelStream, payloadBytesMin, payloadOf } from "./sim_model.ts"
 import { optionsOf, type SimProcess, SimViolation } from "./sim_process.ts"
@@ -172,7 +172,7 @@ const checkStreams = (
 ): Effect.Effect<void, SimViolation> =>
   Effect.gen(function* () {
     for (const [stream, aof] of yield* streamsOf(process, writer)) {
-      const reading = findEntries(process, { stream, aof })
+      const reading = answered(findEntries(process, { stream, aof }))
       const all = yield* process.within(`reading ${stream.name} beside other writers`, limitMs, reading)
       const { found } = all
       const missing = [...(sure.get(stream) ?? [])].find((one) => !found.has(one) && one.id >= stream.trimAsked)
