@@ -117,6 +117,14 @@ export class Coordinator {
     return this.#leaving.has(residency)
   }
 
+  /** A stream was closed: what of it is not sealed is its active segment when it is opened again, and stays. */
+  stay(streamId: number): void {
+    for (const one of this.#leaving.keys()) {
+      if (one.streamId === streamId && one.seal === undefined) this.#leaving.delete(one)
+    }
+    this.wake()
+  }
+
   /** A segment that was trimmed or deleted: nothing is done for it any more. */
   forget(residency: Residency): void {
     this.#leaving.delete(residency)
@@ -314,8 +322,8 @@ export class Coordinator {
       if (retryAtMs !== undefined && isNeeded) at = Math.min(at, retryAtMs)
     } else if (!this.#isDeleting && tier2 !== undefined) at = Math.min(at, nextDeleteMs(this.#services))
     for (const one of this.#leaving.keys()) {
-      // What a reader holds is told when it lets go.
-      const isWaiting = one.isBusy || one.pins > 0 || one.warmPins > 0 || one.isUntold
+      // What a reader holds is told when it lets go, and what is being sealed when it is.
+      const isWaiting = one.seal === undefined || one.isBusy || one.pins > 0 || one.warmPins > 0 || one.isUntold
       if (!isWaiting) at = Math.min(at, Math.max(one.retryAtMs, one.evictAtMs, nowMs + idleMs))
     }
     return at === Number.POSITIVE_INFINITY ? undefined : Math.max(idleMs, at - nowMs)

@@ -124,6 +124,7 @@ export class Tiers {
   removeStream(stream: TierStream): void {
     this.tier0.forget(stream)
     if (this.segments.streams.get(stream.streamId) === stream) this.segments.streams.delete(stream.streamId)
+    this.coordinator.stay(stream.streamId)
   }
 
   /** The residency of a segment, the same for as long as the manager is open. */
