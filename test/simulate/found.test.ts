@@ -126,23 +126,3 @@ describe("a reader in another process that has not read yet", () => {
     })
   })
 })
-
-describe("a segment that was asked to leave while its sealing failed", () => {
-  test("keeps nobody waiting once its stream was closed and opened again", async () => {
-    const disk = new MemoryDisk()
-    await withStore(disk.layer, { ...options, tier2: false }, async (manager) => {
-      const orders = await manager.stream("orders")
-      await orders.append("first")
-      disk.onOperation = ({ path, kind }) => (path.endsWith(".seg") && kind === "syncData" ? "EIO" : undefined)
-      const sealed = orders.seal().catch((error: { readonly _tag: string }) => error._tag)
-      expect(await sealed).toBe("Unavailable")
-      const evicted = orders.evict().catch((error: { readonly _tag: string }) => error._tag)
-      await orders.close()
-      expect(await evicted).toBe("Closed")
-      disk.onOperation = undefined
-      const again = await manager.stream("orders")
-      expect(again.info().count).toBe(1)
-      await manager.settled()
-    })
-  })
-})

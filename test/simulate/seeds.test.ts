@@ -18,6 +18,7 @@ const found: ReadonlyArray<readonly [number, number, string]> = [
   [107, 120, "what was appended after a trim of everything was removed by the next opening"],
   [271, 60, "the flush loop went round while a complete segment waited for zeros"],
   [307, 60, "a stream that was opened again was not told of room in Tier 0"],
+  [801342, 120, "a segment whose sealing failed, of a stream that was closed then, kept settled() waiting for ever"],
 ]
 
 describe("the simulated store", () => {
