@@ -42,7 +42,8 @@ export const deleteObjects = (services: TierServices, inUse: ReadonlySet<string>
       (record) => givenUpMs(services, record) <= nowMs && !inUse.has(record.key),
     )
     // Whoever reads them may have registered, renewed or gone since the last look. Files of the manifest nobody needs who can read HEAD.
-    const sequence = Math.max(0, ...givenUp.filter(({ streamId }) => streamId > 0).map((record) => record.sequence))
+    let sequence = 0
+    for (const record of givenUp) if (record.streamId > 0) sequence = Math.max(sequence, record.sequence)
     const looked = replicas === undefined ? undefined : yield* Effect.result(replicas.look(sequence))
     if (looked?._tag === "Failure") return yield* Effect.sleep(retryDelayMs)
     const due = givenUp.filter((record) => !isNeeded(services, record))

@@ -86,7 +86,9 @@ export const evict: (stream: StreamState, options: EvictOptions) => Effect.Effec
     // Who sends it away does not expect the next scan to bring it back.
     for (const one of leaving) one.scannedTo = 0
     tiers.coordinator.evict(leaving, to)
-    while (leaving.some((one) => tiers.coordinator.isLeaving(one) && !one.isGone)) {
+    // One that is not sealed stays when its stream is closed: it has not left.
+    const isThere = (one: Residency): boolean => tiers.coordinator.isLeaving(one) || one.seal === undefined
+    while (leaving.some((one) => isThere(one) && !one.isGone)) {
       yield* attempt(() => checkOpen(stream))
       if (to === "tier2") yield* checkBucket(stream)
       const stuck = leaving.find((one) => one.failures > config.tier1.retriesMax && one.lastError !== undefined)
