@@ -1,6 +1,6 @@
 /** The cursor of the promise dress. */
-import { type CoreCursor, cursorReady } from "../core/cursor.ts"
-import type { RecordView } from "../core/record_view.ts"
+import { type CoreCursor, cursorReady } from "../core/read/cursor.ts"
+import type { RecordView } from "../core/read/record_view.ts"
 import { runPromise } from "./promise.ts"
 
 /** Walks records without an object for each; the fields of the current record live until the next move. */

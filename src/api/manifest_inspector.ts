@@ -1,7 +1,7 @@
 /** Looks into the manifest of a root, for people and tools: read-only, beside a living writer, and whatever is damaged. */
 import * as Effect from "effect/Effect"
-import type { InspectedFile, InspectedRecord } from "../core/manifest_inspection.ts"
-import { type InspectedStream, inspectManifest, type ManifestInspection } from "../core/manifest_inspector.ts"
+import type { InspectedFile, InspectedRecord } from "../core/manifest/manifest_inspection.ts"
+import { type InspectedStream, inspectManifest, type ManifestInspection } from "../core/manifest/manifest_inspector.ts"
 import { type PlainJson, plainJson } from "../core/plain_json.ts"
 import { checkNames } from "../model/config_check.ts"
 import { type AofError, invalidArgument } from "../model/errors.ts"

@@ -1,5 +1,5 @@
 /** From what `append` takes to payloads: through the codec where a stream has one. */
-import type { BatchItem } from "../core/append.ts"
+import type { BatchItem } from "../core/append/append.ts"
 import type { Codec } from "../model/codec.ts"
 import { checkNames } from "../model/config_check.ts"
 import { invalidArgument } from "../model/errors.ts"

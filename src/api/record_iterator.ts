@@ -5,8 +5,8 @@
 
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import type { RecordSource } from "../core/read.ts"
-import type { AofRecord } from "../core/record.ts"
+import type { RecordSource } from "../core/read/read.ts"
+import type { AofRecord } from "../core/read/record.ts"
 import type { AofError } from "../model/errors.ts"
 import { runPromise } from "./promise.ts"
 

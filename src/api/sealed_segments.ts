@@ -1,8 +1,8 @@
 /** The sealed segments of a stream for the promise dress. */
-import type { ReadLevel } from "../core/reader.ts"
-import { checkReadLevel } from "../core/reader.ts"
-import { SegmentWalk } from "../core/stream_residency.ts"
-import type { StreamState } from "../core/stream_state.ts"
+import type { ReadLevel } from "../core/read/reader.ts"
+import { checkReadLevel } from "../core/read/reader.ts"
+import type { StreamState } from "../core/stream/stream_state.ts"
+import { SegmentWalk } from "../core/tiers/stream_residency.ts"
 import { checkNames } from "../model/config_check.ts"
 import { invalidArgument } from "../model/errors.ts"
 import { type Cursor, dressCursor } from "./cursor.ts"

@@ -1,8 +1,8 @@
 /** What both dresses export of the tiers: options, events, snapshots, and the port of an object store. */
 
-export type { HydrationTarget } from "../core/hydrate_segment.ts"
-export type { Tier } from "../core/residency.ts"
-export type { EvictOptions, PrefetchOptions } from "../core/stream_residency.ts"
+export type { HydrationTarget } from "../core/tiers/hydrate_segment.ts"
+export type { Tier } from "../core/tiers/residency.ts"
+export type { EvictOptions, PrefetchOptions } from "../core/tiers/stream_residency.ts"
 export type { ColdOptions, DirectoryPlace, ObjectStoreHandle } from "../model/cold_config.ts"
 export type { ManifestOptions } from "../model/config.ts"
 export type {

@@ -14,20 +14,26 @@ import type { ReconcileReport } from "../model/reconcile.ts"
 import type { ScrubPlan, ScrubReport } from "../model/scrub.ts"
 import { checkStreamName } from "../model/stream_name.ts"
 import type { ManifestStream } from "../state/manifest_state.ts"
-import { attempt } from "./attempt.ts"
-import { bounded } from "./bounded.ts"
-import { abandonStream, drainStream } from "./close_stream.ts"
-import type * as ManifestLog from "./manifest_log.ts"
-import { NameGate } from "./name_gate.ts"
-import { applyOptions, checkStreamOptions, openKnownStream, openNewStream, type StreamOptions } from "./open_stream.ts"
-import { deletedPath, streamPath, streamsPath } from "./paths.ts"
-import { refreshStream } from "./read_only.ts"
-import { type ReconcilePlan, reconcile } from "./reconcile.ts"
-import { type Recovery, RecoveryReport } from "./recovery_report.ts"
-import { refuseStreamLinks } from "./refuse_links.ts"
-import { releaseStream } from "./release_stream.ts"
-import { Scrubber } from "./scrub.ts"
-import type { StreamServices, StreamState } from "./stream_state.ts"
+import { deletedPath, streamPath, streamsPath } from "./files/paths.ts"
+import { refuseStreamLinks } from "./files/refuse_links.ts"
+import type * as ManifestLog from "./manifest/manifest_log.ts"
+import { refreshStream } from "./read/read_only.ts"
+import { type Recovery, RecoveryReport } from "./recovery/recovery_report.ts"
+import { Scrubber } from "./scrub/scrub.ts"
+import { abandonStream, drainStream } from "./stream/close_stream.ts"
+import {
+  applyOptions,
+  checkStreamOptions,
+  openKnownStream,
+  openNewStream,
+  type StreamOptions,
+} from "./stream/open_stream.ts"
+import { releaseStream } from "./stream/release_stream.ts"
+import type { StreamServices, StreamState } from "./stream/stream_state.ts"
+import { type ReconcilePlan, reconcile } from "./tier2/reconcile.ts"
+import { attempt } from "./work/attempt.ts"
+import { bounded } from "./work/bounded.ts"
+import { NameGate } from "./work/name_gate.ts"
 
 export interface CoreManager {
   readonly config: AofManagerConfig

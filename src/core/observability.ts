@@ -8,9 +8,9 @@ import type {
   TieredObservabilitySnapshot,
 } from "../model/observability.ts"
 import type { Tier2MetricsSnapshot } from "../model/tier_metrics.ts"
-import { APPEND_FLUSH } from "./append_codes.ts"
-import { type StreamServices, type StreamState, unflushedBytes } from "./stream_state.ts"
-import type { Tiers } from "./tiers.ts"
+import { APPEND_FLUSH } from "./append/append_codes.ts"
+import { type StreamServices, type StreamState, unflushedBytes } from "./stream/stream_state.ts"
+import type { Tiers } from "./tiers/tiers.ts"
 
 /** Everything that the manager counts, at this moment. */
 export const observe = (services: StreamServices, streams: Iterable<StreamState>): TieredObservabilitySnapshot => {

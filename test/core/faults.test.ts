@@ -4,7 +4,7 @@
 
 import { describe, expect, test } from "bun:test"
 import { openWith } from "../../src/api/manager.ts"
-import { APPEND_FLUSH, APPEND_ROLLOVER } from "../../src/core/append_codes.ts"
+import { APPEND_FLUSH, APPEND_ROLLOVER } from "../../src/core/append/append_codes.ts"
 import { makeConfig } from "../../src/model/config.ts"
 import { type DiskFault, type DiskOperation, MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { chance, randomOf, withStore } from "../support/crash_model.ts"

@@ -5,8 +5,8 @@ import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
-import { OwnHeads } from "../../src/core/head_owner.ts"
-import { HeadStore } from "../../src/core/head_store.ts"
+import { OwnHeads } from "../../src/core/bucket/head_owner.ts"
+import { HeadStore } from "../../src/core/bucket/head_store.ts"
 import { crc64, loadCrc64 } from "../../src/format/checksum.ts"
 import {
   decodeHead,

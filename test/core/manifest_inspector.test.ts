@@ -3,7 +3,7 @@
 import { beforeAll, describe, expect, test } from "bun:test"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import { inspectManifest, type ManifestInspection } from "../../src/core/manifest_inspector.ts"
+import { inspectManifest, type ManifestInspection } from "../../src/core/manifest/manifest_inspector.ts"
 import { plainJson } from "../../src/core/plain_json.ts"
 import { loadCrc64 } from "../../src/format/checksum.ts"
 import { encodeRootFile } from "../../src/format/root_file.ts"

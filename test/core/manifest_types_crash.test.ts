@@ -4,7 +4,7 @@
 import { describe, expect, test } from "bun:test"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
-import { type ManifestLog, open } from "../../src/core/manifest_log.ts"
+import { type ManifestLog, open } from "../../src/core/manifest/manifest_log.ts"
 import { plainJson } from "../../src/core/plain_json.ts"
 import type { ManifestEvent, ManifestRecord } from "../../src/format/manifest_record.ts"
 import type { AofError } from "../../src/model/errors.ts"

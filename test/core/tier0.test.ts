@@ -5,8 +5,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
-import { admissionGuard } from "../../src/core/hydrate_segment.ts"
-import { Tier0, type Tier0Owner } from "../../src/core/tier0.ts"
+import { admissionGuard } from "../../src/core/tiers/hydrate_segment.ts"
+import { Tier0, type Tier0Owner } from "../../src/core/tiers/tier0.ts"
 import { makeTier0Config } from "../../src/model/tier_config.ts"
 
 const KiB = 1024

@@ -3,7 +3,7 @@
 import * as Effect from "effect/Effect"
 import type { Aof } from "../../src/api/aof.ts"
 import { type AofManager, openWith } from "../../src/api/manager.ts"
-import type { ReadOptions } from "../../src/core/start.ts"
+import type { ReadOptions } from "../../src/core/read/start.ts"
 import { type DecodedHead, decodeHead, headKey } from "../../src/format/head_object.ts"
 import type { ColdOptions } from "../../src/model/cold_config.ts"
 import type { AofManagerOptions } from "../../src/model/config.ts"

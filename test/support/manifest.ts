@@ -2,7 +2,7 @@
 
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { type ManifestLog, type ManifestLogOptions, open } from "../../src/core/manifest_log.ts"
+import { type ManifestLog, type ManifestLogOptions, open } from "../../src/core/manifest/manifest_log.ts"
 import type { AofError } from "../../src/model/errors.ts"
 import type { Directory } from "../../src/port/directory.ts"
 import type { MemoryDisk } from "../../src/testing/memory_disk.ts"

@@ -1,8 +1,8 @@
 /** What lies on the disk and in the object store of a closed store, against what its manifest says. */
 import * as Effect from "effect/Effect"
-import { open } from "../../core/manifest_log.ts"
-import { segmentIndexOfName, segmentPath, segmentsPath, warmPathOf } from "../../core/paths.ts"
-import { readRoot } from "../../core/root.ts"
+import { segmentIndexOfName, segmentPath, segmentsPath, warmPathOf } from "../../core/files/paths.ts"
+import { readRoot } from "../../core/files/root.ts"
+import { open } from "../../core/manifest/manifest_log.ts"
 import { segmentHeaderBytes } from "../../format/segment_header.ts"
 import type { AofError } from "../../model/errors.ts"
 import { segmentIndexOf } from "../../model/record_id.ts"

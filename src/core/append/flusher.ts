@@ -1,0 +1,277 @@
+/**
+ * Group commit. All who want durability share one fdatasync; while one runs the next group gathers, and after it the loop lets
+ * one turn of the event loop pass so that those just woken can join. Syncs go in order of segments, so a watermark enters a
+ * segment only when its predecessor is durable whole. The durable watermark moves here and nowhere else.
+ */
+import * as Effect from "effect/Effect"
+import { type AofError, closed, isDiskFull } from "../../model/errors.ts"
+import type { Mark } from "../../state/watermark.ts"
+import { syncFolder } from "../stream/stream_folder.ts"
+import {
+  appendedMark,
+  blockedForGood,
+  failReady,
+  firstBufferBytes,
+  type StreamState,
+  unflushedBytes,
+  unsettledBytes,
+  wakeReady,
+} from "../stream/stream_state.ts"
+import { caught } from "../work/attempt.ts"
+import { nextTurn } from "../work/next_turn.ts"
+import { APPEND_FLUSH } from "./append_codes.ts"
+import { preallocate } from "./preallocator.ts"
+import { replaceFile } from "./replace_file.ts"
+import { writeSlot } from "./watermark_slot.ts"
+import { writeOut } from "./write_out.ts"
+import type { WritingSegment } from "./writing_segment.ts"
+
+/** Written bytes that start a sync although nobody asked: what a crash leaves to be checked stays near this. */
+const unsyncedBytesMax = 4 * 1024 * 1024
+/** How often the watermark is repeated in the header of a segment. */
+const slotStrideBytes = 1024 * 1024
+/** Syncs of a segment after which zeros begin to run ahead of its writer. */
+const syncsBeforeZeros = 4
+/** Quiet time after which the watermark is repeated and memory is given back. */
+const idleMs = 10
+/** Staging memory that a quiet store keeps for use again. */
+const idlePoolBytes = 4 * 1024 * 1024
+const retryDelayMsMin = 10
+const retryDelayMsMax = 250
+
+/** Plans the turn in which staged bytes go out. */
+export const planTurn = (stream: StreamState): void => {
+  stream.isTurnPlanned = true
+  stream.services.shared.plan(stream)
+}
+
+/** What a turn does for a stream that syncs its own files. */
+export const writeInTurn = (stream: StreamState): void => {
+  const isComplete = writeOut(stream)
+  if (stream.isFlushing) return
+  if (!isComplete || stream.flushWanted > stream.durable.position || unsettledBytes(stream) >= unsyncedBytesMax)
+    startFlushing(stream)
+  else if (unflushedBytes(stream) > 0) planInterval(stream)
+}
+
+/** Asks for everything appended so far to become durable; the sync starts in the next turn at the latest. */
+export const requestFlush = (stream: StreamState): void => {
+  stream.flushWanted = Number.POSITIVE_INFINITY
+  if (!stream.isTurnPlanned && !stream.isFlushing) planTurn(stream)
+}
+
+/** Starts the flush loop unless it runs. */
+export const startFlushing = (stream: StreamState): void => {
+  if (stream.isFlushing) return
+  stream.isFlushing = true
+  stream.services.shared.flushBegins()
+  stream.services.run(flushLoop(stream))
+}
+
+const planInterval = (stream: StreamState): void => {
+  if (stream.isIntervalPlanned) return
+  stream.isIntervalPlanned = true
+  stream.services.run(
+    Effect.map(Effect.sleep(stream.services.config.flushIntervalMs), () => {
+      stream.isIntervalPlanned = false
+      if (stream.closedAs === undefined && unflushedBytes(stream) > 0) requestFlush(stream)
+    }),
+  )
+}
+
+const flushLoop = (stream: StreamState): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    let retryDelayMs = 0
+    for (;;) {
+      const { syncs } = stream.counters
+      const error = yield* flushOnce(stream)
+      if (error === undefined) {
+        retryDelayMs = 0
+        clearFailure(stream)
+        // Where much waits already, those just woken may fill a turn for long: the disk goes on meanwhile.
+        const isBehind = stream.counters.syncs > syncs && unflushedBytes(stream) >= unsyncedBytesMax
+        if (!isBehind) yield* nextTurn(stream.services.eventLoop)
+        if (!needsFlush(stream)) break
+        if (stream.services.shared.isPreferred(stream)) {
+          if (!stream.isTurnPlanned) planTurn(stream)
+          break
+        }
+      } else {
+        failWaiters(stream, error)
+        if (stream.closedAs !== undefined) break
+        retryDelayMs = Math.min(retryDelayMsMax, Math.max(retryDelayMsMin, retryDelayMs * 2))
+        yield* Effect.sleep(retryDelayMs)
+      }
+    }
+    stream.isFlushing = false
+    stream.services.shared.flushEnds(stream)
+    // A write of a turn that failed while the last sync was on its way is tried again. What waits for zeros is called by their end.
+    const isUnwritten = stream.closedAs === undefined && appendedMark(stream).position > stream.written.position
+    if (isUnwritten && !stream.isTurnPlanned && !writingSegments(stream).some(isBehindZeros)) planTurn(stream)
+    planIdle(stream)
+  })
+
+/** One group: writes what is staged, syncs what is written, moves the watermark. Returns the failure that stands in the way. */
+const flushOnce = Effect.fnUntraced(function* (stream: StreamState) {
+  // After a release the path may belong to another stream of the same name.
+  if (stream.closedAs !== undefined) return closed(stream.closedAs)
+  stream.failure = undefined
+  if (writeOut(stream)) stream.flushWanted = 0
+  const failure: AofError | undefined = stream.failure
+  if (failure !== undefined) return failure
+  const target = stream.written.mark
+  const groups = writingSegments(stream).map((writing) => ({ writing, end: writing.writtenOffset }))
+  for (const { writing, end } of groups) {
+    // What has its footer, or is getting it, holds all its frames durably.
+    if (writing.isTailing || writing.sealed !== undefined) continue
+    if (writing.durableOffset === end && writing.isEntrySynced) continue
+    writing.isSyncing = true
+    const synced = syncSegment(stream, writing, end)
+    const error = yield* Effect.ensuring(
+      synced,
+      Effect.sync(() => {
+        writing.isSyncing = false
+      }),
+    )
+    if (error !== undefined) return error
+  }
+  complete(stream, target)
+  return undefined
+})
+
+const writingSegments = (stream: StreamState): ReadonlyArray<WritingSegment> =>
+  stream.active === undefined ? stream.sealing : [...stream.sealing, stream.active]
+
+/** Makes `[0, end)` of a segment durable, its directory entry too; by a replacement file when the sync fails. */
+const syncSegment = Effect.fnUntraced(function* (stream: StreamState, writing: WritingSegment, end: number) {
+  const { counters, services } = stream
+  if (!writing.isSuspect) {
+    counters.syncs++
+    const synced = yield* Effect.result(writing.file.syncData)
+    if (synced._tag === "Failure") {
+      counters.syncFailures++
+      writing.isSuspect = true
+    }
+  }
+  if (stream.closedAs !== undefined) return closed(stream.closedAs)
+  // Also when another sync of this file, that of zeros, has failed meanwhile.
+  if (writing.isSuspect) {
+    const replaced = yield* Effect.result(replaceFile(stream, writing))
+    if (replaced._tag === "Failure") return replaced.failure as AofError
+  }
+  if (!writing.isEntrySynced) {
+    const entry = yield* Effect.result(syncFolder(stream))
+    if (entry._tag === "Failure") {
+      // The entry may be forgotten like the pages of a file: only a new one makes the directory be written again.
+      writing.isSuspect = true
+      return entry.failure as AofError
+    }
+    writing.isEntrySynced = true
+  }
+  const syncedBytes = end - writing.durableOffset
+  const isAlone = writing.journaledOffset <= writing.durableOffset
+  writing.durableOffset = Math.max(writing.durableOffset, end)
+  services.shared.settled(writing)
+  // Zeros run ahead of those only who sync often and by themselves.
+  if (writing === stream.active && isAlone && ++writing.syncCount >= syncsBeforeZeros)
+    preallocate(stream, writing, syncedBytes, () => planTurn(stream))
+  return undefined
+})
+
+/** What the journal holds of the active segment up to `end` is durable, and `target` with it. */
+export const completeShared = (stream: StreamState, writing: WritingSegment, end: number, target: Mark): void => {
+  writing.journaledOffset = Math.max(writing.journaledOffset, end)
+  if (stream.closedAs !== undefined) return
+  if (target.position > stream.durable.position) stream.durable.advance(target)
+  if (stream.active?.writer !== undefined) stream.active.writer.watermark = stream.durable.position
+  stream.durableWaiters.wake(stream.durable.position)
+  wakeReady(stream)
+}
+
+const complete = (stream: StreamState, target: Mark): void => {
+  const { active } = stream
+  if (target.position > stream.durable.position) stream.durable.advance(target)
+  if (active?.writer !== undefined) {
+    active.writer.watermark = stream.durable.position
+    active.tail.release(active.durableOffset, false)
+    if (active.durableOffset - active.slotOffset >= slotStrideBytes) repeatWatermark(stream, active)
+  }
+  for (const one of stream.sealing) if (one.durableOffset === one.endOffset) one.tail.release(one.durableOffset, true)
+  stream.durableWaiters.wake(stream.durable.position)
+  wakeReady(stream)
+}
+
+const needsFlush = (stream: StreamState): boolean => {
+  const unflushed = unflushedBytes(stream)
+  // A segment that was opened while a group was on its way holds nothing yet, and its start is waited for all the same.
+  if (unflushed === 0) return stream.flushWanted > stream.durable.position
+  const isWanted =
+    stream.flushWanted > stream.durable.position || unflushed >= unsyncedBytesMax || stream.sealing.length > 0
+  // While a stretch is being zeroed the rest waits in memory; the end of that plans a turn.
+  return isWanted && !writingSegments(stream).some(isBehindZeros)
+}
+
+/** True when what is left to be written waits for zeros, which may be in a segment that is complete already. */
+const isBehindZeros = ({ zeroing, writtenOffset, endOffset }: WritingSegment): boolean =>
+  zeroing !== undefined && writtenOffset >= zeroing.from && endOffset > writtenOffset
+
+/** Says in the header of the active segment how far the stream is durable. A hint: when it cannot be written nothing is lost. */
+export const repeatWatermark = (stream: StreamState, writing: WritingSegment): void => {
+  // The slot is read by those who do not look into the journal.
+  if (writing.journaledOffset > writing.durableOffset) return
+  if (writing.isReplacing || caught(() => writeSlot(stream, writing)) === undefined) return
+  writing.slotOffset = writing.durableOffset
+}
+
+const clearFailure = (stream: StreamState): void => {
+  // A stream that is closing stays closed to appends.
+  if (stream.blocked !== APPEND_FLUSH) return
+  stream.blocked = 0
+  wakeReady(stream)
+}
+
+/** Tells all who wait that the disk does not take their bytes now; the loop goes on trying. */
+const failWaiters = (stream: StreamState, error: AofError): void => {
+  stream.failure = error
+  if (stream.blocked === 0) stream.blocked = APPEND_FLUSH
+  // What has a copy elsewhere may go, so that the disk has room again.
+  if (isDiskFull(error)) stream.services.tiers.services.onDiskFull()
+  stream.durableWaiters.failAll(error)
+  stream.writtenWaiters.failAll(error)
+  failReady(stream, error)
+}
+
+/** After a quiet moment the watermark goes into the header, for readers in other processes and for recovery. */
+const planIdle = (stream: StreamState): void => {
+  const { active } = stream
+  if (active === undefined || stream.isIdlePlanned || active.slotOffset === active.durableOffset) return
+  stream.isIdlePlanned = true
+  const before = active.durableOffset
+  stream.services.run(
+    Effect.map(Effect.sleep(idleMs), () => {
+      stream.isIdlePlanned = false
+      // Who closes the stream uses the file by himself.
+      if (stream.closedAs !== undefined || stream.isFlushing || stream.blocked === blockedForGood) return
+      // Somebody has gone on meanwhile, perhaps in another segment: the quiet time begins anew.
+      if (stream.active !== active || active.durableOffset !== before) return planIdle(stream)
+      repeatWatermark(stream, active)
+      if (unsettledBytes(stream) > 0) return
+      releaseBuffers(active)
+      stream.nextBufferBytes = firstBufferBytes
+      stream.services.pool.trim(idlePoolBytes)
+      if (active.zeroing !== undefined || stream.isTurnPlanned) return
+      // Opened again by the next append: a stream that does nothing keeps no descriptor.
+      active.segment.isQuiet = true
+      stream.services.openFiles.release(active.segment)
+    }),
+  )
+}
+
+/** An idle stream keeps no staging memory. */
+const releaseBuffers = (writing: WritingSegment): void => {
+  writing.writer?.dropBuffer()
+  writing.tail.release(writing.durableOffset, true)
+  const { guard } = writing.segment.residency
+  // A buffer that was given back may be filled by another stream; zeros stay on disk.
+  guard?.resize(Math.max(writing.endOffset, Math.min(writing.zeroedEnd, guard.bytes)))
+}

@@ -1,0 +1,114 @@
+/**
+ * Runs ahead of the writer with zeros, because a sync of a file that neither grows nor allocates is nearly twice as fast. Lazy:
+ * only where groups are small against the step, as a writer that streams gains nothing from writing everything twice. A stretch
+ * that is being zeroed is closed to the writer; its bytes wait in staging memory.
+ */
+import * as Effect from "effect/Effect"
+import type { AofError } from "../../model/errors.ts"
+import { sparePath } from "../files/paths.ts"
+import type { StreamState } from "../stream/stream_state.ts"
+import { attempt } from "../work/attempt.ts"
+import { framesEndMax, spareZeroBytes } from "./segment_limits.ts"
+import type { WritingSegment } from "./writing_segment.ts"
+
+const alignBytes = 4096
+const pieceBytesMax = 1024 * 1024
+
+/**
+ * Starts zeroing the next stretch when the writer comes near its end; `syncedBytes` is the size of
+ * the group just synced; `onEnd` is called when staged bytes can go out again.
+ */
+export const preallocate = (
+  stream: StreamState,
+  writing: WritingSegment,
+  syncedBytes: number,
+  onEnd: () => void,
+): void => {
+  const { config } = stream.services
+  const end = framesEndMax(stream.segmentBytes)
+  if (stream.fillsSegments && stream.spare === "none" && writing.writtenOffset > end / 2) prepareSpare(stream)
+  if (config.preallocateBytesMax === 0 || writing.zeroing !== undefined || writing.isReplacing) return
+  const step = Math.min(writing.zeroStepBytes, config.preallocateBytesMax)
+  if (syncedBytes * 4 > step) {
+    writing.zeroStepBytes = Math.min(writing.zeroStepBytes * 2, config.preallocateBytesMax)
+    return
+  }
+  if (writing.zeroedEnd - writing.endOffset > step / 2) return
+  const from = Math.max(writing.zeroedEnd, Math.ceil(writing.endOffset / alignBytes) * alignBytes)
+  const to = Math.min(from + Math.min(step, pieceBytesMax), end)
+  if (to <= from || !holdZeros(stream, writing, to)) return
+  writing.zeroing = { from, to }
+  writing.zeroStepBytes = Math.min(writing.zeroStepBytes * 2, config.preallocateBytesMax)
+  stream.services.run(
+    Effect.map(Effect.result(fillWithZeros(stream, writing, { from, to })), (result) => {
+      writing.zeroing = undefined
+      // The zeros are not needed for anything.
+      writing.zeroedEnd = result._tag === "Success" ? to : end
+      if (writing.endOffset > from) onEnd()
+    }),
+  )
+}
+
+/** Zeros are not worth the room that records need. */
+const holdZeros = (stream: StreamState, { segment }: WritingSegment, to: number): boolean => {
+  const { tier0 } = stream.services.tiers
+  const { guard } = segment.residency
+  if (guard === undefined || to <= guard.bytes) return true
+  if (!tier0.fits(stream.owner, to - guard.bytes)) return false
+  guard.resize(to)
+  return true
+}
+
+/**
+ * Through a descriptor of its own: the system tells each descriptor once that a write was lost, and the sync of the zeros must not
+ * hear it in place of the sync of the data. When it does hear of one, the data is not trusted either.
+ */
+const fillWithZeros = (
+  stream: StreamState,
+  writing: WritingSegment,
+  { from, to }: { readonly from: number; readonly to: number },
+): Effect.Effect<void, AofError> =>
+  Effect.flatMap(
+    attempt(() => stream.services.directory.openUnsafe(writing.segment.path, "write")),
+    (file) =>
+      Effect.ensuring(
+        Effect.tapError(file.zeroFill(from, to), (error) =>
+          Effect.sync(() => {
+            if (!isNoRoom(error)) writing.isSuspect = true
+          }),
+        ),
+        Effect.sync(() => file.closeUnsafe()),
+      ),
+  )
+
+/** True when zeros were refused for want of room, before anything was synced. */
+const isNoRoom = (error: AofError): boolean =>
+  error._tag === "Unavailable" && (error.code === "ENOSPC" || error.code === "EDQUOT") && !error.what.startsWith("sync")
+
+/** Makes the file for the next segment ready, so that rollover creates and allocates nothing. */
+const prepareSpare = (stream: StreamState): void => {
+  const bytes = spareZeroBytes(stream.segmentBytes, stream.services.config.preallocateBytesMax)
+  const { tier0 } = stream.services.tiers
+  if (!tier0.fits(stream.owner, bytes)) return
+  stream.spareGuard = tier0.admit(stream.owner, bytes)
+  stream.spare = "preparing"
+  const { directory } = stream.services
+  const path = sparePath(stream.path)
+  const prepared = Effect.gen(function* () {
+    yield* directory.remove(path)
+    const file = yield* attempt(() => directory.openUnsafe(path, "create"))
+    yield* Effect.ensuring(
+      file.zeroFill(0, bytes),
+      Effect.sync(() => file.closeUnsafe()),
+    )
+    yield* directory.sync(stream.path)
+  })
+  stream.services.run(
+    Effect.map(Effect.result(prepared), (result) => {
+      stream.spare = result._tag === "Success" ? "ready" : "none"
+      if (result._tag === "Success") return
+      stream.spareGuard?.release()
+      stream.spareGuard = undefined
+    }),
+  )
+}

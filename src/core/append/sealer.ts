@@ -1,0 +1,248 @@
+/**
+ * Finishes complete segments behind the writer, oldest first: cut to length, index, footer, sync, pointer, manifest record. Each
+ * step can be repeated after a crash: until the footer is durable the segment is recovered like an active one.
+ */
+import * as Effect from "effect/Effect"
+import { crc32, crc64Start } from "../../format/checksum.ts"
+import {
+  encodeSegmentFooter,
+  footerFlushFailed,
+  indexEntry,
+  type SegmentFooter,
+  segmentFooter,
+} from "../../format/segment_footer.ts"
+import { segmentHeaderBytes } from "../../format/segment_header.ts"
+import { type AofError, isDiskFull, unavailable } from "../../model/errors.ts"
+import { IndexWalk } from "../read/index_walk.ts"
+import { syncFolder } from "../stream/stream_folder.ts"
+import { checkOpen, failReady, type StreamState, wakeReady } from "../stream/stream_state.ts"
+import { waitAbove } from "../stream/waits.ts"
+import { attempt } from "../work/attempt.ts"
+import { nextTurn } from "../work/next_turn.ts"
+import { startFlushing } from "./flusher.ts"
+import { replaceFile } from "./replace_file.ts"
+import { replacePointer } from "./replace_pointer.ts"
+import { unfinishedSegmentsMax } from "./segment_limits.ts"
+import { writeAgain } from "./write_again.ts"
+import type { SealedTail, SegmentStats, WritingSegment } from "./writing_segment.ts"
+
+/** Bytes checksummed or walked in one turn of the event loop: about 0.3 ms. */
+const sliceBytes = 256 * 1024
+const retryDelayMs = 250
+
+/** Starts the loop unless it runs. */
+export const startSealing = (stream: StreamState): void => {
+  if (stream.isSealing) return
+  stream.isSealing = true
+  stream.services.run(sealLoop(stream))
+}
+
+const sealLoop = (stream: StreamState): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    for (;;) {
+      const writing = stream.sealing[0]
+      if (writing === undefined || stream.closedAs !== undefined) break
+      const result = yield* Effect.result(sealOne(stream, writing))
+      if (result._tag === "Failure") {
+        stream.sealFailure = result.failure
+        if (isDiskFull(result.failure)) stream.services.tiers.services.onDiskFull()
+        wakeSealWaiters(stream)
+        if (stream.closedAs !== undefined) break
+        // Those who wait for room would wait for this segment.
+        if (stream.sealing.length >= unfinishedSegmentsMax) failReady(stream, result.failure)
+        yield* Effect.sleep(retryDelayMs)
+        continue
+      }
+      stream.sealFailure = undefined
+      stream.sealing.shift()
+      writing.segment.state = "sealed"
+      // The descriptor was the writer's; readers open their own, and map where they can.
+      writing.segment.releaseFile()
+      writing.segment.tail = undefined
+      const { footer, checksum64, tailBytes } = writing.sealed!
+      stream.services.tiers.sealed(writing.segment.residency, {
+        fileGeneration: footer.fileGeneration,
+        framesEnd: footer.durableBytes,
+        fileBytes: footer.durableBytes + tailBytes,
+        checksum64,
+      })
+      wakeReady(stream)
+      wakeSealWaiters(stream)
+      stream.onSealed?.()
+    }
+    stream.isSealing = false
+  })
+
+const wakeSealWaiters = (stream: StreamState): void => {
+  const waiters = stream.sealWaiters
+  stream.sealWaiters = []
+  for (const one of waiters) one()
+}
+
+const sealOne = Effect.fnUntraced(function* (stream: StreamState, writing: WritingSegment) {
+  const { segment } = writing
+  yield* settleSegment(stream, writing)
+  while (writing.zeroing !== undefined) yield* Effect.sleep(1)
+  // A footer that is durable is never cut off again: a record of it may be in the manifest already.
+  const sealed = (writing.sealed ??= yield* alone(writing, writeTail(stream, writing)))
+  // All of it is durable. What follows needs descriptors, and may have to wait for those that others hold.
+  segment.releaseFile()
+  const fileBytes = writing.endOffset + sealed.tailBytes
+  segment.sealed = { ...writing.stats!, sealedMs: sealed.footer.sealedMs, fileBytes }
+  yield* replacePointer(stream, sealed.footer)
+  if (!sealed.isNoted) {
+    sealed.isNoted = true
+    stream.services.manifest.append({
+      type: "SealSegment",
+      ...sealed.footer,
+      baseOffset: segment.header.baseOffset,
+      fileBytes,
+      checksumSeed: segment.header.checksumSeed,
+      checksum64: sealed.checksum64,
+    })
+  }
+  yield* stream.services.manifest.commit
+})
+
+/**
+ * Makes a segment durable in its own file, whether or not the journal has it. Fails with what keeps the file from it, or `Closed`.
+ */
+export const settleSegment: (stream: StreamState, writing: WritingSegment) => Effect.Effect<void, AofError> =
+  Effect.fnUntraced(function* (stream, writing) {
+    while (!isSettled(stream, writing)) {
+      yield* attempt(() => checkOpen(stream))
+      startFlushing(stream)
+      // The journal may answer first: then it is asked again.
+      yield* waitAbove(stream.durableWaiters, writing.segment.position(writing.endOffset) - 1)
+      if (!isSettled(stream, writing)) yield* nextTurn(stream.services.eventLoop)
+    }
+  })
+
+/** The watermark is moved behind the sync of the last segment of a group. */
+const isSettled = (stream: StreamState, writing: WritingSegment): boolean => {
+  const { durableOffset, endOffset, isEntrySynced, isSyncing, segment } = writing
+  if (durableOffset !== endOffset || !isEntrySynced || isSyncing) return false
+  return stream.durable.position >= segment.position(endOffset)
+}
+
+/** While index and footer are made nobody else changes the file. */
+const alone = <A, E>(writing: WritingSegment, effect: Effect.Effect<A, E>): Effect.Effect<A, E> => {
+  const set = (isTailing: boolean): Effect.Effect<void> =>
+    Effect.sync(() => {
+      writing.isTailing = isTailing
+    })
+  return Effect.andThen(set(true), Effect.ensuring(effect, set(false)))
+}
+
+/** Cuts the file to length and makes index and footer durable behind the frames. */
+const writeTail = Effect.fnUntraced(function* (
+  stream: StreamState,
+  writing: WritingSegment,
+): Effect.fn.Return<SealedTail, AofError> {
+  // What the kernel dropped after a failed sync is unknown: this try starts from a fresh file.
+  if (writing.isSuspect) yield* replaceFile(stream, writing)
+  if (!writing.isEntrySynced) yield* syncFolder(stream)
+  writing.isEntrySynced = true
+  const { bytes, footer, checksum64 } = yield* makeTail(stream, writing)
+  const file = yield* attempt(() => writing.file)
+  yield* file.truncate(writing.endOffset)
+  yield* attempt(() => {
+    // The checksum covers slots too, and the process before may have failed to sync those that it has closed the file with.
+    writeAgain(file, 0, segmentHeaderBytes)
+    file.writeUnsafe(bytes, 0, bytes.length, writing.endOffset)
+  })
+  yield* Effect.onError(file.syncData, () =>
+    Effect.sync(() => {
+      writing.isSuspect = true
+    }),
+  )
+  return { footer, checksum64, tailBytes: bytes.length, isNoted: false }
+})
+
+interface SegmentTail {
+  readonly bytes: Uint8Array
+  readonly footer: SegmentFooter
+  readonly checksum64: bigint
+}
+
+/** Index and footer of a segment, with the checksum of all bytes before. */
+const makeTail = Effect.fnUntraced(function* (stream: StreamState, writing: WritingSegment) {
+  const { segment } = writing
+  const head = yield* encodeHeadIndex(stream, writing)
+  const own = writing.index.encode()
+  const bytes = new Uint8Array(head.length + own.length + segmentFooter.sizeBytes)
+  bytes.set(head)
+  bytes.set(own, head.length)
+  const footerAt = head.length + own.length
+  const footer = makeFooter(stream, writing, writing.stats!, {
+    indexCount: footerAt / indexEntry.sizeBytes,
+    tailChecksum: crc32(bytes.subarray(0, footerAt), segment.header.checksumSeed),
+  })
+  encodeSegmentFooter(bytes, footerAt, footer, segment.header.checksumSeed)
+  const checksum64 = yield* checksumOf(stream, writing, bytes.subarray(0, bytes.length - 8))
+  new DataView(bytes.buffer).setBigUint64(bytes.length - 8, checksum64, true)
+  const tail: SegmentTail = { bytes, footer, checksum64 }
+  return tail
+})
+
+/** Below this a segment is checksummed here: that takes less than a worker's start. */
+const workerBytesMin = 1024 * 1024
+
+/** CRC-64 of the frames and of `tail` behind them, off the main thread where it would take long. */
+const checksumOf = Effect.fnUntraced(function* (
+  stream: StreamState,
+  writing: WritingSegment,
+  tail: Uint8Array,
+): Effect.fn.Return<bigint, AofError> {
+  const { segment } = writing
+  if (writing.endOffset >= workerBytesMin) {
+    const { compressor } = stream.services.tiers.services
+    return yield* compressor.checksum({ path: segment.path, lengthBytes: writing.endOffset, suffix: tail })
+  }
+  const checksum = crc64Start()
+  const buffer = new Uint8Array(sliceBytes)
+  for (let offset = 0; offset < writing.endOffset; ) {
+    const count = yield* attempt(() =>
+      writing.file.readUnsafe(buffer, 0, Math.min(sliceBytes, writing.endOffset - offset), offset),
+    )
+    if (count === 0) return yield* Effect.fail(unavailable("reading durable bytes to seal a file", "EIO", segment.path))
+    checksum.update(buffer.subarray(0, count))
+    offset += count
+    yield* nextTurn(stream.services.eventLoop)
+  }
+  checksum.update(tail)
+  return checksum.digest()
+})
+
+/** The index of the frames that an earlier process wrote. */
+const encodeHeadIndex = Effect.fnUntraced(function* (stream: StreamState, writing: WritingSegment) {
+  if (writing.indexFrom <= segmentHeaderBytes) return new Uint8Array(0)
+  const walk = new IndexWalk(writing.segment, segmentHeaderBytes, writing.indexFrom)
+  while (!(yield* attempt(() => walk.advance(sliceBytes)))) yield* nextTurn(stream.services.eventLoop)
+  return walk.index.encode()
+})
+
+const makeFooter = (
+  stream: StreamState,
+  writing: WritingSegment,
+  stats: SegmentStats,
+  index: { readonly indexCount: number; readonly tailChecksum: number },
+): SegmentFooter => {
+  const { header } = writing.segment
+  stream.isCoordinatorUnsaved = false
+  return {
+    ...stats,
+    ...index,
+    flags: writing.hasFlushFailed ? footerFlushFailed : 0,
+    streamId: header.streamId,
+    segmentIndex: header.segmentIndex,
+    fileGeneration: header.fileGeneration,
+    firstRecordNumber: header.firstRecordNumber,
+    durableBytes: writing.endOffset,
+    indexOffset: writing.endOffset,
+    producerCount: 0,
+    coordinatorWatermark: stream.coordinatorWatermark,
+    writerEpoch: header.writerEpoch,
+    sealedMs: stream.services.clock.currentTimeMillisUnsafe(),
+  }
+}

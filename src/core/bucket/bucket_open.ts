@@ -1,0 +1,179 @@
+/**
+ * What opening a root asks its bucket: whose it is. An empty root is made from the bucket when that holds one; one that somebody else has taken
+ * over is refused, unless it is to be taken back. A root with data opens also while the bucket does not answer.
+ */
+import * as Effect from "effect/Effect"
+import { isCrc64Loaded, loadCrc64 } from "../../format/checksum.ts"
+import type { RootFile } from "../../format/root_file.ts"
+import type { AofManagerConfig } from "../../model/config.ts"
+import { type AofError, invalidArgument, notFound, unavailable } from "../../model/errors.ts"
+import type { TierEventInput } from "../../model/tier_event.ts"
+import type { Directory } from "../../port/directory.ts"
+import type { ObjectStore } from "../../port/object_store.ts"
+import { readRoot } from "../files/root.ts"
+import { loadManifest } from "../manifest/manifest_load.ts"
+import { manifestPath } from "../manifest/manifest_log.ts"
+import type { Tier2 } from "../tier2/tier2.ts"
+import { Bucket } from "./bucket.ts"
+import { type Fence, fencedBy, rootIdText } from "./head_fence.ts"
+import { type FoundHead, HeadStore } from "./head_store.ts"
+import { beginRestore, isRestoring, restoreRoot } from "./restore_root.ts"
+
+/** What an open has in hand before its manifest is open. */
+export interface BucketOpening {
+  readonly config: AofManagerConfig
+  readonly directory: Directory
+  readonly store: ObjectStore
+  readonly tier2: Tier2
+  readonly fence: Fence
+  readonly nowMs: () => number
+  readonly random32: () => number
+  readonly emit: (event: TierEventInput) => void
+}
+
+/** What the bucket has said. */
+export interface OpenedBucket {
+  readonly bucket: Bucket
+  /** The root file; undefined when the root is empty, and so is the bucket. */
+  readonly root: RootFile | undefined
+  /** True when the root was made from the bucket just now. */
+  readonly isRestored: boolean
+}
+
+/** How often a takeover meets a writer that goes on meanwhile. */
+const takeOversMax = 16
+
+/** Asks the bucket. `root` is the root file that is there. The lock is held. */
+export const openBucket: (opening: BucketOpening, root: RootFile | undefined) => Effect.Effect<OpenedBucket, AofError> =
+  Effect.fnUntraced(function* (opening, root) {
+    const { config, directory } = opening
+    if (!isCrc64Loaded()) yield* Effect.promise(loadCrc64)
+    const headStore = makeHeadStore(opening)
+    const isBegun = yield* isRestoring(directory, config.root)
+    if (root === undefined || isBegun) return yield* openEmpty(opening, headStore, isBegun)
+    const bucket = makeBucket(opening, headStore, root)
+    yield* readOwn(directory, config.root, { rootId: root.rootId, bucket })
+    const looked = yield* Effect.result(headStore.look)
+    if (looked._tag === "Failure") {
+      if (looked.failure._tag === "InvalidArgument") return yield* Effect.fail(looked.failure)
+      opening.emit({ name: "head_failed", level: "warn", reason: looked.failure.message, attempt: 1 })
+      return { bucket, root, isRestored: false }
+    }
+    const found = looked.success
+    if (found !== undefined) {
+      const { head } = found
+      if (!head.rootId.every((byte, at) => byte === root.rootId[at])) {
+        const own = `that of root ${rootIdText(root.rootId)}, or an empty one`
+        return yield* Effect.fail(invalidArgument("tier2.store", `the bucket of root ${rootIdText(head.rootId)}`, own))
+      }
+      if (!bucket.own.has(head)) {
+        const own = { place: headStore.place, epoch: bucket.own.epoch }
+        if (!config.tier2.takeOver) return yield* Effect.fail(fencedBy(head, own))
+        return yield* takeOver(opening, { headStore, found, isBegun: false })
+      }
+    }
+    bucket.note(found)
+    return { bucket, root, isRestored: false }
+  })
+
+const openEmpty = Effect.fnUntraced(function* (
+  opening: BucketOpening,
+  headStore: HeadStore,
+  isBegun: boolean,
+): Effect.fn.Return<OpenedBucket, AofError> {
+  const { config, directory } = opening
+  const asked = yield* Effect.result(headStore.read)
+  if (asked._tag === "Failure") {
+    const { failure } = asked
+    if (failure._tag !== "Unavailable") return yield* Effect.fail(failure)
+    if (isBegun || config.tier2.requireBucket) {
+      const what = `opening an empty root, whose bucket ${headStore.place} has to say whether it holds one (${failure.message}),`
+      return yield* Effect.fail(unavailable(what, failure.code, config.root))
+    }
+    // A new root: should the bucket turn out to hold another one, this one is fenced before it changes anything there.
+    opening.emit({ name: "head_failed", level: "warn", reason: failure.message, attempt: 1 })
+    return newRoot(opening, headStore)
+  }
+  const found = asked.success
+  if (found !== undefined) {
+    // Data without a root file is not to be hidden behind another root: the making of a new one refuses it.
+    const names = (yield* directory.list(config.root)).map(({ name }) => name)
+    const isForeign = !isBegun && (names.includes("streams") || names.includes("manifest"))
+    if (!isForeign) return yield* takeOver(opening, { headStore, found, isBegun })
+  }
+  if (isBegun) return yield* Effect.fail(notFound("HEAD of a root that was being restored", headStore.place, "nothing"))
+  const opened = newRoot(opening, headStore)
+  opened.bucket.note(found)
+  return opened
+})
+
+const newRoot = (opening: BucketOpening, headStore: HeadStore): OpenedBucket => {
+  const rootId = new Uint8Array(16).map(() => opening.random32() & 255)
+  const bucket = makeBucket(opening, headStore, { rootId, createdMs: opening.nowMs() })
+  return { bucket, root: undefined, isRestored: false }
+}
+
+/** Takes the next epoch, so that nobody else goes on, and makes the root from what the bucket has then. */
+const takeOver = Effect.fnUntraced(function* (
+  opening: BucketOpening,
+  from: { readonly headStore: HeadStore; readonly found: FoundHead; readonly isBegun: boolean },
+): Effect.fn.Return<OpenedBucket, AofError> {
+  const { config, directory, emit } = opening
+  const { headStore } = from
+  let found = from.found
+  const { rootId, rootCreatedMs: createdMs } = found.head
+  const bucket = makeBucket(opening, headStore, { rootId, createdMs })
+  yield* beginRestore(directory, config.root)
+  for (let tries = 1; ; tries++) {
+    const claim = bucket.claimOf(found)
+    const replaced = yield* headStore.replace(claim, found.etag)
+    if (replaced.isOurs) {
+      bucket.take(claim, replaced.etag)
+      yield* restoreRoot(directory, { root: config.root, head: claim, headStore })
+      const reason = `epoch ${claim.epoch} of ${headStore.place}, records up to ${claim.lastSequence}`
+      emit({ name: "root_restored", level: "info", reason })
+      return { bucket, root: yield* readRoot(directory, config.root), isRestored: true }
+    }
+    const next = replaced.found
+    // The old writer goes on until its epoch is over; another one that takes over at this moment came first.
+    if (next === undefined || next.head.epoch !== found.head.epoch || tries === takeOversMax) {
+      const head = next?.head ?? found.head
+      return yield* Effect.fail(fencedBy(head, { place: headStore.place, epoch: found.head.epoch }))
+    }
+    found = next
+  }
+})
+
+/** The HEADs that the manifest on the disk names as this root's. */
+const readOwn = Effect.fnUntraced(function* (
+  directory: Directory,
+  root: string,
+  { rootId, bucket }: { readonly rootId: Uint8Array; readonly bucket: Bucket },
+): Effect.fn.Return<void, AofError> {
+  const loaded = yield* loadManifest(directory, { path: manifestPath(root), rootId, isTelling: true })
+  if (loaded.state.epoch !== undefined) bucket.own.addRecord(loaded.state.epoch)
+  for (const record of loaded.told) if (record.type === "Epoch") bucket.own.addRecord(record)
+})
+
+const makeHeadStore = ({ store, config, random32, tier2 }: BucketOpening): HeadStore =>
+  new HeadStore({
+    store,
+    config: config.tier2.client,
+    random32,
+    send: (kind, key, request) => tier2.gate.send(kind, key, request),
+  })
+
+const makeBucket = (
+  opening: BucketOpening,
+  headStore: HeadStore,
+  root: { readonly rootId: Uint8Array; readonly createdMs: number },
+): Bucket => {
+  const { config, directory, fence, nowMs, random32, emit, tier2 } = opening
+  const { headIntervalMs, deleteGraceMs } = config.tier2
+  const storeAwayUntilMs = (): number => {
+    const { breaker } = tier2.gate
+    return breaker.mayPass(nowMs()) ? 0 : (breaker.retryAtMs ?? nowMs() + 1000)
+  }
+  const settings = { headStore, directory, fence, root, nowMs, random32, emit, headIntervalMs, deleteGraceMs }
+  return new Bucket({ ...settings, storeAwayUntilMs })
+}

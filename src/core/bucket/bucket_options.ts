@@ -1,0 +1,45 @@
+/** What a bucket works with, and who is told of what happens to it. */
+import type { ManifestRecord } from "../../format/manifest_record.ts"
+import type { TierEventInput } from "../../model/tier_event.ts"
+import type { Directory } from "../../port/directory.ts"
+import type { Residency } from "../tiers/residency.ts"
+import type { Fence } from "./head_fence.ts"
+import type { HeadStore } from "./head_store.ts"
+
+/** What a bucket works with. */
+export interface BucketOptions {
+  readonly headStore: HeadStore
+  readonly directory: Directory
+  readonly fence: Fence
+  readonly root: { readonly rootId: Uint8Array; readonly createdMs: number }
+  readonly nowMs: () => number
+  readonly random32: () => number
+  /** Least time between two HEADs. */
+  readonly headIntervalMs: number
+  readonly deleteGraceMs: number
+  readonly emit: (event: TierEventInput) => void
+  /** When the store may be asked again, in Unix milliseconds; 0 for now. */
+  readonly storeAwayUntilMs: () => number
+}
+
+/** Who is told of what happens to a bucket. */
+export interface BucketListener {
+  /** Something that others wait for has changed. */
+  readonly onChange: () => void
+  /** A segment's object is known to a HEAD. */
+  readonly onCommitted: (residency: Residency) => void
+  /** True while somebody waits for the next HEAD. */
+  readonly isUrgent: () => boolean
+}
+
+const telling: ReadonlyArray<ManifestRecord["type"]> = [
+  "UploadDone",
+  "Tier2DeleteQueued",
+  "Trim",
+  "StreamCreated",
+  "StreamDeleted",
+]
+
+/** True for a record after which a HEAD is due: what it says is of use elsewhere. A file of the manifest was queued after such a HEAD. */
+export const isTelling = ({ type, streamId }: ManifestRecord): boolean =>
+  telling.includes(type) && !(type === "Tier2DeleteQueued" && streamId === 0)

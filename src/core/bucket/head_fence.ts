@@ -1,0 +1,51 @@
+/** The end of a writer whose root somebody else has taken: nothing more is appended or changed in the bucket, what is there can be read. */
+import { Fenced } from "../../model/errors.ts"
+
+/** Says whether the writer has lost its root. One for each manager. */
+export class Fence {
+  /** Defined once the root was lost, for good. */
+  error: Fenced | undefined = undefined
+  /** Called once. */
+  onRaise: (error: Fenced) => void = () => {}
+
+  /** The root is lost. */
+  raise(error: Fenced): void {
+    if (this.error !== undefined) return
+    this.error = error
+    this.onRaise(error)
+  }
+
+  /** Throws once the root is lost. */
+  check(): void {
+    if (this.error !== undefined) throw this.error
+  }
+}
+
+/** Another writer has the root. */
+export const fencedBy = (
+  other: { readonly epoch: number; readonly writtenMs: number },
+  own: { readonly place: string; readonly epoch: number },
+): Fenced => {
+  const since = new Date(other.writtenMs).toISOString()
+  const way =
+    "open the root again with tier2.takeOver to take it back: what this root has and the other one has not is moved to its quarantine"
+  return new Fenced({
+    message: `another writer has the root in ${own.place} with epoch ${other.epoch} (its last sign ${since}), this one had epoch ${own.epoch}; ${way}`,
+    what: `epoch of the root in ${own.place}`,
+    value: own.epoch,
+    limit: other.epoch,
+  })
+}
+
+/** The bucket is not that of this root. */
+export const fencedByRoot = (place: string, own: string, other: string): Fenced =>
+  new Fenced({
+    message: `the bucket ${place} belongs to root ${other}, not to ${own}: each root needs a prefix of its own`,
+    what: `root id in ${place}`,
+    value: own,
+    limit: other,
+  })
+
+/** A root id as text. */
+export const rootIdText = (rootId: Uint8Array): string =>
+  [...rootId].map((byte) => byte.toString(16).padStart(2, "0")).join("")

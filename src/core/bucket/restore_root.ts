@@ -1,0 +1,82 @@
+/**
+ * Makes a root out of what a HEAD names: the files of the manifest come to the local disk, segments stay where they are. What lies in the root
+ * before is put aside. A marker says that this is under way: an open that finds it begins anew, so that a crash at any point costs
+ * nothing but the work.
+ */
+import * as Effect from "effect/Effect"
+import type { HeadFile, HeadObject } from "../../format/head_object.ts"
+import { manifestFileName } from "../../format/manifest_chunk.ts"
+import type { AofError } from "../../model/errors.ts"
+import type { Directory } from "../../port/directory.ts"
+import { rootFilePath, streamsPath } from "../files/paths.ts"
+import { quarantineMove } from "../files/quarantine.ts"
+import { replaceSmallFile } from "../files/replace_small_file.ts"
+import { createRoot } from "../files/root.ts"
+import { manifestPath } from "../manifest/manifest_log.ts"
+import { attempt } from "../work/attempt.ts"
+import type { HeadStore } from "./head_store.ts"
+
+/** Files of the manifest that are brought at once. */
+const fetchesAtOnce = 4
+
+const markerPath = (root: string): string => `${root}/RESTORE`
+
+/** True while the root is being made from the bucket. */
+export const isRestoring = (directory: Directory, root: string): Effect.Effect<boolean, AofError> =>
+  Effect.map(directory.readFile(markerPath(root)), (bytes) => bytes !== undefined)
+
+/** Says that what lies in the root is not to be trusted until `endRestore`. */
+export const beginRestore: (directory: Directory, root: string) => Effect.Effect<void, AofError> = Effect.fnUntraced(
+  function* (directory, root) {
+    const bytes = new TextEncoder().encode("this root is being made from its bucket\n")
+    yield* replaceSmallFile(directory, { folder: root, path: markerPath(root), bytes })
+  },
+)
+
+/** Puts aside what is there, and makes root file and manifest as `head` says. The marker has to be there. */
+export const restoreRoot: (
+  directory: Directory,
+  options: { readonly root: string; readonly head: HeadObject; readonly headStore: HeadStore },
+) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (directory, { root, head, headStore }) {
+  yield* putAside(directory, root)
+  const folder = manifestPath(root)
+  yield* directory.makeDirectory(folder)
+  const bring = (file: HeadFile): Effect.Effect<void, AofError> =>
+    Effect.flatMap(headStore.getFile(file), (bytes) =>
+      writeFile(directory, `${folder}/${manifestFileName(file.kind, file.chunkSequence)}`, bytes),
+    )
+  yield* Effect.forEach(head.files, bring, { concurrency: fetchesAtOnce, discard: true })
+  yield* directory.sync(folder)
+  yield* createRoot(directory, root, { rootId: head.rootId, createdMs: head.rootCreatedMs, isRestored: true })
+})
+
+/** The root is whole: it has a manifest that knows its own epoch. */
+export const endRestore: (directory: Directory, root: string) => Effect.Effect<void, AofError> = Effect.fnUntraced(
+  function* (directory, root) {
+    yield* directory.remove(markerPath(root))
+    yield* directory.sync(root)
+  },
+)
+
+/** Nothing is thrown away: what an earlier writer had here may be all that is left of it. */
+const putAside = Effect.fnUntraced(function* (directory: Directory, root: string): Effect.fn.Return<void, AofError> {
+  for (const path of [manifestPath(root), streamsPath(root), rootFilePath(root)]) {
+    const kind = yield* directory.kind(path)
+    if (kind === "missing") continue
+    const isEmpty = kind === "directory" && (yield* directory.list(path)).length === 0
+    if (isEmpty) yield* directory.removeDirectory(path)
+    else yield* quarantineMove(directory, { root, path, name: `fenced-${path.slice(path.lastIndexOf("/") + 1)}` })
+  }
+  yield* directory.sync(root)
+})
+
+const writeFile = (directory: Directory, path: string, bytes: Uint8Array): Effect.Effect<void, AofError> =>
+  Effect.acquireUseRelease(
+    attempt(() => directory.openUnsafe(path, "create")),
+    (file) =>
+      Effect.andThen(
+        attempt(() => file.writeUnsafe(bytes, 0, bytes.length, 0)),
+        file.syncData,
+      ),
+    (file) => Effect.sync(() => file.closeUnsafe()),
+  )

@@ -1,0 +1,89 @@
+/** The commit journal of a root that is being opened: what a process before has left in it, and a new one that goes on behind it. */
+import type * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type { RootFile } from "../../format/root_file.ts"
+import type { AofManagerConfig } from "../../model/config.ts"
+import type { AofError } from "../../model/errors.ts"
+import type { Directory } from "../../port/directory.ts"
+import type { EventLoop } from "../../port/event_loop.ts"
+import { announceJournal } from "../files/root.ts"
+import type { SharedSync } from "../stream/stream_state.ts"
+import { Journal } from "./journal.ts"
+import { emptyJournal, type LoadedJournal, loadJournal } from "./journal_load.ts"
+import { JournalSync } from "./journal_sync.ts"
+
+/** What it is opened with. */
+export interface JournalOpening {
+  readonly config: AofManagerConfig
+  readonly directory: Directory
+  readonly clock: Clock.Clock
+  readonly eventLoop: EventLoop
+  readonly random32: () => number
+  readonly run: (effect: Effect.Effect<void>) => void
+}
+
+/** A journal whose root is being recovered. */
+export interface OpenedJournal {
+  readonly shared: SharedSync
+  /** The root file, which changes when the journal is used for the first time. */
+  readonly rootFile: RootFile
+  /** What of it does not check, in words. */
+  readonly damage: ReadonlyArray<string>
+  /** All streams have what it held: what is left of the process before is removed. */
+  readonly endRecovery: Effect.Effect<void, AofError>
+  readonly close: Effect.Effect<void>
+}
+
+const nothing: LoadedJournal = { entries: new Map(), lastSequence: 0, processCount: 0, damage: [], isThere: false }
+
+/** Reads what is there; a store that is only read has no journal. */
+export const openJournal: (opening: JournalOpening, root: RootFile) => Effect.Effect<OpenedJournal, AofError> =
+  Effect.fnUntraced(function* ({ config, directory, clock, eventLoop, random32, run }, root) {
+    const rootFile = { ...root }
+    const { rootId } = root
+    const load = loadJournal(directory, config.root, rootId)
+    const loaded = config.readOnly ? nothing : yield* load
+    const journal = new Journal(
+      {
+        directory,
+        root: config.root,
+        rootId,
+        bytesMax: config.readOnly ? 0 : config.journalBytes,
+        nowMs: () => clock.currentTimeMillisUnsafe(),
+        random32,
+        announce: announceJournal(directory, config.root, rootFile),
+        run,
+      },
+      loaded,
+    )
+    const shared = new JournalSync({
+      journal,
+      streamsMin: config.journalStreamsMin,
+      eventLoop,
+      clock,
+      run,
+      found: loaded.entries,
+      processCount: loaded.processCount,
+      load: (streamId) => Effect.map(load, ({ entries }) => entries.get(streamId) ?? []),
+    })
+    const endRecovery = Effect.suspend(() => {
+      shared.endRecovery()
+      if (!loaded.isThere) return Effect.void
+      const { lastSequence: sequence, processCount } = loaded
+      const createdMs = clock.currentTimeMillisUnsafe()
+      return emptyJournal(directory, config.root, {
+        rootId,
+        sequence,
+        createdMs,
+        processCount,
+        checksumSeed: random32(),
+      })
+    })
+    return {
+      shared,
+      rootFile,
+      damage: loaded.damage,
+      endRecovery,
+      close: Effect.suspend(() => journal.close(shared.isInOrder)),
+    }
+  })

@@ -1,0 +1,381 @@
+/**
+ * One sync for many streams. Each turn of the event loop does here what all streams planned for it. When several of them want durability at
+ * once, what each has appended goes into one group of the commit journal, and one sync of that makes all of it durable; the files of the
+ * segments follow behind: when a stream falls quiet, when a journal file is full, at seal and at close. A stream that is alone, or that
+ * appends much, syncs its own files.
+ *
+ * Invariants: one group is on its way at a time. What a group holds stays in staging memory until the segment's own file holds it durably. A
+ * segment counts as dirty from its first group until then, and a journal file is used again only when no dirty segment has bytes in it. A
+ * stream that syncs its own files joins no group meanwhile, so the end of its sync leaves it clean.
+ */
+import type * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import { type JournalEntryBytes, journalBlockBytes } from "../../format/journal_block.ts"
+import type { AofError } from "../../model/errors.ts"
+import type { EventLoop } from "../../port/event_loop.ts"
+import { completeShared, startFlushing, writeInTurn } from "../append/flusher.ts"
+import { makeFileLater } from "../append/rollover.ts"
+import { writeOut } from "../append/write_out.ts"
+import type { WritingSegment } from "../append/writing_segment.ts"
+import { type SharedSync, type StreamState, unsettledBytes } from "../stream/stream_state.ts"
+import type { Journal, JournalFile } from "./journal.ts"
+import { gatherMember, type JournalMember, noteWritten } from "./journal_member.ts"
+
+/** A stream with more than this to make durable at once gains nothing from writing it twice. */
+const entryBytesMax = 64 * 1024
+/** What only the journal has of one stream stays below this. */
+const unsettledBytesMax = 4 * 1024 * 1024
+/** After so long without an append the file of a segment catches up, */
+const quietMs = 100
+/** and, while the journal is busy, for each that is behind so much later: a stream out of very many is not quiet only because the others have their turns. */
+const quietMsEach = 0.2
+/** Streams that catch up at the same time: less than the threads that a runtime has for syncs, of which the journal needs one. */
+const settlesAtOnce = 3
+/** The same while nobody commits: their syncs of directories end up in one transaction of the file system. */
+const settlesAtOnceIdle = 24
+
+/** Who waits for room in the journal waits no longer than this. */
+const stallMsMax = 2000
+const retryMs = 5
+
+/** A segment of which the journal has bytes that its own file does not hold durably. */
+interface Dirty {
+  readonly stream: StreamState
+  readonly file: JournalFile
+  end: number
+  lastMs: number
+}
+
+/** What it works with. */
+export interface JournalSyncOptions {
+  readonly journal: Journal
+  /** Streams that have to want durability at once. */
+  readonly streamsMin: number
+  readonly eventLoop: EventLoop
+  readonly clock: Clock.Clock
+  readonly run: (effect: Effect.Effect<void>) => void
+  /** What a process before has left in the journal, by stream. */
+  readonly found: ReadonlyMap<number, ReadonlyArray<JournalEntryBytes>>
+  /** Processes with a journal that did not close in order. */
+  readonly processCount: number
+  /** What the files of the journal hold of a stream. */
+  readonly load: (streamId: number) => Effect.Effect<ReadonlyArray<JournalEntryBytes>, AofError>
+}
+
+export class JournalSync implements SharedSync {
+  readonly #options: JournalSyncOptions
+  readonly #journal: Journal
+  #planned: Array<StreamState> = []
+  #isTurnPlanned = false
+  readonly #waiting: Set<StreamState> = new Set()
+  /** Streams that sync their own files now. */
+  #flushing = 0
+  #isSyncing = false
+  /** The one that was appended to longest ago comes first. */
+  readonly #dirty: Map<WritingSegment, Dirty> = new Map()
+  readonly #settling: Set<WritingSegment> = new Set()
+  /** Files that are full and wait for their streams, oldest first. */
+  readonly #full: Set<JournalFile> = new Set()
+  /** Segments of streams that were closed dirty; at first, streams that a process before has left so. */
+  readonly #held: Map<number, Array<WritingSegment>> = new Map()
+  #found: ReadonlyMap<number, ReadonlyArray<JournalEntryBytes>>
+  #isRecovering = true
+  #isInOrder = false
+  #isSweeping = false
+  /** Since when those who wait have waited for a file of the journal. */
+  #stalledSinceMs: number | undefined
+  #isRetryPlanned = false
+  #lastGroupMs = 0
+
+  constructor(options: JournalSyncOptions) {
+    this.#options = options
+    this.#journal = options.journal
+    this.#found = options.found
+    this.#journal.onFull = (file) => {
+      this.#full.add(file)
+      this.#settleMore()
+    }
+  }
+
+  plan(stream: StreamState): void {
+    this.#planned.push(stream)
+    this.#planTurn()
+  }
+
+  flushBegins(): void {
+    this.#flushing++
+  }
+
+  flushEnds(stream: StreamState): void {
+    this.#flushing--
+    // What it could not write is tried again with the next sweep.
+    if (stream.active !== undefined) this.#settling.delete(stream.active)
+  }
+
+  isPreferred(stream: StreamState): boolean {
+    const others = this.#flushing - 1 + this.#waiting.size
+    return (
+      (this.#isSyncing || others + 1 >= this.#options.streamsMin) &&
+      this.#journal.take() !== undefined &&
+      this.#canShare(stream)
+    )
+  }
+
+  get lostIndexes(): number {
+    return this.#isRecovering ? this.#options.processCount : 0
+  }
+
+  get isInOrder(): boolean {
+    return this.#isInOrder
+  }
+
+  endInOrder(): void {
+    this.#isInOrder = true
+  }
+
+  get isJournaling(): boolean {
+    return this.#dirty.size > 0 || this.#waiting.size > 0
+  }
+
+  settled(writing: WritingSegment): void {
+    this.#settling.delete(writing)
+    const dirty = this.#dirty.get(writing)
+    if (dirty !== undefined && writing.durableOffset >= dirty.end) {
+      this.#dirty.delete(writing)
+      this.#settle(writing, dirty.file)
+    }
+    if (this.#dirty.size > 0) this.#settleMore()
+  }
+
+  forget(stream: StreamState, isDeleted: boolean): void {
+    this.#waiting.delete(stream)
+    if (this.#dirty.size === 0) return
+    let isWritten = isDeleted
+    for (const [writing, dirty] of this.#dirty) {
+      if (dirty.stream !== stream) continue
+      // What is in the file when the stream is opened again is not read from the journal.
+      if (!isWritten) isWritten = writeOut(stream)
+      this.#dirty.delete(writing)
+      this.#settling.delete(writing)
+      this.#held.set(stream.streamId, [...(this.#held.get(stream.streamId) ?? []), writing])
+    }
+    this.#settleMore()
+  }
+
+  held(streamId: number): Effect.Effect<ReadonlyArray<JournalEntryBytes>, AofError> {
+    return this.#held.has(streamId) ? this.#options.load(streamId) : Effect.succeed(this.#found.get(streamId) ?? [])
+  }
+
+  /** All streams of the process before were recovered. */
+  endRecovery(): void {
+    this.#found = new Map()
+    this.#isRecovering = false
+  }
+
+  release(streamId: number): void {
+    const held = this.#held.get(streamId)
+    this.#held.delete(streamId)
+    for (const writing of held ?? []) {
+      for (const file of this.#journal.files) this.#settle(writing, file)
+    }
+  }
+
+  #settle(writing: WritingSegment, file: JournalFile): void {
+    this.#journal.settle(file, writing)
+    if (file.dirty.size > 0) return
+    this.#full.delete(file)
+    if (this.#stalledSinceMs !== undefined) this.#planTurn()
+  }
+
+  #planTurn(): void {
+    if (this.#isTurnPlanned) return
+    this.#isTurnPlanned = true
+    this.#options.eventLoop.nextTurn(() => this.#turn())
+  }
+
+  #turn(): void {
+    this.#isTurnPlanned = false
+    const streams = this.#planned
+    this.#planned = []
+    for (const stream of streams) stream.isTurnPlanned = false
+    const isShared = this.#isShared(streams)
+    for (const stream of streams) {
+      if (stream.closedAs !== undefined) continue
+      if (isShared && wantsSync(stream) && this.#canShare(stream)) this.#waiting.add(stream)
+      else writeInTurn(stream)
+    }
+    if (this.#waiting.size > 0 && !this.#isSyncing) this.#commit()
+  }
+
+  /** True when those who want durability now are enough, or a group is on its way that they may follow. */
+  #isShared(streams: ReadonlyArray<StreamState>): boolean {
+    if (!this.#journal.isEnabled) return false
+    if (this.#isSyncing || this.#waiting.size > 0) return true
+    let count = this.#flushing - this.#settling.size
+    for (const stream of streams) if (wantsSync(stream)) count++
+    return count >= this.#options.streamsMin
+  }
+
+  /** True when what the stream has to make durable may go into a group. */
+  #canShare(stream: StreamState): boolean {
+    const { active } = stream
+    if (active?.writer === undefined || stream.sealing.length > 0) return false
+    if (active.isSuspect || active.isReplacing || active.writer.isInBatch) return false
+    const pending = active.endOffset - Math.max(active.durableOffset, active.journaledOffset)
+    // One entry, and a header, fit an empty group.
+    const most = Math.min(entryBytesMax, this.#journal.writer.groupBytesMax - 2 * journalBlockBytes)
+    return pending <= most && unsettledBytes(stream) < unsettledBytesMax
+  }
+
+  /** Makes a group of what those who wait have appended, and syncs it. */
+  #commit(): void {
+    const file = this.#journal.take()
+    if (file === undefined) return this.#stall()
+    this.#stalledSinceMs = undefined
+    const { writer } = this.#journal
+    writer.begin()
+    const members: Array<JournalMember> = []
+    for (const stream of this.#waiting) {
+      // The loop that syncs its own files sees what it wants.
+      if (stream.closedAs !== undefined || stream.isFlushing) {
+        this.#waiting.delete(stream)
+        continue
+      }
+      if (!this.#canShare(stream)) {
+        this.#giveUp([stream])
+        continue
+      }
+      const member = gatherMember(stream, writer)
+      if (member === undefined) break
+      if (member.hasBytes) this.#noteDirty(stream, member.writing, { end: member.end, file })
+      this.#waiting.delete(stream)
+      members.push(member)
+    }
+    if (members.length === 0) return
+    const error = writer.isEmpty ? undefined : this.#journal.write(file)
+    if (error !== undefined) {
+      this.#giveUp(members.map(({ stream }) => stream))
+      if (this.#waiting.size > 0) this.#planTurn()
+      return
+    }
+    for (const member of members) noteWritten(member)
+    this.#isSyncing = true
+    this.#lastGroupMs = this.#options.clock.currentTimeMillisUnsafe()
+    const synced = writer.isEmpty ? Effect.void : file.file.syncData
+    this.#options.run(Effect.map(Effect.result(synced), ({ _tag }) => this.#end(members, file, _tag === "Success")))
+    if (!this.#isSweeping && this.#dirty.size > 0) this.#options.run(this.#sweep)
+  }
+
+  /** There is no room in the journal: a file that is nearly free is worth waiting for. */
+  #stall(): void {
+    const nowMs = this.#options.clock.currentTimeMillisUnsafe()
+    if (this.#full.size > 0 || this.#journal.isGrowing) {
+      this.#stalledSinceMs ??= nowMs
+      if (nowMs - this.#stalledSinceMs < stallMsMax) {
+        if (!this.#isRetryPlanned) this.#options.run(this.#retry)
+        return
+      }
+    }
+    this.#stalledSinceMs = undefined
+    this.#giveUp([...this.#waiting])
+  }
+
+  readonly #retry: Effect.Effect<void> = Effect.suspend(() => {
+    this.#isRetryPlanned = true
+    return Effect.map(Effect.sleep(retryMs), () => {
+      this.#isRetryPlanned = false
+      if (this.#waiting.size > 0) this.#planTurn()
+    })
+  })
+
+  #noteDirty(
+    stream: StreamState,
+    writing: WritingSegment,
+    at: { readonly end: number; readonly file: JournalFile },
+  ): void {
+    const before = this.#dirty.get(writing)
+    const lastMs = this.#options.clock.currentTimeMillisUnsafe()
+    if (before !== undefined) {
+      before.end = at.end
+      // Those who are appended to all the time need no new place each time.
+      if (lastMs - before.lastMs < quietMs / 4) return
+      before.lastMs = lastMs
+      this.#dirty.delete(writing)
+    } else at.file.dirty.add(writing)
+    this.#dirty.set(writing, before ?? { stream, file: at.file, end: at.end, lastMs })
+  }
+
+  #end(members: ReadonlyArray<JournalMember>, file: JournalFile, isDurable: boolean): void {
+    this.#isSyncing = false
+    if (isDurable && !file.hasFailed) {
+      for (const { stream, writing, end, mark } of members) completeShared(stream, writing, end, mark)
+    } else {
+      this.#journal.fail(file)
+      this.#giveUp(members.map(({ stream }) => stream))
+    }
+    if (this.#waiting.size > 0) this.#planTurn()
+  }
+
+  /** They sync their own files. */
+  #giveUp(streams: ReadonlyArray<StreamState>): void {
+    for (const stream of streams) {
+      this.#waiting.delete(stream)
+      if (stream.closedAs !== undefined) continue
+      stream.flushWanted = Number.POSITIVE_INFINITY
+      startFlushing(stream)
+    }
+  }
+
+  /** As long as there are dirty segments, those that fell quiet catch up. */
+  readonly #sweep: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
+    this.#isSweeping = true
+    while (this.#dirty.size > 0) {
+      yield* Effect.sleep(quietMs)
+      this.#settleMore()
+    }
+    this.#isSweeping = false
+  })
+
+  /** True while groups go to the journal. */
+  get #isBusy(): boolean {
+    return this.#isSyncing || Math.abs(this.#options.clock.currentTimeMillisUnsafe() - this.#lastGroupMs) < quietMs
+  }
+
+  /** Starts syncs of files that are behind the journal, as many as may run at once. */
+  #settleMore(): void {
+    while (this.#settling.size < (this.#isBusy ? settlesAtOnce : settlesAtOnceIdle)) {
+      const next = this.#nextToSettle()
+      if (next === undefined) return
+      const { writing, stream } = next
+      this.#settling.add(writing)
+      if (writing.segment.maker === undefined) startFlushing(stream)
+      else this.#options.run(Effect.map(makeFileLater(stream, writing.segment), () => this.#startSettling(next)))
+    }
+  }
+
+  #startSettling({ writing, stream }: { readonly writing: WritingSegment; readonly stream: StreamState }): void {
+    if (stream.closedAs === undefined) startFlushing(stream)
+    else this.#settling.delete(writing)
+  }
+
+  #nextToSettle(): { readonly writing: WritingSegment; readonly stream: StreamState } | undefined {
+    for (const file of this.#full) {
+      for (const one of file.dirty) {
+        const writing = one as WritingSegment
+        const dirty = this.#dirty.get(writing)
+        if (dirty !== undefined && !this.#settling.has(writing)) return { writing, stream: dirty.stream }
+      }
+    }
+    const nowMs = this.#options.clock.currentTimeMillisUnsafe()
+    const quietSinceMs = nowMs - quietMs - (this.#isBusy ? quietMsEach * this.#dirty.size : 0)
+    for (const [writing, { stream, lastMs }] of this.#dirty) {
+      if (this.#settling.has(writing)) continue
+      // A clock that was put back must not make all of them wait.
+      return lastMs <= quietSinceMs || lastMs > nowMs ? { writing, stream } : undefined
+    }
+    return undefined
+  }
+}
+
+const wantsSync = (stream: StreamState): boolean =>
+  stream.closedAs === undefined && !stream.isFlushing && stream.flushWanted > stream.durable.position

@@ -1,0 +1,192 @@
+/**
+ * One record by its id. An id is honoured only if it is a record start of a frame that checks: the record's header names the
+ * distance to its frame, and a short walk from the nearest sampled start proves that a record begins there. So a stale or forged id
+ * cannot make payload pass for a header.
+ */
+
+import { getSafe } from "../../format/field_table.ts"
+import { frameHeader, isFrameHeader } from "../../format/frame.ts"
+import { payloadLengthMask, recordHasExtId, recordHasTimestamp, recordHeaderBytes } from "../../format/record.ts"
+import { segmentHeaderBytes } from "../../format/segment_header.ts"
+import { assert } from "../../model/assert.ts"
+import { type AofError, corrupt, invalidArgument } from "../../model/errors.ts"
+import { segmentIndexOf, segmentOffsetOf } from "../../model/record_id.ts"
+import { type EnteredRecord, RecordScanner } from "../../state/record_scanner.ts"
+import { type FrameSamples, sampleBytes, sampleStride } from "../../state/verified_frames.ts"
+import type { Segment } from "../stream/segment.ts"
+import type { StreamState } from "../stream/stream_state.ts"
+import { checkFrame, FRAME_OK } from "./frame_reader.ts"
+import type { RecordView } from "./record_view.ts"
+import { Window } from "./window.ts"
+
+const at = frameHeader.at
+
+/** Where a record lies. */
+export interface RecordPlace {
+  readonly frameOffset: number
+  readonly recordNumber: number
+  readonly frameTimestampMs: number
+}
+
+/** Kept between calls: a window costs more than a read. */
+const window: Window = new Window()
+
+/** Bytes read for a record's header and, as a guess, its payload and those between it and the sampled start. */
+const aheadBytes = 4096
+
+/**
+ * Finds the record `recordId` of `segment`, below `limitPosition`, a batch end. Throws `InvalidArgument` when no record starts there,
+ * `Corrupt` when its frame does not check.
+ */
+export const locateRecord = (
+  stream: StreamState,
+  segment: Segment,
+  recordId: number,
+  limitPosition: number,
+): RecordPlace => {
+  const offset = segmentOffsetOf(recordId)
+  const limit = segmentIndexOf(limitPosition) > segment.index ? segment.framesEnd : segmentOffsetOf(limitPosition)
+  const frameOffset = frameOffsetOf(segment, offset, limit)
+  const samples = frameOffset === undefined ? undefined : samplesOf(stream, segment, frameOffset, limit)
+  const number = samples === undefined ? -1 : walkTo(segment, { samples, frameOffset: frameOffset!, offset, limit })
+  if (number < 0) {
+    const damage = segment.residency.damage.find(({ from, to }) => offset >= from && offset < to)
+    if (damage !== undefined) throw damaged(stream, segment, damage)
+    throw invalidArgument("record id", recordId, "the start of a record")
+  }
+  return { frameOffset: frameOffset!, recordNumber: number, frameTimestampMs: samples!.timestampMs }
+}
+
+/** The record itself, found like `locateRecord` and throwing like it. What is returned is good until the next call. */
+export const readPoint = (
+  stream: StreamState,
+  segment: Segment,
+  recordId: number,
+  limitPosition: number,
+): RecordView => {
+  const { recordNumber, frameTimestampMs } = locateRecord(stream, segment, recordId, limitPosition)
+  const limit = segmentIndexOf(limitPosition) > segment.index ? segment.framesEnd : segmentOffsetOf(limitPosition)
+  point.show(segment, { recordId, recordNumber, frameTimestampMs }, limit)
+  return point
+}
+
+class PointReader extends RecordScanner {
+  show(segment: Segment, record: EnteredRecord, limit: number): void {
+    const offset = segmentOffsetOf(record.recordId)
+    const length = recordLength(window.view, offset - window.base)
+    segment.fill(window, offset, length, 0, limit)
+    this.enterRecord(window.buffer, window.view, offset - window.base, record)
+  }
+
+  /** Only a mapping stays as it is: everything else is read into again. */
+  get isStable(): boolean {
+    return !window.isOwned && !window.isTrusted && !window.isShared
+  }
+
+  protected override nextFrame(): boolean {
+    return false
+  }
+
+  protected override recordLeavesFrame(): never {
+    assert(false, "a located record lies in its frame")
+  }
+}
+
+const point: PointReader = new PointReader()
+
+const frameOffsetOf = (segment: Segment, offset: number, limit: number): number | undefined => {
+  if (offset + recordHeaderBytes > limit || offset < segmentHeaderBytes) return undefined
+  // From a little before, so that one read also brings the sampled start from which the record is reached.
+  const isHere = segment.tail?.find(offset) !== undefined || !segment.residency.isHot
+  // In another tier what is read is a whole stretch, decoded; reaching over its beginning would decode another one.
+  const from = isHere ? offset : Math.max(segmentHeaderBytes, offset - sampleBytes)
+  if (!segment.fill(window, from, offset - from + recordHeaderBytes, aheadBytes, limit)) return undefined
+  const frameOffset = offset - window.view.getUint16(offset - window.base + 4, true)
+  return frameOffset % 8 === 0 && frameOffset >= segmentHeaderBytes && frameOffset < offset ? frameOffset : undefined
+}
+
+/** The sampled record starts of a frame that checks; undefined when no frame starts there. */
+const samplesOf = (
+  stream: StreamState,
+  segment: Segment,
+  frameOffset: number,
+  limit: number,
+): FrameSamples | undefined => {
+  const known = segment.verified.samples(frameOffset)
+  if (known !== undefined) return known
+  if (!segment.fill(window, frameOffset, frameHeader.sizeBytes, 65536, limit)) return undefined
+  if (!isFrameHeader(window.view, frameOffset - window.base, frameOffset, limit)) return undefined
+  const isNamed = checkFrame(segment, window, frameOffset, limit, 65536) === FRAME_OK
+  if (!isNamed && segment.heal()) {
+    window.segment = undefined
+    return samplesOf(stream, segment, frameOffset, limit)
+  }
+  if (!isNamed) throw damaged(stream, segment, { from: frameOffset, to: frameOffset })
+  const samples = sample(window, frameOffset)
+  segment.verified.addSamples(frameOffset, samples)
+  return samples
+}
+
+const damaged = (
+  stream: StreamState,
+  segment: Segment,
+  { from, to }: { readonly from: number; readonly to: number },
+): AofError =>
+  corrupt(
+    `stream ${stream.name}, segment ${segment.index}, offset ${from}`,
+    "a frame does not check",
+    segment.position(from),
+    segment.position(to),
+  )
+
+const sample = ({ view, base }: Window, frameOffset: number): FrameSamples => {
+  const start = frameOffset - base
+  const count = view.getUint32(start + at.recordCount, true)
+  const lengthBytes = view.getUint32(start + at.lengthBytes, true)
+  const stride = sampleStride(count, lengthBytes)
+  const starts = new Uint16Array(Math.ceil(count / stride))
+  let distance = view.getUint16(start + at.headerBytes, true)
+  for (let i = 0; i < count && distance < lengthBytes; i++) {
+    if (i % stride === 0) starts[i / stride] = distance
+    distance += recordLength(view, start + distance)
+  }
+  const firstRecordNumber = getSafe(view, start + at.firstRecordNumber) ?? 0
+  return { firstRecordNumber, timestampMs: getSafe(view, start + at.timestampMs) ?? 0, starts, stride }
+}
+
+const recordLength = (view: DataView, start: number): number => {
+  const head = view.getUint32(start, true)
+  const extras = ((head & recordHasExtId) !== 0 ? 8 : 0) + ((head & recordHasTimestamp) !== 0 ? 8 : 0)
+  return recordHeaderBytes + extras + (head & payloadLengthMask)
+}
+
+interface Walk {
+  readonly samples: FrameSamples
+  readonly frameOffset: number
+  readonly offset: number
+  readonly limit: number
+}
+
+/** Walks from the nearest sample to `offset`; the record's number, or -1 when none starts there. */
+const walkTo = (segment: Segment, { samples, frameOffset, offset, limit }: Walk): number => {
+  const { starts } = samples
+  const target = offset - frameOffset
+  let low = 0
+  let high = starts.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (starts[middle]! <= target) low = middle + 1
+    else high = middle
+  }
+  if (low === 0) return -1
+  let distance = starts[low - 1]!
+  let number = samples.firstRecordNumber + (low - 1) * samples.stride
+  const from = frameOffset + distance
+  if (!segment.fill(window, from, offset - from + recordHeaderBytes, offset - from + aheadBytes, limit)) return -1
+  const base = frameOffset - window.base
+  while (distance < target) {
+    distance += recordLength(window.view, base + distance)
+    number++
+  }
+  return distance === target ? number : -1
+}

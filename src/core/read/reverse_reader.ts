@@ -1,0 +1,158 @@
+/** Walks a stream backwards: the frames of one index stretch at a time, the records of a frame from its last one. */
+import { alignFrame, frameHeader, isFrameHeader } from "../../format/frame.ts"
+import { recordIsControl } from "../../format/record.ts"
+import { segmentHeaderBytes } from "../../format/segment_header.ts"
+import { assert } from "../../model/assert.ts"
+import { corrupt } from "../../model/errors.ts"
+import { segmentIndexOf, segmentOffsetOf } from "../../model/record_id.ts"
+import { RecordScanner } from "../../state/record_scanner.ts"
+import type { Segment } from "../stream/segment.ts"
+import { checkOpen, type StreamState } from "../stream/stream_state.ts"
+import { firstRecordNumber } from "./first_record.ts"
+import { blockBytes, checkFrame, FRAME_OK, findNextBatch } from "./frame_reader.ts"
+import { Reader, type ReadLevel } from "./reader.ts"
+import { type ReadPlan, searchSegment, seekStart } from "./start.ts"
+import { Window } from "./window.ts"
+
+const at = frameHeader.at
+
+/** Where a backward read begins: records below `upper`, at most `limit` of them. */
+export const reverseFrom = (
+  stream: StreamState,
+  plan: ReadPlan,
+): { readonly upper: number; readonly limit: number } => {
+  const { by, value } = plan.start
+  const end = plan.level === "durable" ? stream.durable.position : stream.written.position
+  if (by === "from" && value === "end") return { upper: end, limit: plan.limit }
+  if (by === "from" && value === "start") return { upper: 0, limit: plan.limit }
+  if (by === "last") return { upper: end, limit: Math.min(plan.limit, value as number) }
+  const reader = new Reader(stream, plan.level)
+  // An exclusive start is exclusive in the direction of reading: the search is for the record itself.
+  seekStart(reader, by === "after" ? { ...plan, start: { by: "from", value } } : plan)
+  if (reader.awaitedStart !== undefined || !reader.move()) return { upper: end, limit: plan.limit }
+  return { upper: by === "after" ? reader.recordId : reader.recordId + 1, limit: plan.limit }
+}
+
+export abstract class ReverseReader extends RecordScanner {
+  readonly stream: StreamState
+  readonly level: ReadLevel
+  readonly window: Window = new Window()
+  /** Records at or above this position are not shown any more; set by `startBelow`. */
+  #upper = 0
+  #segment: Segment | undefined = undefined
+  /** Offsets of frames below `#upper`, the next one to be read last. */
+  #frames: Array<number> = []
+  /** Places in `buffer` of records not shown yet, the next one last. */
+  #starts: Array<number> = []
+  #firstNumber = 0
+
+  constructor(stream: StreamState, level: ReadLevel) {
+    super()
+    this.stream = stream
+    this.level = level
+  }
+
+  /** Begins with the last record below a position. */
+  protected startBelow(position: number): void {
+    this.#upper = position
+  }
+
+  /** Enters the frame of the record before, so that the next move needs nothing that is not at hand. */
+  protected prepareMoveBack(): void {
+    while (this.#starts.length === 0) if (!this.#previousFrame()) return
+  }
+
+  /** Moves to the record before; false when there is none. */
+  moveBack(): boolean {
+    const firstLeft = firstRecordNumber(this.stream)
+    for (;;) {
+      while (this.#starts.length === 0) if (!this.#previousFrame()) return false
+      const start = this.#starts.pop()!
+      const number = this.#firstNumber + this.#starts.length
+      if (number < firstLeft) return false
+      const isControl = (this.parse(start) & recordIsControl) !== 0
+      this.recordNumber = number
+      this.#upper = this.recordId
+      if (!isControl) return true
+    }
+  }
+
+  #previousFrame(): boolean {
+    checkOpen(this.stream)
+    // What was trimmed on the way is where the stream begins now.
+    if (this.#segment?.isTrimmed) return false
+    while (this.#frames.length === 0) if (!this.#previousStretch()) return false
+    const segment = this.#segment!
+    const offset = this.#frames.at(-1)!
+    const limit = this.#limitIn(segment)
+    // A frame that has to be fetched first is asked for again.
+    const result = checkFrame(segment, this.window, offset, limit, blockBytes)
+    if (result !== FRAME_OK && segment.heal()) {
+      this.window.segment = undefined
+      return this.#previousFrame()
+    }
+    this.#frames.pop()
+    if (result !== FRAME_OK) {
+      const next = findNextBatch(segment, offset, limit)
+      this.#upper = segment.position(offset)
+      const where = `stream ${this.stream.name}, segment ${segment.index}, offset ${offset} to ${next}`
+      throw corrupt(where, "a frame does not check", segment.position(offset), segment.position(next))
+    }
+    const start = offset - this.window.base
+    this.enterFrame(this.window.buffer, this.window.view, start, segment.position(this.window.base))
+    this.#firstNumber = this.recordNumber + 1
+    while (this.recordsLeft > 0) {
+      const from = this.recordPosition
+      this.parse(from)
+      this.recordPosition = this.payloadEnd
+      this.recordsLeft--
+      if (this.recordId >= this.#upper) break
+      this.#starts.push(from)
+    }
+    this.recordsLeft = 0
+    this.#upper = Math.min(this.#upper, segment.position(offset))
+    return true
+  }
+
+  /** Collects the frames between the indexed one before `#upper` and `#upper`. */
+  #previousStretch(): boolean {
+    const { catalog } = this.stream
+    let segment = catalog.get(segmentIndexOf(this.#upper)) ?? catalog.below(segmentIndexOf(this.#upper))
+    if (segment === undefined) return false
+    let end = segment.index === segmentIndexOf(this.#upper) ? segmentOffsetOf(this.#upper) : segment.framesEnd
+    if (end <= segmentHeaderBytes) {
+      segment = catalog.below(segment.index)
+      if (segment === undefined) return false
+      end = segment.framesEnd
+    }
+    this.#segment = segment
+    this.#upper = segment.position(end)
+    const limit = this.#limitIn(segment)
+    let offset = searchSegment(this.stream, segment, { by: "offset", value: end - 1 })
+    const frames: Array<number> = []
+    while (offset < end) {
+      frames.push(offset)
+      const isThere = segment.fill(this.window, offset, frameHeader.sizeBytes, blockBytes, limit)
+      const start = offset - this.window.base
+      offset =
+        isThere && isFrameHeader(this.window.view, start, offset, limit)
+          ? alignFrame(offset + this.window.view.getUint32(start + at.lengthBytes, true))
+          : findNextBatch(segment, offset, limit)
+    }
+    this.#frames = frames
+    return true
+  }
+
+  #limitIn(segment: Segment): number {
+    const limit = this.level === "durable" ? this.stream.durable.position : this.stream.written.position
+    return segmentIndexOf(limit) > segment.index ? segment.framesEnd : segmentOffsetOf(limit)
+  }
+
+  protected override nextFrame(): boolean {
+    return false
+  }
+
+  protected override recordLeavesFrame(): never {
+    assert(false, "a checked frame holds its records")
+  }
+}

@@ -1,0 +1,389 @@
+/**
+ * Opens a stream as the last process left it. Sealed segments come from the manifest; what is not sealed is scanned from its
+ * newest slot. A frame that does not check below the highest watermark found anywhere is damage: it is reported and what
+ * follows is kept. At or above it the log ends: the rest is cut. After an unclean end the segments are sealed as they are and the
+ * writer goes on in a new one, above every index ever seen, so that no lost id is used again.
+ */
+import * as Effect from "effect/Effect"
+import { crc32 } from "../../format/checksum.ts"
+import { manifestReason } from "../../format/manifest_reason.ts"
+import { decodeSegmentFooter, type SegmentFooter, segmentFooter } from "../../format/segment_footer.ts"
+import { decodeSegmentHeader, type SegmentHeader, segmentHeaderBytes } from "../../format/segment_header.ts"
+import { type AofError, isMissingFile } from "../../model/errors.ts"
+import { segmentIndexOf } from "../../model/record_id.ts"
+import type { DirectoryEntry } from "../../port/directory.ts"
+import type { ManifestStream, SealedSegment } from "../../state/manifest_state.ts"
+import { replacePointer } from "../append/replace_pointer.ts"
+import {
+  segmentIndexOfName,
+  segmentIndexOfWarmName,
+  segmentPath,
+  spareName,
+  sparePath,
+  warmFolder,
+} from "../files/paths.ts"
+import { refuseLinks } from "../files/refuse_links.ts"
+import { fileChecksum } from "../scrub/scrub_bytes.ts"
+import { Segment } from "../stream/segment.ts"
+import { syncFolder } from "../stream/stream_folder.ts"
+import type { StreamServices, StreamState } from "../stream/stream_state.ts"
+import type { SealFacts } from "../tiers/residency.ts"
+import { attempt } from "../work/attempt.ts"
+import { listSegments, replayHeld } from "./recovery_files.ts"
+import type { RecoveryReport } from "./recovery_report.ts"
+import { restoreHeader, restoreKnown } from "./recovery_restore.ts"
+import { scanSegment } from "./recovery_scan.ts"
+import { type Part, putAside, rewrite, settle } from "./recovery_settle.ts"
+
+/** Recovers one stream into `stream`, which is new, and adds what it found to `report`. */
+export const recoverStream: (
+  stream: StreamState,
+  known: ManifestStream,
+  report: RecoveryReport,
+) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (stream, known, report) {
+  const { directory, config } = stream.services
+  const warmPath = warmFolder(config.root, stream.name)
+  // Also when the manifest names no warm file: one of a trimmed segment may be left, or one that it has forgotten.
+  const isForgetful = stream.services.manifest.replay.damage.length > 0 || report.isManifestShort
+  const hasWarm = known.lastSealed !== undefined || isForgetful
+  if (!config.readOnly && hasWarm) yield* refuseLinks(directory, [warmPath])
+  if (!config.readOnly) yield* replayHeld(stream, known, report)
+  const names = yield* listSegments(stream, known)
+  if (names.length === 0) stream.folder = "missing"
+  const warmNames = hasWarm ? yield* directory.list(warmPath) : []
+  if (!config.readOnly) yield* removeLeftovers(stream, names)
+  const indexes = names.map((entry) => segmentIndexOfName(entry.name)).filter((index) => index !== undefined)
+  if (known.trim !== undefined) {
+    stream.trimPoint = { recordId: known.trim.firstRecordId, recordNumber: known.trim.firstRecordNumber }
+  }
+  const firstIndex = stream.trimPoint === undefined ? 0 : segmentIndexOf(stream.trimPoint.recordId)
+  const warm = warmNames.map((entry) => segmentIndexOfWarmName(entry.name)).filter((index) => index !== undefined)
+  const kept = indexes.filter((index) => index >= firstIndex)
+  if (!config.readOnly) {
+    yield* restoreKnown(stream, known, { hot: new Set(kept), warm: new Set(warm) }, report)
+    yield* removeTrimmed(stream, { firstIndex, hot: indexes, warmNames, known })
+  }
+  const parts = addSealed(stream, known, { hot: new Set(kept), warm: new Set(warm) }, report)
+  for (const index of kept) {
+    if (known.sealed.has(index)) continue
+    const part = yield* openUnsealed(stream, { index, known }, report)
+    if (part !== undefined) parts.push(part)
+  }
+  parts.sort((one, other) => one.index - other.index)
+  // An index that was only left out, when a root was taken over, names no segment.
+  const begun = [...known.opened.values()].filter(({ reasonCode }) => reasonCode !== manifestReason.Missing)
+  const opened = new Set([...begun.map(({ segmentIndex }) => segmentIndex), ...kept])
+  reportEmpty(stream, opened, parts.at(-1)?.index ?? firstIndex - 1, report)
+  // A trim of everything names a place in the segment that was to come next: what is appended must not lie before it.
+  stream.nextIndex = Math.max(known.segmentIndexMax, 0, firstIndex - 1, ...indexes) + 1
+  // With a journal a segment may have been begun, and ids in it given, of which a kill has left nothing.
+  const { lostIndexes } = stream.services.shared
+  stream.nextIndex += lostIndexes
+  stream.hasLeftOut = lostIndexes > 0
+  yield* settle(stream, parts, report)
+})
+
+/** Whatever was in it is not to be seen any more. How much that was nobody knows. */
+const reportShort = (stream: StreamState, index: number, report: RecoveryReport): void => {
+  const from = index * 2 ** 28
+  report.cut(stream.name, {
+    from,
+    to: from + 2 ** 28,
+    bytes: 0,
+    reason: "a segment was opened and is empty or missing",
+  })
+}
+
+/** Segments at the end that were begun and that hold nothing: normal after a power cut, and damage cannot be told from it. */
+const reportEmpty = (
+  stream: StreamState,
+  opened: ReadonlySet<number>,
+  lastIndex: number,
+  report: RecoveryReport,
+): void => {
+  for (const index of opened) {
+    if (index > lastIndex) reportShort(stream, index, report)
+  }
+}
+
+/** True while the tiers work on a segment: they go on when its stream is closed, and its temporary files are theirs. */
+const isInUse = (stream: StreamState, index: number | undefined): boolean =>
+  index !== undefined && stream.services.tiers.take(stream, index).isBusy
+
+/** Removes what a crash left half made: temporary files, and a spare segment that was never used. */
+const removeLeftovers = Effect.fnUntraced(function* (stream: StreamState, names: ReadonlyArray<DirectoryEntry>) {
+  for (const { name } of names) {
+    if (isInUse(stream, segmentIndexOfName(name.replace(/\.tmp$/, "")))) continue
+    if (name.endsWith(".tmp")) yield* stream.services.directory.remove(`${stream.path}/${name}`)
+    else if (name === spareName) yield* stream.services.directory.remove(sparePath(stream.path))
+  }
+})
+
+/** What a trim had not removed yet, in both local tiers, and warm files that were not finished. */
+const removeTrimmed = Effect.fnUntraced(function* (
+  stream: StreamState,
+  found: {
+    readonly firstIndex: number
+    readonly hot: ReadonlyArray<number>
+    readonly warmNames: ReadonlyArray<DirectoryEntry>
+    readonly known: ManifestStream
+  },
+) {
+  const { directory, config, tiers } = stream.services
+  // A trim that was cut short by the closing of the stream has left them in the account.
+  const known = [...tiers.segments.ofStream(stream.streamId).values()]
+  const forgotten = known.filter((one) => one.index < found.firstIndex && !one.isGone)
+  tiers.forget(forgotten)
+  // A copy that a job has made since the folders were listed is in no list.
+  const hot = new Set(found.hot.filter((index) => index < found.firstIndex))
+  for (const { index, warmPath } of forgotten) {
+    hot.add(index)
+    yield* directory.remove(warmPath)
+  }
+  for (const index of hot) yield* directory.remove(segmentPath(stream.path, index))
+  if (hot.size > 0) yield* directory.sync(stream.path)
+  const folder = warmFolder(config.root, stream.name)
+  for (const { name } of found.warmNames) {
+    const index = segmentIndexOfWarmName(name)
+    const isBusy = isInUse(stream, segmentIndexOfWarmName(name.replace(/\.tmp$/, "")))
+    // One that got its name just before a crash, which the manifest does not know: nothing would ever count it.
+    const isUnknown = index !== undefined && !isCompressed(found.known, index) && found.hot.includes(index)
+    const isLeft = name.endsWith(".tmp") || (index !== undefined && (index < found.firstIndex || isUnknown))
+    if (isLeft && !isBusy) {
+      yield* directory.remove(`${folder}/${name}`)
+    }
+  }
+})
+
+const isCompressed = (known: ManifestStream, index: number): boolean => known.tiers.get(index)?.compressed !== undefined
+
+/** Adds the sealed segments that the manifest names, and the last one also when it was trimmed: numbers go on from it. */
+const addSealed = (
+  stream: StreamState,
+  known: ManifestStream,
+  found: { readonly hot: ReadonlySet<number>; readonly warm: ReadonlySet<number> },
+  report: RecoveryReport,
+): Array<Part> => {
+  const parts: Array<Part> = []
+  const { lastSealed } = known
+  if (lastSealed !== undefined && !known.sealed.has(lastSealed.segmentIndex)) parts.push(sealedPart(lastSealed))
+  let before: SealedSegment | undefined
+  for (const record of known.sealed.values()) {
+    const residency = stream.services.tiers.take(stream, record.segmentIndex)
+    stream.services.tiers.recovered(residency, {
+      owner: stream.owner,
+      seal: sealFactsOf(record),
+      tiers: known.tiers.get(record.segmentIndex),
+      isHot: found.hot.has(record.segmentIndex),
+      isWarm: found.warm.has(record.segmentIndex),
+    })
+    if (residency.tier !== undefined) {
+      const segment = makeSegment(stream, sealedHeader(stream, record, before), "sealed", record.durableBytes)
+      segment.sealed = { ...record }
+      stream.catalog.add(segment)
+    } else {
+      const from = record.segmentIndex * 2 ** 28
+      report.add(stream.name, {
+        from,
+        to: from + record.durableBytes,
+        bytes: record.fileBytes,
+        reason: "the file of a sealed segment is missing",
+      })
+    }
+    parts.push(sealedPart(record))
+    before = record
+  }
+  return parts
+}
+
+const sealFactsOf = (record: Omit<SealFacts, "framesEnd"> & { readonly durableBytes: number }): SealFacts => ({
+  fileGeneration: record.fileGeneration,
+  framesEnd: record.durableBytes,
+  fileBytes: record.fileBytes,
+  checksum64: record.checksum64,
+})
+
+const sealedPart = (record: SealedSegment): Part => ({
+  index: record.segmentIndex,
+  firstRecordNumber: record.firstRecordNumber,
+  baseOffset: record.baseOffset,
+  sealed: record,
+  scan: undefined,
+})
+
+/** What the header of a sealed segment says, as far as the manifest knows it. */
+const sealedHeader = (
+  stream: StreamState,
+  record: SealedSegment,
+  before: SealedSegment | undefined,
+): SegmentHeader => ({
+  rootId: stream.services.rootId,
+  streamId: stream.streamId,
+  segmentIndex: record.segmentIndex,
+  fileGeneration: record.fileGeneration,
+  writerEpoch: 0,
+  firstRecordNumber: record.firstRecordNumber,
+  baseOffset: record.baseOffset,
+  extIdMax: before?.extIdMax ?? 0n,
+  timestampMsMax: before?.timestampMsMax ?? 0,
+  commitMode: 0,
+  journalPosition: 0,
+  createdMs: 0,
+  checksumSeed: record.checksumSeed,
+})
+
+/** Makes the running view of a segment. */
+export const makeSegment = (
+  stream: StreamState,
+  header: SegmentHeader,
+  state: "active" | "sealing" | "sealed",
+  framesEnd: number,
+): Segment => {
+  const { config, directory, openFiles, tiers } = stream.services
+  return new Segment({
+    residency: tiers.take(stream, header.segmentIndex),
+    header,
+    state,
+    framesEnd,
+    directory,
+    openFiles,
+    source: tiers.services.reader,
+    isReadOnly: config.readOnly,
+  })
+}
+
+/** A file of at most this length is read in one go. */
+const smallFileBytes = 16 * 1024
+
+/** A segment file that the manifest does not call sealed; undefined when it holds nothing or was put aside. */
+const openUnsealed = Effect.fnUntraced(function* (
+  stream: StreamState,
+  { index, known }: { readonly index: number; readonly known: ManifestStream },
+  report: RecoveryReport,
+) {
+  const { directory, config } = stream.services
+  const path = segmentPath(stream.path, index)
+  const opened = yield* Effect.result(attempt(() => directory.openUnsafe(path, config.readOnly ? "read" : "write")))
+  // The writer of a store that is only read may have trimmed it after the listing.
+  if (opened._tag === "Failure" && config.readOnly && isMissingFile(opened.failure)) return undefined
+  if (opened._tag === "Failure") return yield* Effect.fail(opened.failure)
+  const file = opened.success
+  const size = file.sizeUnsafe()
+  // A small file is read once.
+  const start = new Uint8Array(Math.max(segmentHeaderBytes, size <= smallFileBytes ? size : 0))
+  yield* attempt(() => file.readUnsafe(start, 0, start.length, 0))
+  const block = start.subarray(0, segmentHeaderBytes)
+  const found = decodeSegmentHeader(block)
+  const header = found ?? (yield* restoreHeader(stream, { index, known, file, size }, report))
+  if (header === undefined || !isOwnHeader(stream, header, index)) {
+    file.closeUnsafe()
+    return yield* putBadHeaderAside(stream, { index, size, block }, report)
+  }
+  const segment = makeSegment(stream, { ...header, rootId: stream.services.rootId }, "active", size)
+  segment.file = file
+  stream.services.tiers.hold(stream.owner, segment.residency, size)
+  stream.catalog.add(segment)
+  const { firstRecordNumber, baseOffset } = header
+  const isWhole = start.length >= size
+  const footer = yield* attempt(() => readFooter(segment, size, isWhole ? start : undefined))
+  if (size < segmentHeaderBytes) reportShort(stream, index, report)
+  if (footer === undefined || !(yield* isSealIntact(segment, footer, { size, services: stream.services }))) {
+    const scan = yield* attempt(() =>
+      scanSegment(segment, { fileBytes: size, block, whole: isWhole ? start : undefined }),
+    )
+    const open: Part = { index, firstRecordNumber, baseOffset, sealed: undefined, scan }
+    return open
+  }
+  if (!config.readOnly) yield* noteSeal(stream, segment, { footer, size })
+  segment.state = "sealed"
+  segment.framesEnd = footer.durableBytes
+  segment.sealed = { ...footer, fileBytes: size }
+  segment.releaseFile()
+  stream.services.tiers.sealed(segment.residency, sealFactsOf({ ...footer, fileBytes: size }))
+  const part: Part = { index, firstRecordNumber, baseOffset, sealed: { ...footer, baseOffset }, scan: undefined }
+  return part
+})
+
+/**
+ * True when index and file have the checksums that the footer says. The last bytes of a footer, the checksum of the file, are not covered by its
+ * own: a manifest that took a wrong one from there would call the segment damaged for ever.
+ */
+const isSealIntact = Effect.fnUntraced(function* (
+  segment: Segment,
+  footer: SegmentFooter & { readonly checksum64: bigint },
+  { size, services }: { readonly size: number; readonly services: StreamServices },
+): Effect.fn.Return<boolean, AofError> {
+  if (!(yield* attempt(() => isIndexIntact(segment, footer, size)))) return false
+  // Who only reads looks often, and takes nothing from here.
+  if (services.config.readOnly) return true
+  const { compressor } = services.tiers.services
+  return (yield* fileChecksum({ ...services, compressor }, segment.path, size - 8)) === footer.checksum64
+})
+
+/**
+ * A header is written first and lies in one sector. When that is zero the file was made just before a power cut and nothing in it
+ * was ever durable. Anything else that does not check is damage.
+ */
+const putBadHeaderAside = Effect.fnUntraced(function* (
+  stream: StreamState,
+  file: { readonly index: number; readonly size: number; readonly block: Uint8Array },
+  report: RecoveryReport,
+): Effect.fn.Return<undefined, AofError> {
+  const { index, size, block } = file
+  if (block.every((byte) => byte === 0) && size <= segmentHeaderBytes) return undefined
+  const isUnused = block.every((byte) => byte === 0)
+  const from = index * 2 ** 28
+  const to = from + (size < segmentHeaderBytes ? 2 ** 28 : size)
+  const damage = { from, to, bytes: size, reason: "the header of a segment does not check" }
+  if (isUnused) report.cut(stream.name, damage)
+  else report.add(stream.name, damage)
+  yield* putAside(stream, index)
+})
+
+/** True when the index before a footer checks: both may be there in part after a power cut, until a sync covered them. */
+const isIndexIntact = (segment: Segment, footer: SegmentFooter, size: number): boolean => {
+  const bytes = new Uint8Array(Math.max(0, size - segmentFooter.sizeBytes - footer.indexOffset))
+  const count = segment.readUnsafe(bytes, footer.indexOffset)
+  return count === bytes.length && crc32(bytes, segment.header.checksumSeed) === footer.tailChecksum
+}
+
+/** Tells the manifest of a seal that it did not learn of. What was found may be in memory of the system only: it is made durable first. */
+const noteSeal = Effect.fnUntraced(function* (
+  stream: StreamState,
+  segment: Segment,
+  { footer, size }: { readonly footer: SegmentFooter & { readonly checksum64: bigint }; readonly size: number },
+) {
+  const { manifest } = stream.services
+  yield* rewrite(segment, footer.durableBytes, size)
+  yield* syncFolder(stream)
+  const { baseOffset, checksumSeed } = segment.header
+  const lastSealed = manifest.state.streams.get(stream.streamId)?.lastSealed?.segmentIndex ?? 0
+  // The crash may have come before the pointer too.
+  if (footer.segmentIndex > lastSealed) yield* replacePointer(stream, footer)
+  manifest.append({ type: "SealSegment", ...footer, baseOffset, checksumSeed, fileBytes: size })
+  yield* manifest.commit
+})
+
+/** False for a file that belongs to another root, stream or place. */
+const isOwnHeader = (stream: StreamState, header: SegmentHeader, index: number): boolean =>
+  header.segmentIndex === index &&
+  header.streamId === stream.streamId &&
+  header.rootId.every((byte, at) => byte === stream.services.rootId[at])
+
+/** The footer at the end of a file, when it belongs to this segment; `whole` is the file where it was read already. */
+export const readFooter = (
+  segment: Segment,
+  size: number,
+  whole?: Uint8Array,
+): (SegmentFooter & { readonly checksum64: bigint }) | undefined => {
+  const start = size - segmentFooter.sizeBytes
+  if (start < segmentHeaderBytes) return undefined
+  const bytes = whole?.subarray(start, size) ?? new Uint8Array(segmentFooter.sizeBytes)
+  if (whole === undefined) segment.readUnsafe(bytes, start)
+  const footer = decodeSegmentFooter(bytes, 0, segment.header.checksumSeed)
+  const isOwn =
+    footer?.segmentIndex === segment.index &&
+    footer.streamId === segment.header.streamId &&
+    (segment.state === "sealed" || footer.fileGeneration === segment.header.fileGeneration)
+  return isOwn && footer.durableBytes <= start ? footer : undefined
+}

@@ -1,0 +1,218 @@
+/**
+ * Follows a bucket: keeps a directory, in memory as a rule, in which there is always a root whose manifest names what the bucket has. A
+ * read-only manager over it reads what is there. Asking whether there is something new costs one request; only what is new is fetched.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type { HeadFile } from "../../format/head_object.ts"
+import { manifestFileName } from "../../format/manifest_chunk.ts"
+import { type AofError, corrupt, notFound } from "../../model/errors.ts"
+import type { ReplicaInfo } from "../../model/replica.ts"
+import type { TierEventInput } from "../../model/tier_event.ts"
+import type { Directory } from "../../port/directory.ts"
+import type { ManifestState } from "../../state/manifest_state.ts"
+import type { FoundHead, HeadStore } from "../bucket/head_store.ts"
+import { createRoot } from "../files/root.ts"
+import { type FoundFile, type LoadedManifest, replayManifest } from "../manifest/manifest_load.ts"
+import { manifestPath } from "../manifest/manifest_log.ts"
+import { removeManifestFiles, writeManifestSnapshot } from "../manifest/manifest_snapshot.ts"
+import { visibleRecords } from "./replica_view.ts"
+
+/** What a source works with. */
+export interface ReplicaSourceOptions {
+  readonly headStore: HeadStore
+  /** Where the root is kept. */
+  readonly directory: Directory
+  readonly root: string
+  readonly emit: (event: TierEventInput) => void
+}
+
+/** How often HEAD may change while what it names is fetched. */
+const triesMax = 8
+const fetchesAtOnce = 4
+
+interface Position {
+  readonly state: ManifestState
+  readonly lastSequence: number
+  readonly epoch: number
+  readonly keys: ReadonlySet<string>
+}
+
+export class ReplicaSource {
+  readonly #options: ReplicaSourceOptions
+  #found: FoundHead | undefined = undefined
+  #position: Position | undefined = undefined
+  /** Number of the snapshot that is in the directory. */
+  #version = 0
+  #polledMs = 0
+  #polls = 0
+  #failures = 0
+  #heads = 0
+
+  constructor(options: ReplicaSourceOptions) {
+    this.#options = options
+  }
+
+  /** Sequence of the last record of the manifest that was taken in. */
+  get lastSequence(): number {
+    return this.#position?.lastSequence ?? 0
+  }
+
+  /** The root that it is of; undefined before it is open. */
+  get rootId(): Uint8Array | undefined {
+    return this.#found?.head.rootId
+  }
+
+  get info(): ReplicaInfo {
+    const { epoch = 0, writtenMs: headMs = 0 } = this.#found?.head ?? {}
+    const [polledMs, polls, failures, heads] = [this.#polledMs, this.#polls, this.#failures, this.#heads]
+    return { place: this.#options.headStore.place, epoch, headMs, polledMs, polls, failures, heads }
+  }
+
+  /** Makes the root. `NotFound` when the bucket holds none. */
+  readonly open: Effect.Effect<void, AofError> = Effect.suspend(() => {
+    const { headStore, directory, root } = this.#options
+    return Effect.gen({ self: this }, function* () {
+      const found = yield* headStore.read
+      if (found === undefined) return yield* Effect.fail(notFound("HEAD", headStore.place, "no root in this bucket"))
+      const { rootId, rootCreatedMs: createdMs } = found.head
+      yield* directory.makeDirectory(manifestPath(root))
+      yield* createRoot(directory, root, { rootId, createdMs, isRestored: true })
+      yield* this.#takeIn(found)
+      yield* this.#note
+    })
+  })
+
+  /** Looks whether there is something new and takes it in; true when there was. Fails when the bucket does, and changes nothing then. */
+  readonly poll: Effect.Effect<boolean, AofError> = Effect.suspend(() => {
+    const { headStore } = this.#options
+    this.#polls++
+    const look = Effect.gen({ self: this }, function* () {
+      const etag = yield* headStore.etag
+      yield* this.#note
+      if (etag === this.#found?.etag) return false
+      const found = yield* headStore.read
+      if (found === undefined) return yield* Effect.fail(notFound("HEAD", headStore.place, "no root in this bucket"))
+      yield* this.#takeIn(found)
+      return true
+    })
+    return Effect.tapError(look, () =>
+      Effect.sync(() => {
+        this.#failures++
+      }),
+    )
+  })
+
+  /** Polls for ever; `onChange` runs when there was something new. */
+  readonly follow = (pollMs: number, onChange: Effect.Effect<void>): Effect.Effect<never> => {
+    const { emit } = this.#options
+    let isAway = false
+    const once = Effect.matchEffect(this.poll, {
+      onFailure: (error) =>
+        Effect.sync(() => {
+          if (!isAway) emit({ name: "replica_poll_failed", level: "warn", reason: error.message })
+          isAway = true
+        }),
+      onSuccess: (isNew) => {
+        isAway = false
+        return isNew ? onChange : Effect.void
+      },
+    })
+    return Effect.forever(Effect.andThen(Effect.sleep(pollMs), once))
+  }
+
+  readonly #note: Effect.Effect<void> = Effect.map(Clock.currentTimeMillis, (nowMs) => {
+    this.#polledMs = nowMs
+  })
+
+  /** Brings what a HEAD names. Files may go while they are fetched, when another HEAD has come: then that one is taken. */
+  readonly #takeIn = Effect.fnUntraced({ self: this }, function* (first: FoundHead): Effect.fn.Return<void, AofError> {
+    const { headStore } = this.#options
+    let found = first
+    for (let tries = 1; ; tries++) {
+      const { head } = found
+      const isOther = this.#found?.head.rootId.some((byte, at) => byte !== head.rootId[at]) === true
+      if (isOther) return yield* Effect.fail(corrupt(`HEAD in ${headStore.place}`, "it is that of another root now"))
+      const read = yield* Effect.result(this.#read(found))
+      if (read._tag === "Success") {
+        yield* this.#publish(head.rootId, read.success)
+        this.#position = read.success
+        this.#found = found
+        this.#heads++
+        return
+      }
+      const again = yield* headStore.read
+      if (read.failure._tag !== "NotFound" || tries === triesMax || again === undefined || again.etag === found.etag)
+        return yield* Effect.fail(read.failure)
+      found = again
+    }
+  })
+
+  /** What the files of a HEAD add up to: the new ones on top of what is known, or all. */
+  readonly #read = Effect.fnUntraced({ self: this }, function* ({ head }: FoundHead): Effect.fn.Return<
+    Position,
+    AofError
+  > {
+    const { files, rootId, epoch } = head
+    const keys = new Set(files.map(({ key }) => key))
+    const before = this.#position
+    const isGoingOn = before !== undefined && before.epoch === epoch && !isBehind(files, before.lastSequence)
+    if (isGoingOn) {
+      const fresh = files.filter(({ key, kind }) => kind === 0 && !before.keys.has(key))
+      const found = yield* this.#fetch(fresh)
+      const { state, lastSequence } = before
+      const names = found.map(({ name }) => name)
+      const loaded = replayManifest(
+        { names, files: found },
+        { rootId, from: { state, lastSequence, chunkSequence: 0 } },
+      )
+      if (loaded.isConnected) return positionOf(loaded, epoch, keys)
+    }
+    const found = yield* this.#fetch(files)
+    const loaded = replayManifest({ names: found.map(({ name }) => name), files: found }, { rootId })
+    const damage = loaded.damage[0]
+    if (damage !== undefined)
+      return yield* Effect.fail(corrupt(`manifest file ${damage.file} in the bucket`, damage.why))
+    return positionOf(loaded, epoch, keys)
+  })
+
+  #fetch(files: ReadonlyArray<HeadFile>): Effect.Effect<ReadonlyArray<FoundFile>, AofError> {
+    const { headStore } = this.#options
+    return Effect.forEach(
+      files,
+      (file) =>
+        Effect.map(headStore.getFile(file), (bytes): FoundFile => {
+          const { kind, chunkSequence } = file
+          return { name: manifestFileName(kind, chunkSequence), chunkSequence, bytes }
+        }),
+      { concurrency: fetchesAtOnce },
+    )
+  }
+
+  /** Puts a snapshot of what can be read into the directory. */
+  readonly #publish = Effect.fnUntraced(
+    { self: this },
+    function* (rootId: Uint8Array, { state, lastSequence }: Position): Effect.fn.Return<void, AofError> {
+      const { directory, root } = this.#options
+      const path = manifestPath(root)
+      const timestampMs = yield* Clock.currentTimeMillis
+      const records = visibleRecords(state, { coversSequence: lastSequence, timestampMs })
+      const chunkSequence = ++this.#version
+      const { older } = yield* writeManifestSnapshot(directory, { path, rootId, records, chunkSequence })
+      yield* removeManifestFiles(directory, path, older)
+    },
+  )
+}
+
+const positionOf = ({ state, lastSequence }: LoadedManifest, epoch: number, keys: ReadonlySet<string>): Position => ({
+  state,
+  lastSequence,
+  epoch,
+  keys,
+})
+
+/** True when what was read ends before what the snapshot covers: the chunks between are gone. */
+const isBehind = (files: ReadonlyArray<HeadFile>, lastSequence: number): boolean => {
+  const [first] = files
+  return first !== undefined && first.kind !== 0 && first.firstRecordSequence - 1 > lastSequence
+}

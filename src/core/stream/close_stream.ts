@@ -1,0 +1,70 @@
+/**
+ * Closing a stream: no more appends, everything durable, the sealer done, the active segment cut to length with a last watermark, so
+ * that the next open finds it clean. Repeating it does nothing.
+ */
+import * as Effect from "effect/Effect"
+import { slotOffsets } from "../../format/segment_header.ts"
+import { type AofError, closed } from "../../model/errors.ts"
+import { flushLocally } from "../aof.ts"
+import { openNextSegment } from "../append/rollover.ts"
+import { settleSegment } from "../append/sealer.ts"
+import { writeSlot } from "../append/watermark_slot.ts"
+import { sparePath } from "../files/paths.ts"
+import { attempt } from "../work/attempt.ts"
+import { endStream, releaseFiles } from "./release_stream.ts"
+import { blockedForGood, failReady, type StreamState } from "./stream_state.ts"
+
+/** Drains and closes; fails with what kept the bytes from becoming durable. What follows a failure is `releaseStream`. */
+export const drainStream: (stream: StreamState) => Effect.Effect<void, AofError> = Effect.fnUntraced(
+  function* (stream) {
+    if (stream.closedAs !== undefined || stream.services.config.readOnly) return
+    stream.blocked = blockedForGood
+    failReady(stream, closed(`stream ${stream.name}`))
+    // What the application has noted since the last seal needs a segment whose header can say it.
+    if (stream.active === undefined && stream.isCoordinatorUnsaved) yield* attempt(() => openNextSegment(stream))
+    yield* flushLocally(stream)
+    // What stood in the way may be gone: the next try decides.
+    stream.sealFailure = undefined
+    while (isBusy(stream)) {
+      if (stream.sealFailure !== undefined) return yield* Effect.fail(stream.sealFailure)
+      yield* Effect.sleep(1)
+    }
+    if (stream.spare === "ready") {
+      stream.spare = "none"
+      stream.spareGuard?.release()
+      stream.spareGuard = undefined
+      // One that stays is removed at the next open.
+      yield* Effect.ignore(stream.services.directory.remove(sparePath(stream.path)))
+    }
+    const { active } = stream
+    if (active === undefined) return
+    yield* settleSegment(stream, active)
+    while (stream.isFlushing) yield* Effect.sleep(1)
+    // Nothing has happened to a segment that was found closed and not used since.
+    if (active.closedWith === stream.coordinatorWatermark) return
+    active.segment.leaveQuiet()
+    const file = yield* attempt(() => active.file)
+    yield* file.truncate(active.endOffset)
+    active.segment.residency.guard?.resize(active.endOffset)
+    // Twice, because two equal slots say that the file was closed in order.
+    for (let slots = 0; slots < slotOffsets.length; slots++) yield* attempt(() => writeSlot(stream, active))
+    yield* file.syncData
+    yield* attempt(() => file.closeUnsafe())
+  },
+)
+
+/** True while something in the background uses the stream's files. */
+const isBusy = (stream: StreamState): boolean =>
+  stream.isSealing || stream.isFlushing || stream.spare === "preparing" || stream.active?.zeroing !== undefined
+
+/**
+ * Ends everything that waits and returns when nothing in the background uses the files any more: what happens to the directory
+ * afterwards meets no late write.
+ */
+export const abandonStream: (stream: StreamState, what: string) => Effect.Effect<void> = Effect.fnUntraced(
+  function* (stream, what) {
+    endStream(stream, what, true)
+    while (isBusy(stream)) yield* Effect.sleep(1)
+    releaseFiles(stream)
+  },
+)

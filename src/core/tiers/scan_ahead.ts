@@ -1,0 +1,204 @@
+/**
+ * Scans of segments that are only in Tier 2. They pass through memory: a run of zstd frames at a time, each twice as long as the one before
+ * it, with the next ones on their way while one is read, on into the segments behind. Who scans the same place at the same time shares
+ * them; nothing is written to the disk.
+ *
+ * Invariant: what is fetched ahead and not read yet stays within half of the memory for it.
+ */
+import * as Effect from "effect/Effect"
+import type { SeekTable, ZstdFrame } from "../../format/seekable_zstd.ts"
+import type { AofError } from "../../model/errors.ts"
+import { ByteCache } from "../../state/byte_cache.ts"
+import { getBytesMax } from "../tier2/tier2_requests.ts"
+import { SingleFlight } from "../work/single_flight.ts"
+import { fetchRun, fetchTable, type ScanRun, sliceFrames } from "./fetch_frames.ts"
+import type { Residency } from "./residency.ts"
+import { SpareBuffers } from "./spare_buffers.ts"
+import { makeStretch, type Stretch, stretchKey } from "./tier_reader.ts"
+import type { TierServices } from "./tier_services.ts"
+
+/** Content of the first run of a scan: one that ends soon has not fetched much. */
+const runBytesFirst = 256 * 1024
+/** Content of the longest run: with a frame more and what the compression adds it is still one request. */
+const runBytesMost = 4 * 1024 * 1024 - 192 * 1024
+/** Runs that are fetched before the one that is read is at its end. */
+const runsAhead = 3
+/** Ends of runs that are remembered: whoever goes on there is a scan under way. */
+const endsMax = 256
+
+/** A run of frames of one segment, fetched at once. */
+interface Run extends ScanRun {
+  /** Content that was asked for. */
+  readonly bytes: number
+  isRead: boolean
+}
+
+interface ScanStretch extends Stretch {
+  readonly run: Run
+}
+
+export class ScanAhead {
+  readonly #services: TierServices
+  readonly #stretches: ByteCache<ScanStretch>
+  readonly #bytesMax: number
+  readonly #ends: ByteCache<number> = new ByteCache(endsMax)
+  readonly #flights: SingleFlight<number, void>
+  readonly #buffers: SpareBuffers = new SpareBuffers(getBytesMax)
+  /** Runs that are under way, by the key of their first frame. */
+  readonly #running: Map<number, Run> = new Map()
+  /** Runs that were begun ahead and are not read. */
+  readonly #begun: Map<number, Run> = new Map()
+
+  /** Keeps at most `bytesMax` in memory. */
+  constructor(services: TierServices, bytesMax: number) {
+    this.#services = services
+    this.#bytesMax = bytesMax
+    this.#stretches = new ByteCache(bytesMax)
+    this.#flights = new SingleFlight(services.fork)
+  }
+
+  /** Bytes in memory. */
+  get usedBytes(): number {
+    return this.#stretches.usedBytes
+  }
+
+  /** The stretch that holds a frame, if it is here; the runs behind it are begun. */
+  find(residency: Residency, frame: ZstdFrame): Stretch | undefined {
+    const stretch = this.#holding(residency, frame)
+    if (stretch === undefined) return undefined
+    const { run } = stretch
+    residency.scannedTo = Math.max(residency.scannedTo, stretch.offset + stretch.bytes.length)
+    if (!run.isRead) {
+      run.isRead = true
+      this.#begun.delete(keyOf(run))
+      this.#ahead(run, runsAhead)
+    }
+    return stretch
+  }
+
+  /** Fetches the run around `offset`. */
+  bring(residency: Residency, offset: number): Effect.Effect<void, AofError> {
+    return Effect.flatMap(this.#table(residency), (table) => {
+      const first = table.frameAt(offset)
+      if (first === undefined) return Effect.void
+      const running = this.#runningAt(residency, first)
+      if (running !== undefined) return this.#fetch(running)
+      const before = this.#ends.get(stretchKey(residency, first.index))
+      const bytes = before === undefined ? runBytesFirst : Math.min(2 * before, this.#runBytesMax)
+      return this.#fetch(makeRun(residency, table, first, bytes))
+    })
+  }
+
+  /** Forgets what it has of a segment. */
+  forget(residency: Residency): void {
+    for (let index = 0; index < (residency.form?.frameCount ?? 0); index++) {
+      this.#stretches.delete(stretchKey(residency, index))
+    }
+  }
+
+  /** Ends what is under way. */
+  readonly close: Effect.Effect<void> = Effect.suspend(() => this.#flights.close)
+
+  /** The seek table, fetched once for all who want it. */
+  #table(residency: Residency): Effect.Effect<SeekTable, AofError> {
+    const fetched = Effect.suspend(() => fetchTable(this.#services, residency))
+    const isHere = this.#services.tables.get(residency.uid) !== undefined
+    // A key that is negative is no frame.
+    return isHere ? fetched : Effect.andThen(this.#flights.run(-residency.uid, Effect.asVoid(fetched)), fetched)
+  }
+
+  #runningAt(residency: Residency, frame: ZstdFrame): Run | undefined {
+    for (const run of this.#running.values()) {
+      const isHere = run.residency === residency && run.first.index <= frame.index && frame.index <= run.last.index
+      if (isHere) return run
+    }
+    return undefined
+  }
+
+  #holding(residency: Residency, { index, contentOffset }: ZstdFrame): ScanStretch | undefined {
+    for (let first = index; first > index - sliceFrames && first >= 0; first--) {
+      const stretch = this.#stretches.peek(stretchKey(residency, first))
+      if (stretch !== undefined) return stretch.offset + stretch.bytes.length > contentOffset ? stretch : undefined
+    }
+    return undefined
+  }
+
+  get #runBytesMax(): number {
+    return Math.max(runBytesFirst, Math.min(runBytesMost, this.#bytesMax / 4))
+  }
+
+  #fetch(run: Run): Effect.Effect<void, AofError> {
+    const { residency, last, bytes } = run
+    const key = keyOf(run)
+    const fetched = Effect.suspend(() => {
+      this.#running.set(key, run)
+      this.#ends.set(stretchKey(residency, last.index + 1), bytes, 1)
+      return fetchRun(this.#services, run, this.#buffers, (from, content) => {
+        const stretch: ScanStretch = { ...makeStretch(from.contentOffset, content), run }
+        this.#stretches.set(stretchKey(residency, from.index), stretch, content.length)
+      })
+    })
+    const ended = Effect.sync(() => {
+      this.#running.delete(key)
+      if (this.#running.size === 0) this.#buffers.clear()
+    })
+    return this.#flights.run(key, Effect.ensuring(fetched, ended))
+  }
+
+  /** Begins `count` runs behind one, as far as there is room for them. */
+  #ahead(run: Run, count: number): void {
+    if (count === 0 || run.bytes === runBytesFirst) return
+    const { residency, table, last } = run
+    const bytes = Math.min(2 * run.bytes, this.#runBytesMax)
+    const next = last.contentOffset + last.contentBytes < framesEnd(run) ? table.frame(last.index + 1) : undefined
+    if (next !== undefined) this.#begin(makeRun(residency, table, next, bytes), count)
+    else this.#aheadIn(this.#services.segments.next(residency), bytes, count)
+  }
+
+  /** Goes on in another segment. */
+  #aheadIn(residency: Residency | undefined, bytes: number, count: number): void {
+    if (residency === undefined || residency.isHot || residency.isWarm || residency.cold === undefined) return
+    const begin = (table: SeekTable): void => {
+      const first = table.frame(0)
+      if (first !== undefined) this.#begin(makeRun(residency, table, first, bytes), count)
+    }
+    const table = this.#services.tables.get(residency.uid)
+    if (table !== undefined) return begin(table)
+    // What is wrong a scan that comes there finds out for itself.
+    this.#services.fork(Effect.ignore(Effect.map(this.#table(residency), begin)))
+  }
+
+  #begin(run: Run, count: number): void {
+    const key = keyOf(run)
+    const here = this.#stretches.has(key)
+    if (!here && !this.#begun.has(key)) {
+      if (this.#begunBytes() + run.bytes > this.#bytesMax / 2) return
+      this.#begun.set(key, run)
+      const failed = Effect.sync(() => this.#begun.delete(key))
+      this.#services.fork(Effect.ignore(Effect.tapError(this.#fetch(run), () => failed)))
+    }
+    this.#ahead(run, count - 1)
+  }
+
+  /** Content of the runs that were begun ahead and are not read. Those that nobody has read before they went are given up. */
+  #begunBytes(): number {
+    let bytes = 0
+    for (const [key, run] of this.#begun) {
+      if (this.#flights.has(key) || this.#stretches.has(key)) bytes += run.bytes
+      else this.#begun.delete(key)
+    }
+    return bytes
+  }
+}
+
+const keyOf = ({ residency, first }: Run): number => stretchKey(residency, first.index)
+
+/** Where the log frames of a segment end: behind them a scan reads nothing. */
+const framesEnd = ({ residency, table }: Pick<Run, "residency" | "table">): number =>
+  Math.min(residency.seal?.framesEnd ?? table.contentBytes, table.contentBytes)
+
+const makeRun = (residency: Residency, table: SeekTable, first: ZstdFrame, bytes: number): Run => {
+  const end = Math.min(first.contentOffset + bytes, framesEnd({ residency, table }))
+  const last = end > first.contentOffset ? table.frameAt(end - 1) : undefined
+  return { residency, table, first, last: last ?? first, bytes, isRead: false }
+}

@@ -1,0 +1,17 @@
+/** A bound on how long closing takes. */
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import { type AofError, unavailable } from "../../model/errors.ts"
+
+/**
+ * Fails `Unavailable` with code `ETIMEDOUT` when closing takes longer than it may. In a fiber of its own: a call of the disk that
+ * hangs cannot be interrupted, only left behind.
+ */
+export const bounded = <E>(effect: Effect.Effect<void, E>, timeoutMs: number): Effect.Effect<void, E | AofError> =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.forkDetach(Effect.interruptible(effect), { startImmediately: true })
+    const exit = yield* Effect.timeoutOption(Effect.interruptible(Fiber.await(fiber)), timeoutMs)
+    if (exit._tag === "Some") return yield* exit.value
+    fiber.interruptUnsafe()
+    return yield* Effect.fail(unavailable("closing within closeTimeoutMs", "ETIMEDOUT", timeoutMs))
+  })
