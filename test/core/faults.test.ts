@@ -293,6 +293,33 @@ const hangingDisk = (): { readonly disk: MemoryDisk; readonly letGo: () => void 
   }
 }
 
+describe("zeros that hang", () => {
+  test("in a segment that is full hide nothing: what waits for them is found by its id", async () => {
+    const disk = new MemoryDisk()
+    const manager = await openWith(disk.layer, { ...options, segmentBytes: 64 * 1024, preallocateBytesMax: 8192 })
+    const stream = await manager.stream("s")
+    let release: (() => void) | undefined
+    disk.onOperation = ({ kind }) => {
+      if (kind !== "zeroFill" || release !== undefined) return undefined
+      return new Promise((resolve) => (release = () => resolve(undefined)))
+    }
+    while (release === undefined) await stream.append("x".repeat(100))
+    // Frames of some kilobytes: one of them reaches into the stretch that is being zeroed.
+    const ids: Array<number> = []
+    while (stream.segments().length === 1) {
+      for (let one = 0; one < 10; one++) ids.push(stream.tryAppend(`${ids.length}`.padEnd(700, "y")))
+      await pause(0)
+    }
+    const waits = Promise.all(ids.map((id) => stream.durable(id)))
+    expect(ids.every((id) => id > 0)).toBe(true)
+    await pause(5)
+    release()
+    await waits
+    for (const [at, id] of ids.entries()) expect((await stream.get(id)).text().trimEnd()).toBe(`${at}`.padEnd(700, "y"))
+    await manager.close()
+  })
+})
+
 describe("a sync that hangs", () => {
   test("makes appends wait with Flush, and lets them go on when it ends", async () => {
     const { disk, letGo } = hangingDisk()

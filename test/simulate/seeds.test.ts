@@ -19,6 +19,7 @@ const found: ReadonlyArray<readonly [number, number, string]> = [
   [271, 60, "the flush loop went round while a complete segment waited for zeros"],
   [307, 60, "a stream that was opened again was not told of room in Tier 0"],
   [801342, 120, "a segment whose sealing failed, of a stream that was closed then, kept settled() waiting for ever"],
+  [908634, 120, "durable() of a record that waited for zeros in a full segment was told that no record starts there"],
 ]
 
 describe("the simulated store", () => {

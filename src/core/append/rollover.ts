@@ -37,6 +37,7 @@ export const endActiveSegment = (stream: StreamState): WritingSegment | undefine
   stream.active = undefined
   stream.sealing.push(active)
   writeOut(stream)
+  showStaged(active)
   startSealing(stream)
   return active
 }
@@ -87,6 +88,16 @@ export const openNextSegment = (stream: StreamState): void => {
     firstRecordNumber: header.firstRecordNumber,
     baseOffset: header.baseOffset,
   })
+}
+
+/**
+ * All of a segment may be read once the next one is appended to. What could not be written yet, because it waits for zeros or its disk fails, is
+ * in staging memory, and the file may end inside of a frame.
+ */
+const showStaged = ({ segment, writtenOffset, endOffset }: WritingSegment): void => {
+  if (writtenOffset === endOffset) return
+  segment.fileEnd = writtenOffset
+  segment.framesEnd = endOffset
 }
 
 const writeHeader = (file: SegmentFile, header: SegmentHeader): void => {
