@@ -241,12 +241,15 @@ const nextBuffer = (stream: StreamState, sizeBytesMax: number): number => {
   return 0
 }
 
-/** Writes what is staged and gives the writer a buffer that holds a record of `sizeBytes`. */
+/**
+ * Gives the writer a buffer that holds a record of `sizeBytes`. What is staged is written, unless its file would have to be made for that: the
+ * commit journal has it, or will have, and the file is made off the main thread.
+ */
 const takeBuffer = (stream: StreamState, sizeBytes: number): void => {
   const active = stream.active!
   const writer = active.writer!
   writer.closeFrame()
-  writeOut(stream)
+  if (active.segment.maker === undefined) writeOut(stream)
   const neededBytes = sizeBytes + recordOverheadMax + 2 * frameOverheadMax
   // What a batch of several frames takes was reckoned with full buffers.
   const bufferBytes = writer.isInBatch ? bufferBytesOf(stream) : takeBufferBytes(stream)

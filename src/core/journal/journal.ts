@@ -114,8 +114,8 @@ export class Journal {
   }
 
   /** True when there will be room soon, without anybody's doing. */
-  get isGrowing(): boolean {
-    return this.#current !== undefined && this.#current.zeroedEnd < this.#fileBytes
+  get isComing(): boolean {
+    return this.#isPreparing || (this.#current !== undefined && this.#current.zeroedEnd < this.#fileBytes)
   }
 
   #hasRoom({ end, zeroedEnd }: JournalFile): boolean {

@@ -269,7 +269,7 @@ export class JournalSync implements SharedSync {
   /** There is no room in the journal: a file that is nearly free is worth waiting for. */
   #stall(): void {
     const nowMs = this.#options.clock.currentTimeMillisUnsafe()
-    if (this.#full.size > 0 || this.#journal.isGrowing) {
+    if (this.#full.size > 0 || this.#journal.isComing) {
       this.#stalledSinceMs ??= nowMs
       if (nowMs - this.#stalledSinceMs < stallMsMax) {
         if (!this.#isRetryPlanned) this.#options.run(this.#retry)
