@@ -110,7 +110,7 @@ class DirectoryStore implements ObjectStore {
         Effect.flatMap(sizeOfOpen(file), (size): Effect.Effect<Uint8Array, StoreError | Unavailable> => {
           const bytes = Math.min(length, Math.max(0, size - offset))
           if (bytes > getBytesMax) return Effect.fail(storeError("Invalid", "get", key, "EFBIG"))
-          return readRange(file, { offset, length: bytes })
+          return readRange(file, { offset, length: bytes, into: range?.into })
         }),
       )
       return Effect.flatMap(this.#typed("get", key, read), (bytes) =>

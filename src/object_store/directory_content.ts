@@ -7,7 +7,7 @@ import { crc64Start, isCrc64Loaded, loadCrc64 } from "../format/checksum.ts"
 import { backgroundSyncBytes } from "../model/background_sync.ts"
 import type { Unavailable } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
-import type { ObjectBody } from "../port/object_store.ts"
+import type { ObjectBody, ObjectRange } from "../port/object_store.ts"
 import { syncPolitely } from "../port/polite_sync.ts"
 import type { SegmentFile } from "../port/segment_file.ts"
 import type { StoreError } from "../port/store_error.ts"
@@ -24,8 +24,10 @@ export const writeBody: (
   const failed = Effect.mapError((error: Unavailable) => fileError("put", key, error))
   const checksum = crc64Start()
   let syncedBytes = 0
+  // A piece is done with before the next one is pulled.
+  const into = new Uint8Array(Math.min(pieceBytes, body.lengthBytes))
   for (let offset = 0; offset < body.lengthBytes; ) {
-    const piece = yield* pullPiece(key, body, offset)
+    const piece = yield* pullPiece(key, body, offset, into)
     checksum.update(piece)
     yield* failed(file.write(piece, 0, piece.length, offset))
     offset += piece.length
@@ -85,21 +87,20 @@ export const etagOfFile: (
   },
 )
 
-/** Bytes `[offset, offset + length)` of a file, fewer at its end. */
-export const readRange: (
-  file: SegmentFile,
-  range: { readonly offset: number; readonly length: number },
-) => Effect.Effect<Uint8Array, Unavailable> = Effect.fnUntraced(function* (file, { offset, length }) {
-  const buffer = new Uint8Array(length)
-  let used = 0
-  while (used < length) {
-    const end = Math.min(length, used + pieceBytes)
-    const count = yield* file.read(buffer, used, end, offset + used)
-    if (count === 0) break
-    used += count
-  }
-  return used === length ? buffer : buffer.slice(0, used)
-})
+/** Bytes `[offset, offset + length)` of a file, fewer at its end, in `into` where that is given. */
+export const readRange: (file: SegmentFile, range: ObjectRange) => Effect.Effect<Uint8Array, Unavailable> =
+  Effect.fnUntraced(function* (file, { offset, length, into }) {
+    const buffer = into?.subarray(0, length) ?? new Uint8Array(length)
+    let used = 0
+    while (used < length) {
+      const end = Math.min(length, used + pieceBytes)
+      const count = yield* file.read(buffer, used, end, offset + used)
+      if (count === 0) break
+      used += count
+    }
+    if (used === length) return buffer
+    return into === undefined ? buffer.slice(0, used) : buffer.subarray(0, used)
+  })
 
 /** The length of an open file. */
 export const sizeOfOpen = (file: SegmentFile): Effect.Effect<number, Unavailable> =>

@@ -86,10 +86,18 @@ export const refuseList = (prefix: unknown, after: unknown, limit: number): Inva
   return invalidArgument("limit of a listing", limit, `1 to ${listLimitMax}`)
 }
 
-/** Pulls one piece of a body; one that is not as long as asked for is `Invalid`, so that no object is stored cut or shifted. */
-export const pullPiece = (key: string, body: ObjectBody, offset: number): Effect.Effect<Uint8Array, StoreError> => {
+/**
+ * Pulls one piece of a body, by way of `into` where that is given; one that is not as long as asked for is `Invalid`, so that no object is stored cut
+ * or shifted.
+ */
+export const pullPiece = (
+  key: string,
+  body: ObjectBody,
+  offset: number,
+  into?: Uint8Array,
+): Effect.Effect<Uint8Array, StoreError> => {
   const length = Math.min(pieceBytes, body.lengthBytes - offset)
-  return Effect.flatMap(body.read(offset, length), (bytes) =>
+  return Effect.flatMap(body.read(offset, length, into), (bytes) =>
     bytes.length === length ? Effect.succeed(bytes) : Effect.fail(storeError("Invalid", "put", key, "IncompleteBody")),
   )
 }

@@ -11,8 +11,11 @@ import type { StoreError } from "./store_error.ts"
 export interface ObjectBody {
   /** Length of the object. */
   readonly lengthBytes: number
-  /** The bytes `[offset, offset + length)`; the store only reads them, and does not keep them after the call. */
-  readonly read: (offset: number, length: number) => Effect.Effect<Uint8Array, StoreError>
+  /**
+   * The bytes `[offset, offset + length)`; the store only reads them, and does not keep them after the put. `into` is memory of at least `length`
+   * bytes that the store lends: the bytes may be put at its start and answered as a view of it, which saves new memory for each piece.
+   */
+  readonly read: (offset: number, length: number, into?: Uint8Array) => Effect.Effect<Uint8Array, StoreError>
 }
 
 /** How an object is put. */

@@ -12,10 +12,11 @@ import { type AofError, corrupt, type InvalidArgument, invalidArgument } from ".
 import type { Tier2ClientSnapshot, Tier2Operation } from "../../model/tier_metrics.ts"
 import type { ObjectBody, ObjectInfo, ObjectPage } from "../../port/object_store.ts"
 import { StoreError, storeError } from "../../port/store_error.ts"
+import { SpareBuffers } from "../work/spare_buffers.ts"
 import { aofErrorOf } from "./tier2_error.ts"
 import type { Tier2Gate } from "./tier2_gate.ts"
 import { Lane, Tier2Metrics } from "./tier2_metrics.ts"
-import { Tier2Requests, type Tier2Settings, type Tier2Subject } from "./tier2_requests.ts"
+import { getBytesMax, Tier2Requests, type Tier2Settings, type Tier2Subject } from "./tier2_requests.ts"
 
 export type { Tier2Settings, Tier2Subject } from "./tier2_requests.ts"
 
@@ -109,6 +110,8 @@ class Tier2Client implements Tier2 {
   readonly #requests: Tier2Requests
   readonly #bulk: Lane
   readonly #small: Lane
+  readonly #spare: SpareBuffers = new SpareBuffers(getBytesMax)
+  #delivering = 0
 
   constructor(settings: Tier2Settings) {
     this.kind = settings.store.kind
@@ -258,7 +261,7 @@ class Tier2Client implements Tier2 {
   #checksum = Effect.fnUntraced(function* (
     this: Tier2Client,
     operation: Tier2Operation,
-    wanted: { readonly subject: Tier2Subject; readonly lengthBytes: number },
+    { subject, lengthBytes }: { readonly subject: Tier2Subject; readonly lengthBytes: number },
     sink: Tier2Sink["write"],
   ): Effect.fn.Return<bigint, Failure> {
     if (!isCrc64Loaded()) yield* Effect.promise(loadCrc64)
@@ -273,8 +276,15 @@ class Tier2Client implements Tier2 {
         })
       return take(0)
     }
-    const { subject, lengthBytes } = wanted
-    yield* this.#requests.deliver(operation, { subject, offset: 0, length: lengthBytes }, takeSlices)
+    this.#delivering++
+    const wanted = { subject, offset: 0, length: lengthBytes, spare: this.#spare }
+    const delivered = this.#requests.deliver(operation, wanted, takeSlices)
+    yield* Effect.ensuring(
+      delivered,
+      Effect.sync(() => {
+        if (--this.#delivering === 0) this.#spare.clear()
+      }),
+    )
     return checksum.digest()
   })
 }

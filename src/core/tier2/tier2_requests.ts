@@ -18,6 +18,7 @@ import type {
 } from "../../port/object_store.ts"
 import { StoreError, storeError } from "../../port/store_error.ts"
 import { retried } from "../work/retry.ts"
+import type { SpareBuffers } from "../work/spare_buffers.ts"
 import { aofErrorOf, isRetried } from "./tier2_error.ts"
 import { Tier2Gate } from "./tier2_gate.ts"
 import type { Lane, Tier2Metrics } from "./tier2_metrics.ts"
@@ -48,6 +49,21 @@ type Failure = StoreError | InvalidArgument | AofError
 interface Piece {
   readonly bytes: Uint8Array
   readonly position: number
+  /** What it came in, to be used again once it was handed on. */
+  readonly lent: Uint8Array | undefined
+}
+
+/** What is to be delivered. */
+interface Delivery {
+  readonly subject: Tier2Subject
+  readonly offset: number
+  readonly length: number
+  /** Where each request waits for its turn; undefined when the whole operation has one. */
+  readonly lane?: Lane | undefined
+  /** Memory for all of it, which pieces may come in. */
+  readonly into?: Uint8Array | undefined
+  /** Memory for one piece after the other; the sink must not keep them. */
+  readonly spare?: SpareBuffers | undefined
 }
 
 const eventOperations: ReadonlyArray<Tier2Operation> = ["upload", "fetch", "delete"]
@@ -132,7 +148,8 @@ export class Tier2Requests {
         })
       const watched: ObjectBody = {
         lengthBytes: body.lengthBytes,
-        read: (offset, length) => Effect.map(Effect.andThen(paced(length), body.read(offset, length)), note),
+        read: (offset, length, into) =>
+          Effect.map(Effect.andThen(paced(length), body.read(offset, length, into)), note),
       }
       const watch: Effect.Effect<never, StoreError> = Effect.suspend(() => {
         // Who waits for the limit of bytes is not stuck.
@@ -180,26 +197,25 @@ export class Tier2Requests {
    */
   deliver(
     operation: Tier2Operation,
-    wanted: {
-      readonly subject: Tier2Subject
-      readonly offset: number
-      readonly length: number
-      /** Where each request waits for its turn; undefined when the whole operation has one. */
-      readonly lane?: Lane | undefined
-      /** Memory for all of it, which pieces may come in. */
-      readonly into?: Uint8Array | undefined
-    },
+    wanted: Delivery,
     sink: (bytes: Uint8Array, position: number) => Effect.Effect<void, AofError>,
   ): Effect.Effect<void, Failure> {
-    const { offset, length, lane } = wanted
+    const { offset, length, lane, spare } = wanted
     const end = offset + length
     const cursor = { position: offset, bytesMax: lane === undefined ? this.gate.pieceBytes(getBytesMax) : getBytesMax }
     const hand = (pieces: ReadonlyArray<Piece>): Effect.Effect<void, AofError> =>
-      Effect.forEach(pieces, ({ bytes, position }) => sink(bytes, position), { discard: true })
+      Effect.forEach(
+        pieces,
+        ({ bytes, position, lent }) =>
+          Effect.map(sink(bytes, position), () => {
+            if (lent !== undefined) spare?.give(lent)
+          }),
+        { discard: true },
+      )
     // What has come is handed on while the next is on its way.
     const from = (pieces: ReadonlyArray<Piece>): Effect.Effect<void, Failure> => {
       if (cursor.position >= end) return hand(pieces)
-      const next = Effect.suspend(() => this.#piece(operation, { ...wanted, end }, cursor))
+      const next = Effect.suspend(() => this.#piece(operation, wanted, cursor))
       const both = Effect.all([next, hand(pieces)], { concurrency: 2 })
       return Effect.flatMap(both, ([more]) => from(more))
     }
@@ -209,23 +225,19 @@ export class Tier2Requests {
   /** Brings the bytes from `cursor.position` on, of which it asks for at most `cursor.bytesMax` at once, with tries of their own. */
   #piece(
     operation: Tier2Operation,
-    wanted: {
-      readonly subject: Tier2Subject
-      readonly offset: number
-      readonly end: number
-      readonly lane?: Lane | undefined
-      readonly into?: Uint8Array | undefined
-    },
+    wanted: Delivery,
     cursor: { position: number; bytesMax: number },
   ): Effect.Effect<ReadonlyArray<Piece>, Failure> {
-    const { subject, end, lane } = wanted
+    const { subject, lane } = wanted
+    const end = wanted.offset + wanted.length
     const pieceEnd = Math.min(end, cursor.position + cursor.bytesMax)
     const pieces: Array<Piece> = []
     const attempt = Effect.fnUntraced(function* (this: Tier2Requests): Effect.fn.Return<ReadonlyArray<Piece>, Failure> {
       const { position } = cursor
       const length = Math.min(pieceEnd - position, cursor.bytesMax)
       if (lane === undefined) yield* this.gate.paced(length)
-      const into = wanted.into?.subarray(position - wanted.offset, position - wanted.offset + length)
+      const lent = wanted.spare?.take(length)
+      const into = lent ?? wanted.into?.subarray(position - wanted.offset, position - wanted.offset + length)
       const get = Effect.tapError(this.get(subject.key, { offset: position, length, into }), (error) =>
         Effect.sync(() => {
           // On a slow line less is asked for at once, so that it comes within the time.
@@ -234,7 +246,7 @@ export class Tier2Requests {
         }),
       )
       const bytes = yield* lane === undefined ? get : lane.run(get)
-      if (bytes.length > 0) pieces.push({ bytes, position })
+      if (bytes.length > 0) pieces.push({ bytes, position, lent })
       cursor.position += bytes.length
       if (bytes.length === length) return pieces
       yield* this.#checkLength(subject.key, end)

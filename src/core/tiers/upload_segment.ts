@@ -78,9 +78,9 @@ const upload = Effect.fnUntraced(function* (
 /** A file as the body of an object. The file stays the caller's. */
 export const fileBody = (file: SegmentFile, lengthBytes: number): ObjectBody => ({
   lengthBytes,
-  read: (offset, length) =>
+  read: (offset, length, into) =>
     Effect.suspend(() => {
-      const buffer = new Uint8Array(length)
+      const buffer = into?.subarray(0, length) ?? new Uint8Array(length)
       return Effect.matchEffect(file.read(buffer, 0, length, offset), {
         onFailure: (error) => Effect.fail(storeError("Invalid", "reading the body", file.path, error.code)),
         onSuccess: (count) =>
