@@ -97,6 +97,7 @@ export const openManager: (
   yield* Scope.addFinalizer(scope, journal.close)
   const services: StreamServices = {
     ...common,
+    nowMs: () => clock.currentTimeMillisUnsafe(),
     random32,
     tiers,
     fence,

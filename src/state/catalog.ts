@@ -30,7 +30,9 @@ export class Catalog<Entry extends CatalogEntry> {
   /** Adds a segment in its place; one of the same index is replaced. */
   add(entry: Entry): void {
     const at = this.#firstAtOrAbove(entry.index)
-    this.#entries.splice(at, this.#entries[at]?.index === entry.index ? 1 : 0, entry)
+    // Room for one, as most streams have one: an array that grows takes room for seventeen.
+    if (this.#entries.length === 0) this.#entries = [entry]
+    else this.#entries.splice(at, this.#entries[at]?.index === entry.index ? 1 : 0, entry)
   }
 
   /** The segment of this index. */

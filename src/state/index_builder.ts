@@ -8,7 +8,7 @@ import { encodeIndex } from "./segment_index.ts"
 
 export class IndexBuilder {
   /** One for each stretch, so nothing is made for most frames, and next to nothing for a stream with few records. */
-  readonly #entries: Array<IndexEntry> = []
+  #entries: Array<IndexEntry> = []
   #nextStretch = 0
 
   get count(): number {
@@ -18,7 +18,10 @@ export class IndexBuilder {
   /** Notes that a frame starts; kept when it is the first of its stretch. */
   note(frameOffset: number, firstRecordNumber: number, timestampMsMax: number, extIdMax: number | bigint): void {
     if (frameOffset < this.#nextStretch) return
-    this.#entries.push({ frameOffset, firstRecordNumber, timestampMsMax, extIdMax: BigInt(extIdMax) })
+    const entry = { frameOffset, firstRecordNumber, timestampMsMax, extIdMax: BigInt(extIdMax) }
+    // Room for one at first: an array that grows takes room for seventeen.
+    if (this.#entries.length === 0) this.#entries = [entry]
+    else this.#entries.push(entry)
     this.#nextStretch = (Math.floor(frameOffset / indexStride) + 1) * indexStride
   }
 

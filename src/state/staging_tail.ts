@@ -71,7 +71,7 @@ export class StagingBuffer {
 }
 
 export class StagingTail {
-  readonly #buffers: Array<StagingBuffer> = []
+  #buffers: Array<StagingBuffer> = []
   readonly #pool: BufferPool
 
   constructor(pool: BufferPool) {
@@ -109,5 +109,7 @@ export class StagingTail {
       const one = this.#buffers.shift()!
       if (!one.pinned) this.#pool.give(one.bytes)
     }
+    // Without the room that it has grown to.
+    if (all) this.#buffers = []
   }
 }

@@ -159,15 +159,14 @@ export const startWriting = (
     readonly firstTimestampMs?: number
   },
 ): WritingSegment => {
-  const { pool, clock } = stream.services
-  const tail = new StagingTail(pool)
+  const tail = new StagingTail(stream.services.pool)
   segment.tail = tail
   const writer = new SegmentWriter({
     segmentIndex: segment.index,
     seed: segment.header.checksumSeed,
     framesEndMax: framesEndMax(stream.segmentBytes),
     bufferBytes: bufferBytesOf(stream),
-    now: () => clock.currentTimeMillisUnsafe(),
+    now: stream.services.nowMs,
     state: stream.writer,
     offset: from.offset,
   })

@@ -9,7 +9,7 @@ import { fenceStream } from "../bucket/head_fence_stream.ts"
 import { segmentsPath } from "../files/paths.ts"
 import { recoverStream } from "../recovery/recovery.ts"
 import type { RecoveryReport } from "../recovery/recovery_report.ts"
-import { makeTierStream } from "../tiers/stream_tiers.ts"
+import { StreamOwner } from "../tiers/stream_tiers.ts"
 import { makeStreamState, type StreamServices, type StreamState, setSizes } from "./stream_state.ts"
 import { applyRetention, watchAge } from "./trim.ts"
 
@@ -50,7 +50,7 @@ export const openNewStream = (services: StreamServices, known: ManifestStream, o
 
 const makeStream = (services: StreamServices, known: ManifestStream, options: StreamOptions): StreamState => {
   const { config } = services
-  const owner = makeTierStream(known, () => stream)
+  const owner = new StreamOwner(known)
   const stream: StreamState = makeStreamState({
     name: known.name,
     streamId: known.streamId,
@@ -61,6 +61,7 @@ const makeStream = (services: StreamServices, known: ManifestStream, options: St
     tier0BytesMax: options.tier0BytesMax,
     owner,
   })
+  owner.attach(stream)
   services.tiers.addStream(owner)
   if (!config.readOnly) {
     stream.onSealed = () => services.run(Effect.ignore(applyRetention(stream)))

@@ -16,7 +16,7 @@ import type { StagingTail } from "../../state/staging_tail.ts"
 import { VerifiedFrames } from "../../state/verified_frames.ts"
 import type { OpenFiles } from "../files/open_files.ts"
 import { setWindow, Window } from "../read/window.ts"
-import type { Residency } from "../tiers/residency.ts"
+import type { Residency, ResidencyView } from "../tiers/residency.ts"
 import { caught } from "../work/attempt.ts"
 
 /** True when the entries are what a writer makes: offsets of frames, rising. */
@@ -68,7 +68,7 @@ export interface FillRange {
 /** Who reads more than this at once is on its way through the segment. */
 export const pointBytesMax: number = 64 * 1024
 
-export class Segment {
+export class Segment implements ResidencyView {
   readonly index: number
   readonly residency: Residency
   /** Replaced with a higher generation when the file is. */
@@ -129,7 +129,7 @@ export class Segment {
 
   /** The residency tells this view from now on when the Tier 0 file comes or goes. */
   attach(): void {
-    this.residency.view = { onHotChange: () => this.#onHotChange() }
+    this.residency.view = this
   }
 
   /** The id position of an offset. */
@@ -219,7 +219,7 @@ export class Segment {
   }
 
   /** What was checked in one copy says nothing about another. */
-  #onHotChange(): void {
+  onHotChange(): void {
     this.#openFiles.release(this)
     this.#cannotMap = false
     this.verified.clear()

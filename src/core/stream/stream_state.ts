@@ -58,6 +58,8 @@ export interface StreamServices {
   readonly directory: Directory
   readonly eventLoop: EventLoop
   readonly clock: Clock.Clock
+  /** What it says, as a function that all segments share. */
+  readonly nowMs: () => number
   /** A random unsigned 32-bit number. */
   readonly random32: () => number
   readonly manifest: ManifestLog
