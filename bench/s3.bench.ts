@@ -11,6 +11,7 @@ import { type Aof, AofManager } from "../mod.ts"
 import { s3Store } from "../src/api/s3.ts"
 import { startProxy } from "../test/s3/fault_proxy.ts"
 import { hashText, makeRandom32 } from "./payload.ts"
+import { measureTail, type S3Tail } from "./s3_tail.bench.ts"
 import { medianOf } from "./statistics.ts"
 
 export interface S3Parameters {
@@ -45,6 +46,7 @@ export interface S3Result {
   readonly plainBytesPerSecond: number
   /** Scan for bare SDK: the median of the rounds' shares. */
   readonly ratio: number
+  readonly tail: S3Tail
   readonly restore: S3Restore
   readonly hash: string
 }
@@ -256,10 +258,13 @@ const measureScan = async (parameters: S3Parameters, root: string) => {
     plains.push(await timed(plain, objectBytes))
     scans.push(await timed(scan, records))
   }
+  await stream.evict({ to: "tier2" })
+  const tail = await measureTail(manager, { stream, records, objectBytes })
   await manager.close()
   client.destroy()
   return {
     objectBytes,
+    tail,
     records: ids.length,
     scanBytesPerSecond: medianOf(scans),
     plainBytesPerSecond: medianOf(plains),

@@ -65,7 +65,7 @@ const setting = (name: string): string => {
 
 const print = (
   runtime: RuntimeName,
-  { costs, restore, ...scan }: S3Result,
+  { costs, restore, tail, ...scan }: S3Result,
   { segmentBytes, segments }: S3Parameters,
 ): void => {
   console.log(`\n${runtime}: segments of ${segmentBytes / MiB} MiB`)
@@ -78,6 +78,12 @@ const print = (
   const share = `${(scan.ratio * 100).toFixed(0)}% of the bare SDK`
   console.log(
     `scan of ${segments} cold segments, records of 4 KiB: ${store.toFixed(0)} MiB/s, SDK ${plain.toFixed(0)} MiB/s, ${share}`,
+  )
+  const pair = (p50: number, p99: number): string => `${p50.toFixed(0)} / ${p99.toFixed(0)}`
+  const [quiet, busy] = [pair(tail.quietP50Us, tail.quietP99Us), pair(tail.busyP50Us, tail.busyP99Us)]
+  const fetched = `${(tail.fetchedBytes / tail.objectBytes).toFixed(2)} times the objects' bytes fetched`
+  console.log(
+    `append to follower, p50 / p99: ${quiet} us, beside ${tail.readers} readers of the same cold segments ${busy} us; ${fetched}`,
   )
   const { openMs, firstRecordMs, requests, bytesDown } = restore
   const times = `open after ${openMs.toFixed(0)} ms, first record after ${firstRecordMs.toFixed(0)} ms`

@@ -17,7 +17,6 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
   #isDone = false
   #opening: Promise<void> | undefined
   readonly #signal: AbortSignal | undefined
-  #count = 0
   /** Steps that wait at the watermark; more than one only when the caller asks ahead. */
   readonly #waiting: Set<Fiber.Fiber<void, AofError>> = new Set()
 
@@ -45,7 +44,7 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
       if (record !== undefined) {
         const step: Step<T> = { done: false, value: record }
         // A loop over what is at hand would let nobody else run.
-        return (++this.#count & (turnRecords - 1)) === 0 ? inNextTurn(source, step) : Promise.resolve(step)
+        return source.turns.take(record.bytes.length) ? Promise.resolve(step) : inOwnTurn(source, step)
       }
       if (source.isDone()) return this.return()
     } catch (error) {
@@ -98,8 +97,5 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
   }
 }
 
-/** Records between two turns of the event loop, a power of two: about a millisecond. */
-const turnRecords = 1024
-
-const inNextTurn = <A>(source: RecordSource<any>, value: A): Promise<A> =>
-  new Promise((resolve) => source.nextTurn(() => resolve(value)))
+const inOwnTurn = <A>(source: RecordSource<any>, value: A): Promise<A> =>
+  new Promise((resolve) => source.turns.wait(() => resolve(value)))

@@ -31,6 +31,7 @@ import { SharedFolder } from "./files/shared_folder.ts"
 import { type OpenedJournal, openJournal } from "./journal/journal_open.ts"
 import { type CoreManager, Manager } from "./manager.ts"
 import * as ManifestLog from "./manifest/manifest_log.ts"
+import { ReadingTurns } from "./read/reading_turns.ts"
 import { RecoveryReport } from "./recovery/recovery_report.ts"
 import { adoptLost, renewManifest } from "./recovery/recovery_restore.ts"
 import { openKnownStream } from "./stream/open_stream.ts"
@@ -98,6 +99,7 @@ export const openManager: (
   const services: StreamServices = {
     ...common,
     nowMs: () => clock.currentTimeMillisUnsafe(),
+    readingTurns: new ReadingTurns(eventLoop),
     random32,
     tiers,
     fence,

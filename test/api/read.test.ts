@@ -386,3 +386,36 @@ describe("openReader() and tryOpenReader()", () => {
     await manager.close()
   })
 })
+
+describe("many readers at once", () => {
+  test("share the turns of the event loop, however much is at hand, and all get on", async () => {
+    const manager = await openMemory()
+    const stream = await manager.stream("s")
+    await fill(stream, 4000)
+    const readers = 8
+    const seen = new Array<number>(readers).fill(0)
+    let [total, most, least] = [0, 0, 0]
+    let isOver = false
+    let atLast = 0
+    const turn = (): void => {
+      most = Math.max(most, total - atLast)
+      atLast = total
+      if (!isOver) setImmediate(turn)
+    }
+    setImmediate(turn)
+    const read = async (reader: number): Promise<void> => {
+      for await (const _ of stream.read()) {
+        total++
+        // The last one to begin is under way before the first is done.
+        if (++seen[reader]! === 4000 && least === 0) least = Math.min(...seen)
+      }
+    }
+    await Promise.all(Array.from({ length: readers }, (_, reader) => read(reader)))
+    isOver = true
+    expect(seen).toEqual(new Array(readers).fill(4000))
+    // A thousand small records in a turn, and as many again where two turns count as one.
+    expect(most).toBeLessThanOrEqual(2048)
+    expect(least).toBeGreaterThan(0)
+    await manager.close()
+  })
+})

@@ -21,6 +21,7 @@ import type { Fence } from "../bucket/head_fence.ts"
 import type { OpenFiles } from "../files/open_files.ts"
 import type { SharedFolder } from "../files/shared_folder.ts"
 import type { ManifestLog } from "../manifest/manifest_log.ts"
+import type { ReadingTurns } from "../read/reading_turns.ts"
 import type { TierStream } from "../tiers/tier_services.ts"
 import type { AdmissionGuard } from "../tiers/tier0.ts"
 import type { Tiers } from "../tiers/tiers.ts"
@@ -57,6 +58,7 @@ export interface StreamServices {
   readonly rootId: Uint8Array
   readonly directory: Directory
   readonly eventLoop: EventLoop
+  readonly readingTurns: ReadingTurns
   readonly clock: Clock.Clock
   /** What it says, as a function that all segments share. */
   readonly nowMs: () => number
