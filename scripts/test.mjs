@@ -1,8 +1,8 @@
 // Runs every `test/**/*.test.ts` on each runtime, each file in a process of its own, so that a file that crashes or
-// leaves something behind can't touch another. Files run one at a time: some tests watch the clock (`--jobs N` for more).
+// leaves something behind can't touch another. Two files run at a time where there are two processors (`--jobs N`).
 
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { availableParallelism, tmpdir } from "node:os"
 import { join, sep } from "node:path"
 import { readReport } from "./junit.mjs"
 import { takeOption, UsageError } from "./options.mjs"
@@ -37,7 +37,7 @@ const commandLines = {
 
 /** Gives the exit code: 0 if on each runtime some test ran and none failed. Filters are parts of file paths. */
 export async function runTests(names, args) {
-  const { count: jobs, rest: others } = takeCount(args, "--jobs", 1)
+  const { count: jobs, rest: others } = takeCount(args, "--jobs", Math.min(2, availableParallelism()))
   const { count: minutes, rest: filters } = takeCount(others, "--file-minutes", fileMinutes)
   const files = testFiles(filters)
   endWithChildren()
