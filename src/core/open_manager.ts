@@ -99,7 +99,7 @@ export const openManager: (
   const services: StreamServices = {
     ...common,
     nowMs: () => clock.currentTimeMillisUnsafe(),
-    readingTurns: new ReadingTurns(eventLoop),
+    readingTurns: new ReadingTurns(eventLoop, () => journal.shared.isSyncing),
     random32,
     tiers,
     fence,

@@ -133,6 +133,10 @@ export class JournalSync implements SharedSync {
     this.#isInOrder = true
   }
 
+  get isSyncing(): boolean {
+    return this.#isSyncing || this.#flushing > 0 || this.#waiting.size > 0
+  }
+
   get isJournaling(): boolean {
     return this.#dirty.size > 0 || this.#waiting.size > 0
   }

@@ -6,17 +6,22 @@ import type { EventLoop } from "../../port/event_loop.ts"
 
 /** What is handed out in one turn, in bytes: well below a millisecond, a thousand small records at most. */
 const turnBytes = 1024 * 1024
+/** The same while somebody waits for a sync, whose steps take several turns. */
+const urgentTurnBytes = 128 * 1024
 /** What a record costs beside its bytes. */
 const recordBytes = 1024
 
 export class ReadingTurns {
   readonly #eventLoop: EventLoop
+  readonly #isUrgent: () => boolean
   readonly #waiting: Array<() => void> = []
   #left = turnBytes
   #isPlanned = false
 
-  constructor(eventLoop: EventLoop) {
+  /** `isUrgent` tells whether somebody else waits for the turns of the event loop. */
+  constructor(eventLoop: EventLoop, isUrgent: () => boolean) {
     this.#eventLoop = eventLoop
+    this.#isUrgent = isUrgent
   }
 
   /** Counts a record of so many bytes. False when the turn is used up by it: whoever reads on waits. */
@@ -36,7 +41,7 @@ export class ReadingTurns {
     this.#isPlanned = true
     this.#eventLoop.nextTurn(() => {
       this.#isPlanned = false
-      this.#left = turnBytes
+      this.#left = this.#isUrgent() ? urgentTurnBytes : turnBytes
       const next = this.#waiting.shift()
       if (this.#waiting.length > 0) this.#plan()
       next?.()

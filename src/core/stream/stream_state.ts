@@ -36,6 +36,8 @@ export interface SharedSync {
   readonly flushEnds: (stream: StreamState) => void
   /** While streams are recovered: indexes of each that processes before may have used without a trace. */
   readonly lostIndexes: number
+  /** True while streams sync what they have appended. */
+  readonly isSyncing: boolean
   /** True while groups go to the journal: the file of a segment may be made later. */
   readonly isJournaling: boolean
   /** True when many streams want syncs and this one, which syncs its own files, may join those that share one. */
