@@ -226,6 +226,23 @@ describe("a segment that was begun without a file", () => {
 
   const appendAgain = async (manager: AofManager): Promise<number> => (await manager.stream("new")).tryAppend("after")
 
+  test("nor when it was given while the first file of the journal was being made", async () => {
+    const disk = new MemoryDisk()
+    let last = 0
+    await withStore(disk.layer, options, async (manager) => {
+      const stream = await manager.stream("new")
+      disk.onOperation = ({ kind, path }) => {
+        if (kind !== "zeroFill" || !path.includes("/journal/") || last > 0) return
+        last = stream.tryAppend("given")
+        disk.kill()
+      }
+      await rounds(manager, { from: 0, to: 1 })
+    }).catch(() => undefined)
+    disk.onOperation = undefined
+    expect(last).toBeGreaterThan(0)
+    expect(await withStore(disk.layer, options, appendAgain)).toBeGreaterThan(last)
+  })
+
   test("does not give it again either when its stream, or the whole store, was closed in between", async () => {
     for (const between of ["stream", "store"] as const) {
       const disk = new MemoryDisk()

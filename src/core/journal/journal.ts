@@ -113,6 +113,11 @@ export class Journal {
     return this.#begin(next) === undefined ? next : undefined
   }
 
+  /** True when a file says after a kill that there was a process with a journal. */
+  get isThere(): boolean {
+    return this.#files.size > 0
+  }
+
   /** True when there will be room soon, without anybody's doing. */
   get isComing(): boolean {
     return this.#isPreparing || (this.#current !== undefined && this.#current.zeroedEnd < this.#fileBytes)

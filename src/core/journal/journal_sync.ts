@@ -138,7 +138,8 @@ export class JournalSync implements SharedSync {
   }
 
   get isJournaling(): boolean {
-    return this.#dirty.size > 0 || this.#waiting.size > 0
+    // Before its first file is there, nothing would tell after a kill that ids were given in segments that have no file.
+    return this.#dirty.size > 0 || (this.#waiting.size > 0 && this.#journal.isThere)
   }
 
   settled(writing: WritingSegment): void {
