@@ -277,6 +277,32 @@ describe("a segment that was begun without a file", () => {
     })
   })
 
+  test("is there as long as the deletion of its stream is not durable", async () => {
+    const disk = new MemoryDisk()
+    const small: AofManagerOptions = { ...options, journalBytes: 64 * KiB }
+    await withStore(disk.layer, small, async (manager) => {
+      await rounds(manager, { from: 0, to: 3 })
+      const stream = await manager.stream("doomed")
+      await Promise.all([stream.append("acknowledged"), rounds(manager, { from: 3, to: 4 })])
+      expect(disk.paths().filter((path) => path.includes("/doomed/"))).toEqual([])
+      const held: Array<() => void> = []
+      disk.onOperation = ({ kind, path }) => {
+        if (kind !== "syncData" || !path.includes("/manifest/")) return undefined
+        return new Promise((resolve) => held.push(() => resolve(undefined)))
+      }
+      void manager.deleteStream("doomed").catch(() => undefined)
+      while (held.length === 0) await new Promise((resolve) => setTimeout(resolve, 1))
+      // Enough to use both files of the journal again, where that may be.
+      await rounds(manager, { from: 4, to: 8, bytes: 1500 })
+      disk.onOperation = undefined
+      disk.crash(() => false)
+      for (const release of held) release()
+    }).catch(() => undefined)
+    await withStore(disk.layer, small, async (manager) => {
+      expect((await contentOf(manager)).get("doomed")).toEqual(["acknowledged"])
+    })
+  })
+
   test("goes with its stream", async () => {
     const disk = new MemoryDisk()
     await withStore(disk.layer, options, async (manager) => {
