@@ -6,6 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { RecordSource } from "../core/read/read.ts"
+import { recordCostBytes, turnBytes } from "../core/read/reading_turns.ts"
 import type { AofRecord } from "../core/read/record.ts"
 import type { AofError } from "../model/errors.ts"
 import { runPromise } from "./promise.ts"
@@ -17,6 +18,8 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
   #isDone = false
   #opening: Promise<void> | undefined
   readonly #signal: AbortSignal | undefined
+  /** What may be handed out before others have a turn. */
+  #left = turnBytes
   /** Steps that wait at the watermark; more than one only when the caller asks ahead. */
   readonly #waiting: Set<Fiber.Fiber<void, AofError>> = new Set()
 
@@ -44,7 +47,8 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
       if (record !== undefined) {
         const step: Step<T> = { done: false, value: record }
         // A loop over what is at hand would let nobody else run.
-        return source.turns.take(record.bytes.length) ? Promise.resolve(step) : inOwnTurn(source, step)
+        this.#left -= recordCostBytes + record.bytes.length
+        return this.#left > 0 ? Promise.resolve(step) : this.#inOwnTurn(source, step)
       }
       if (source.isDone()) return this.return()
     } catch (error) {
@@ -89,6 +93,15 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
     return this.next()
   }
 
+  #inOwnTurn(source: RecordSource<T>, step: Step<T>): Promise<Step<T>> {
+    return new Promise((resolve) =>
+      source.turns.wait((bytes) => {
+        this.#left = bytes
+        resolve(step)
+      }),
+    )
+  }
+
   #end<A>(result: Promise<A>): Promise<A> {
     this.#isDone = true
     this.#source?.close()
@@ -96,6 +109,3 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
     return result
   }
 }
-
-const inOwnTurn = <A>(source: RecordSource<any>, value: A): Promise<A> =>
-  new Promise((resolve) => source.turns.wait(() => resolve(value)))

@@ -394,11 +394,12 @@ describe("many readers at once", () => {
     await fill(stream, 4000)
     const readers = 8
     const seen = new Array<number>(readers).fill(0)
-    let [total, most, least] = [0, 0, 0]
+    let [total, least] = [0, 0]
     let isOver = false
+    const inTurns: Array<number> = []
     let atLast = 0
     const turn = (): void => {
-      most = Math.max(most, total - atLast)
+      inTurns.push(total - atLast)
       atLast = total
       if (!isOver) setImmediate(turn)
     }
@@ -413,8 +414,8 @@ describe("many readers at once", () => {
     await Promise.all(Array.from({ length: readers }, (_, reader) => read(reader)))
     isOver = true
     expect(seen).toEqual(new Array(readers).fill(4000))
-    // A thousand small records in a turn, and as many again where two turns count as one.
-    expect(most).toBeLessThanOrEqual(2048)
+    // After the first thousand of each, a thousand in a turn, and as many again where two turns count as one.
+    expect(inTurns.filter((count) => count > 2048).length).toBeLessThanOrEqual(1)
     expect(least).toBeGreaterThan(0)
     await manager.close()
   })
