@@ -21,6 +21,11 @@ const found: ReadonlyArray<readonly [number, number, string]> = [
   [801342, 120, "a segment whose sealing failed, of a stream that was closed then, kept settled() waiting for ever"],
   [908634, 120, "durable() of a record that waited for zeros in a full segment was told that no record starts there"],
   [4443, 120, "an id was given again that was given before a kill, while the first file of the journal was being made"],
+  [
+    1795932287445,
+    120,
+    "a take-over that could not look at a late object noted it in part, and replicas waited for it for ever",
+  ],
 ]
 
 describe("the simulated store", () => {

@@ -191,17 +191,20 @@ const restoreObject = Effect.fnUntraced(function* (
   const isOther =
     compressed !== undefined && (compressed.checksum64 !== checksum64 || compressed.fileBytes !== lengthBytes)
   if (isOther) return false
-  let fileGeneration = compressed?.fileGeneration
+  let facts: WarmFacts | undefined
   if (compressed === undefined) {
     const read: ReadBytes = (offset, length) => tier2.readRange(key, offset, length)
-    const facts = yield* readWarmFacts(services.compressor, read, lengthBytes)
+    facts = yield* readWarmFacts(services.compressor, read, lengthBytes)
     if (facts === undefined || !isOurs(services, stream, index, facts) || !isSame(stream, facts)) return false
+  }
+  // Asked before anything is noted: a segment that is said to be compressed, and to be nowhere, would be waited for by replicas.
+  const info = yield* tier2.head(key)
+  const fileGeneration = compressed?.fileGeneration ?? facts?.footer.fileGeneration
+  if (info === undefined || fileGeneration === undefined) return false
+  if (facts !== undefined) {
     if (!stream.sealed.has(index)) services.append(sealEvent(facts))
     services.append(compressionEvent(facts, { warmBytes: lengthBytes, checksum64 }))
-    fileGeneration = facts.footer.fileGeneration
   }
-  const info = yield* tier2.head(key)
-  if (info === undefined || fileGeneration === undefined) return false
   const place = { writerEpoch, offset: 0, lengthBytes, checksum64, key, etag: info.etag }
   services.append({ type: "UploadDone", streamId, segmentIndex: index, fileGeneration, ...place })
   return true
