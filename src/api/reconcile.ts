@@ -1,7 +1,7 @@
 /** `reconcile` with the store that objects may be copied from. */
 import * as Effect from "effect/Effect"
+import { attempt } from "../core/flow/attempt.ts"
 import type { CoreManager } from "../core/manager.ts"
-import { attempt } from "../core/work/attempt.ts"
 import { makeConfig } from "../model/config.ts"
 import type { AofError } from "../model/errors.ts"
 import { makeReconcilePlan, type ReconcileOptions, type ReconcileReport } from "../model/reconcile.ts"

@@ -1,9 +1,9 @@
 /** Sources of records as pulls of Streams: chunks of what is at hand, and a wait where nothing is. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import { attempt } from "../core/flow/attempt.ts"
 import type { RecordSource } from "../core/read/read.ts"
 import type { AofRecord } from "../core/read/record.ts"
-import { attempt } from "../core/work/attempt.ts"
 import type { AofError } from "../model/errors.ts"
 
 /** Records handed to a Stream at once at most. */

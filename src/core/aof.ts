@@ -11,6 +11,7 @@ import { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "./append/append
 import { requestFlush } from "./append/flusher.ts"
 import { endActiveSegment } from "./append/rollover.ts"
 import { unfinishedSegmentsMax } from "./append/segment_limits.ts"
+import { attempt } from "./flow/attempt.ts"
 import { whenAtHand } from "./read/cold_need.ts"
 import { firstRecordId, firstRecordNumber } from "./read/first_record.ts"
 import { recordNumberOf } from "./read/read.ts"
@@ -18,7 +19,6 @@ import { startPolling } from "./read/read_only.ts"
 import { appendedMark, checkOpen, type StreamState, unflushedBytes } from "./stream/stream_state.ts"
 import { inTurn, ready, waitAbove } from "./stream/waits.ts"
 import type { Tier } from "./tiers/residency.ts"
-import { attempt } from "./work/attempt.ts"
 
 /** How sure an acknowledgement is: copied into memory, written to the file, or synced. */
 export type AckLevel = "buffered" | "written" | "durable"

@@ -16,6 +16,9 @@ import { checkStreamName } from "../model/stream_name.ts"
 import type { ManifestStream } from "../state/manifest_state.ts"
 import { deletedPath, streamPath, streamsPath } from "./files/paths.ts"
 import { refuseStreamLinks } from "./files/refuse_links.ts"
+import { attempt } from "./flow/attempt.ts"
+import { bounded } from "./flow/bounded.ts"
+import { NameGate } from "./flow/name_gate.ts"
 import type * as ManifestLog from "./manifest/manifest_log.ts"
 import { refreshStream } from "./read/read_only.ts"
 import { type Recovery, RecoveryReport } from "./recovery/recovery_report.ts"
@@ -31,9 +34,6 @@ import {
 import { releaseStream } from "./stream/release_stream.ts"
 import type { StreamServices, StreamState } from "./stream/stream_state.ts"
 import { type ReconcilePlan, reconcile } from "./tier2/reconcile.ts"
-import { attempt } from "./work/attempt.ts"
-import { bounded } from "./work/bounded.ts"
-import { NameGate } from "./work/name_gate.ts"
 
 export interface CoreManager {
   readonly config: AofManagerConfig

@@ -28,6 +28,8 @@ import { refuseRootLinks } from "./files/refuse_links.ts"
 import { Reserve } from "./files/reserve.ts"
 import { createRoot, mendRoot, missingRoot, readRoot, syncNewRoot } from "./files/root.ts"
 import { SharedFolder } from "./files/shared_folder.ts"
+import { makeBackground } from "./flow/background.ts"
+import { steadyClock } from "./flow/steady_clock.ts"
 import { type OpenedJournal, openJournal } from "./journal/journal_open.ts"
 import { type CoreManager, Manager } from "./manager.ts"
 import * as ManifestLog from "./manifest/manifest_log.ts"
@@ -39,8 +41,6 @@ import { removeDeleted } from "./stream/removed_streams.ts"
 import type { StreamServices, StreamState } from "./stream/stream_state.ts"
 import { makeTier2, type Tier2 } from "./tier2/tier2.ts"
 import { Tiers } from "./tiers/tiers.ts"
-import { makeBackground } from "./work/background.ts"
-import { steadyClock } from "./work/steady_clock.ts"
 
 /** Streams recovered side by side: most of it is waiting for syncs. */
 const recoveriesAtOnce = 8

@@ -19,6 +19,7 @@ import {
   NEEDS_SEGMENT,
   recordOverheadMax,
 } from "../../state/segment_writer.ts"
+import { caught } from "../flow/attempt.ts"
 import {
   admissionBytesMax,
   bufferBytesOf,
@@ -28,7 +29,6 @@ import {
   unflushedBytes,
 } from "../stream/stream_state.ts"
 import { tier2Trouble } from "../tier2/tier2_trouble.ts"
-import { caught } from "../work/attempt.ts"
 import { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "./append_codes.ts"
 import { planTurn, requestFlush, startFlushing } from "./flusher.ts"
 import { openNextSegment } from "./rollover.ts"

@@ -6,6 +6,8 @@
 import * as Effect from "effect/Effect"
 import { type AofError, closed, isDiskFull } from "../../model/errors.ts"
 import type { Mark } from "../../state/watermark.ts"
+import { caught } from "../flow/attempt.ts"
+import { nextTurn } from "../flow/next_turn.ts"
 import { syncFolder } from "../stream/stream_folder.ts"
 import {
   appendedMark,
@@ -17,8 +19,6 @@ import {
   unsettledBytes,
   wakeReady,
 } from "../stream/stream_state.ts"
-import { caught } from "../work/attempt.ts"
-import { nextTurn } from "../work/next_turn.ts"
 import { APPEND_FLUSH } from "./append_codes.ts"
 import { preallocate } from "./preallocator.ts"
 import { replaceFile } from "./replace_file.ts"

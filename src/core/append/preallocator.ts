@@ -6,8 +6,8 @@
 import * as Effect from "effect/Effect"
 import type { AofError } from "../../model/errors.ts"
 import { sparePath } from "../files/paths.ts"
+import { attempt } from "../flow/attempt.ts"
 import type { StreamState } from "../stream/stream_state.ts"
-import { attempt } from "../work/attempt.ts"
 import { framesEndMax, spareZeroBytes } from "./segment_limits.ts"
 import type { WritingSegment } from "./writing_segment.ts"
 

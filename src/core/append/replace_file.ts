@@ -8,8 +8,8 @@ import { encodeSegmentHeader, type SegmentHeader, segmentHeaderBytes } from "../
 import { assert } from "../../model/assert.ts"
 import { type AofError, closed, unavailable } from "../../model/errors.ts"
 import type { SegmentFile } from "../../port/segment_file.ts"
+import { attempt } from "../flow/attempt.ts"
 import type { StreamState } from "../stream/stream_state.ts"
-import { attempt } from "../work/attempt.ts"
 import type { WritingSegment } from "./writing_segment.ts"
 
 const copyBytes = 1024 * 1024

@@ -5,8 +5,8 @@
 
 import { assert } from "../../model/assert.ts"
 import type { Mark } from "../../state/watermark.ts"
+import { caught } from "../flow/attempt.ts"
 import { appendedMark, type StreamState } from "../stream/stream_state.ts"
-import { caught } from "../work/attempt.ts"
 import type { WritingSegment } from "./writing_segment.ts"
 
 /** Closes the open frame and writes all that is staged, as far as nothing stands in the way. Returns true when all is written. */

@@ -19,8 +19,8 @@ import type { Tier2RequestKind } from "../../model/tier_metrics.ts"
 import type { Tier2Config } from "../../model/tier2_config.ts"
 import type { ObjectBody, ObjectStore, PutOptions } from "../../port/object_store.ts"
 import { StoreError, storeError } from "../../port/store_error.ts"
+import { retried } from "../flow/retry.ts"
 import { aofErrorOf, isRetried } from "../tier2/tier2_error.ts"
-import { retried } from "../work/retry.ts"
 
 /** A HEAD as it was found. */
 export interface FoundHead {

@@ -5,8 +5,8 @@
 import * as Effect from "effect/Effect"
 import { manifestReason } from "../../format/manifest_reason.ts"
 import type { AofError } from "../../model/errors.ts"
+import { attempt } from "../flow/attempt.ts"
 import type { StreamServices, StreamState } from "../stream/stream_state.ts"
-import { attempt } from "../work/attempt.ts"
 
 /** Indexes that are left out in each stream: of 2^25 in all. */
 export const restoreGap = 4096

@@ -12,8 +12,8 @@ import { rootFilePath, streamsPath } from "../files/paths.ts"
 import { quarantineMove } from "../files/quarantine.ts"
 import { replaceSmallFile } from "../files/replace_small_file.ts"
 import { createRoot } from "../files/root.ts"
+import { attempt } from "../flow/attempt.ts"
 import { manifestPath } from "../manifest/manifest_log.ts"
-import { attempt } from "../work/attempt.ts"
 import type { HeadStore } from "./head_store.ts"
 
 /** Files of the manifest that are brought at once. */

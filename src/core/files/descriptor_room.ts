@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import type { AofError } from "../../model/errors.ts"
 import type { Compressor } from "../../port/compressor.ts"
 import type { Directory } from "../../port/directory.ts"
-import { caught } from "../work/attempt.ts"
+import { caught } from "../flow/attempt.ts"
 import type { OpenFiles } from "./open_files.ts"
 
 /** True when this process, or the system, may have no more open files. */

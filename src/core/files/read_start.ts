@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import { type AofError, isMissingFile } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
-import { attempt } from "../work/attempt.ts"
+import { attempt } from "../flow/attempt.ts"
 
 /** Up to `bytesMax` bytes of a file; undefined when it is not there, or no plain file. */
 export const readStart: (

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import type { AofError } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
-import { attempt } from "../work/attempt.ts"
+import { attempt } from "../flow/attempt.ts"
 
 /**
  * Writes `bytes` to a temporary file beside `path` in `folder`, syncs it, renames it over `path` and syncs the folder. Who may do so at the

@@ -5,7 +5,7 @@
 import * as Effect from "effect/Effect"
 import type { Unavailable } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
-import { attempt } from "../work/attempt.ts"
+import { attempt } from "../flow/attempt.ts"
 
 /** Length of the file. */
 const reserveBytes = 4 * 1024 * 1024

@@ -11,7 +11,7 @@ import type { SegmentFile } from "../../port/segment_file.ts"
 import { JournalWriter } from "../../state/journal_writer.ts"
 import { makeDurableFolder } from "../files/durable_folder.ts"
 import { journalFilePath, journalFolder } from "../files/paths.ts"
-import { attempt, caught } from "../work/attempt.ts"
+import { attempt, caught } from "../flow/attempt.ts"
 import { journalFileNumbers, type LoadedJournal } from "./journal_load.ts"
 
 /** Zeroed in one go: no sync of these may keep another waiting for long. The first stretch is all that a new file needs to be used. */

@@ -9,8 +9,8 @@ import type { AofError } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
 import type { SegmentFile } from "../../port/segment_file.ts"
 import { segmentPath } from "../files/paths.ts"
+import { attempt } from "../flow/attempt.ts"
 import type { RecoveryReport } from "../recovery/recovery_report.ts"
-import { attempt } from "../work/attempt.ts"
 
 /** A stream and what is known of it. */
 export interface ReplayTarget {

@@ -4,8 +4,8 @@
  */
 import * as Effect from "effect/Effect"
 import { type AofError, type WouldBlock, wouldBlock } from "../../model/errors.ts"
+import { attempt } from "../flow/attempt.ts"
 import type { Residency } from "../tiers/residency.ts"
-import { attempt } from "../work/attempt.ts"
 
 /** Something that has to be brought before a read can go on. */
 export interface ColdNeed {

@@ -2,10 +2,10 @@
 import { frameHeader, frameHeaderBytes, isFrameHeader } from "../../format/frame.ts"
 import { segmentHeaderBytes } from "../../format/segment_header.ts"
 import { segmentOffsetOf } from "../../model/record_id.ts"
+import { caught } from "../flow/attempt.ts"
 import type { Segment } from "../stream/segment.ts"
 import type { StreamState } from "../stream/stream_state.ts"
 import { trimPointOf } from "../stream/trim_point.ts"
-import { caught } from "../work/attempt.ts"
 import { Window } from "./window.ts"
 
 /** The number of the first record that is left. */

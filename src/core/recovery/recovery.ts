@@ -23,12 +23,12 @@ import {
   warmFolder,
 } from "../files/paths.ts"
 import { refuseLinks } from "../files/refuse_links.ts"
+import { attempt } from "../flow/attempt.ts"
 import { fileChecksum } from "../scrub/scrub_bytes.ts"
 import { Segment } from "../stream/segment.ts"
 import { syncFolder } from "../stream/stream_folder.ts"
 import type { StreamServices, StreamState } from "../stream/stream_state.ts"
 import type { SealFacts } from "../tiers/residency.ts"
-import { attempt } from "../work/attempt.ts"
 import { listSegments, replayHeld } from "./recovery_files.ts"
 import type { RecoveryReport } from "./recovery_report.ts"
 import { restoreHeader, restoreKnown } from "./recovery_restore.ts"

@@ -6,9 +6,9 @@ import type { DirectoryEntry } from "../../port/directory.ts"
 import type { ManifestStream } from "../../state/manifest_state.ts"
 import { streamPath, streamsPath } from "../files/paths.ts"
 import { refuseLinks } from "../files/refuse_links.ts"
+import { attempt } from "../flow/attempt.ts"
 import { replayJournal } from "../journal/journal_replay.ts"
 import type { StreamState } from "../stream/stream_state.ts"
-import { attempt } from "../work/attempt.ts"
 import type { RecoveryReport } from "./recovery_report.ts"
 
 /** Below so many segments a directory is listed at once: that takes less than to have it listed elsewhere. */

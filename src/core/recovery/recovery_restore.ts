@@ -16,13 +16,13 @@ import {
 } from "../../state/manifest_state.ts"
 import { quarantineLink } from "../files/quarantine.ts"
 import { replaceSmallFile } from "../files/replace_small_file.ts"
+import { attempt } from "../flow/attempt.ts"
 import { manifestFileNames } from "../manifest/manifest_files.ts"
 import { manifestPath } from "../manifest/manifest_log.ts"
 import { type RestoreServices, restoreCopies } from "../repair/repair_copies.ts"
 import { type KnownSegment, rebuildHeader } from "../repair/repair_header.ts"
 import { adoptStreams } from "../repair/repair_streams.ts"
 import type { StreamServices, StreamState } from "../stream/stream_state.ts"
-import { attempt } from "../work/attempt.ts"
 import type { RecoveryReport } from "./recovery_report.ts"
 
 /** The services of an open root, for a search. */

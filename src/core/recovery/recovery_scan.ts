@@ -8,10 +8,10 @@ import { corrupt } from "../../model/errors.ts"
 import { segmentIndexOf, segmentOffsetOf } from "../../model/record_id.ts"
 import { RecordScanner } from "../../state/record_scanner.ts"
 import { type Mark, startMark } from "../../state/watermark.ts"
+import { caught } from "../flow/attempt.ts"
 import { blockBytes, checkFrame, FRAME_OK, findNextBatch } from "../read/frame_reader.ts"
 import { setWindow, Window } from "../read/window.ts"
 import type { Segment } from "../stream/segment.ts"
-import { caught } from "../work/attempt.ts"
 
 /** A place at which the frames stop checking. */
 export interface BadSpot {

@@ -11,8 +11,8 @@ import type { Compressor } from "../../port/compressor.ts"
 import type { Directory } from "../../port/directory.ts"
 import type { ManifestState, ManifestStream } from "../../state/manifest_state.ts"
 import { warmPathOf } from "../files/paths.ts"
+import { attempt } from "../flow/attempt.ts"
 import type { Tier2 } from "../tier2/tier2.ts"
-import { attempt } from "../work/attempt.ts"
 import { compressionEvent, type ReadBytes, readWarmFacts, sealEvent, type WarmFacts } from "./repair_facts.ts"
 
 /** What a search works with. */

@@ -10,7 +10,7 @@ import { decodeSegmentFooter, type SegmentFooter, segmentFooter } from "../../fo
 import { decodeSegmentHeader, type SegmentHeader, segmentHeaderBytes } from "../../format/segment_header.ts"
 import { type AofError, isAofError } from "../../model/errors.ts"
 import type { Compressor } from "../../port/compressor.ts"
-import { caught } from "../work/attempt.ts"
+import { caught } from "../flow/attempt.ts"
 
 /** Reads bytes of a file or an object; fewer only at its end. */
 export type ReadBytes = (offset: number, length: number) => Effect.Effect<Uint8Array, AofError>

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import { isMissingFile, type Unavailable, unavailable } from "../../model/errors.ts"
 import type { Directory, DirectoryEntry, OpenMode } from "../../port/directory.ts"
 import type { SegmentFile } from "../../port/segment_file.ts"
-import { attempt, caught } from "../work/attempt.ts"
+import { attempt, caught } from "../flow/attempt.ts"
 import { OverlayFile, OverlayNode } from "./repair_overlay_file.ts"
 
 /** How a path of the disk would be different. */

@@ -23,12 +23,12 @@ import type { SealedSegment } from "../../state/manifest_state.ts"
 import { OpenFiles } from "../files/open_files.ts"
 import { segmentsPath } from "../files/paths.ts"
 import { quarantineLink } from "../files/quarantine.ts"
+import { attempt } from "../flow/attempt.ts"
+import { nextTurn } from "../flow/next_turn.ts"
 import { IndexWalk } from "../read/index_walk.ts"
 import { Segment, type SegmentSource } from "../stream/segment.ts"
 import { Residency } from "../tiers/residency.ts"
 import type { TierServices } from "../tiers/tier_services.ts"
-import { attempt } from "../work/attempt.ts"
-import { nextTurn } from "../work/next_turn.ts"
 
 type Services = Pick<TierServices, "directory" | "eventLoop" | "root" | "rootId">
 

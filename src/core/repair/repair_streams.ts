@@ -16,7 +16,7 @@ import {
   warmFolder,
 } from "../files/paths.ts"
 import { readStart } from "../files/read_start.ts"
-import { attempt } from "../work/attempt.ts"
+import { attempt } from "../flow/attempt.ts"
 import type { RestoreServices } from "./repair_copies.ts"
 import { type ReadBytes, readWarmFacts } from "./repair_facts.ts"
 

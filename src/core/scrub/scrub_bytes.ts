@@ -9,9 +9,9 @@ import { alignFrame, frameHeader, frameHeaderBytes, isFrameHeader } from "../../
 import type { AofError } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
 import type { SegmentFile } from "../../port/segment_file.ts"
+import { attempt } from "../flow/attempt.ts"
+import { nextTurn } from "../flow/next_turn.ts"
 import type { TierServices } from "../tiers/tier_services.ts"
-import { attempt } from "../work/attempt.ts"
-import { nextTurn } from "../work/next_turn.ts"
 import type { ScrubPace } from "./scrub_pace.ts"
 
 /** What reading needs. */

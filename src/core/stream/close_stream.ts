@@ -10,7 +10,7 @@ import { openNextSegment } from "../append/rollover.ts"
 import { settleSegment } from "../append/sealer.ts"
 import { writeSlot } from "../append/watermark_slot.ts"
 import { sparePath } from "../files/paths.ts"
-import { attempt } from "../work/attempt.ts"
+import { attempt } from "../flow/attempt.ts"
 import { endStream, releaseFiles } from "./release_stream.ts"
 import { blockedForGood, failReady, type StreamState } from "./stream_state.ts"
 

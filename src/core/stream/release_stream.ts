@@ -1,7 +1,7 @@
 /** The abrupt end of a stream: all who wait are told, all descriptors go back. Nothing here waits. */
 import { manifestReason } from "../../format/manifest_reason.ts"
 import { closed } from "../../model/errors.ts"
-import { caught } from "../work/attempt.ts"
+import { caught } from "../flow/attempt.ts"
 import { blockedForGood, failReady, type StreamState } from "./stream_state.ts"
 
 /** Ends everything that waits and gives descriptors back, at once. */

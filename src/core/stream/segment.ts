@@ -15,9 +15,9 @@ import { decodedIndex, type SegmentIndex } from "../../state/segment_index.ts"
 import type { StagingTail } from "../../state/staging_tail.ts"
 import { VerifiedFrames } from "../../state/verified_frames.ts"
 import type { OpenFiles } from "../files/open_files.ts"
+import { caught } from "../flow/attempt.ts"
 import { setWindow, Window } from "../read/window.ts"
 import type { Residency, ResidencyView } from "../tiers/residency.ts"
-import { caught } from "../work/attempt.ts"
 
 /** True when the entries are what a writer makes: offsets of frames, rising. */
 const isIndex = (bytes: Uint8Array, { indexCount, durableBytes }: SegmentFooter): boolean => {

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import type { AofError } from "../../model/errors.ts"
 import type { Waiter, WaitQueue } from "../../state/wait_queue.ts"
-import { attempt, caught } from "../work/attempt.ts"
+import { attempt, caught } from "../flow/attempt.ts"
 import { checkOpen, type QueuedAppend, type ReadyWaiter, type StreamState } from "./stream_state.ts"
 
 /** Waits until the watermark of `queue` is above `position`. Asks for nothing. */

@@ -12,7 +12,7 @@ import { type AofError, corrupt, type InvalidArgument, invalidArgument } from ".
 import type { Tier2ClientSnapshot, Tier2Operation } from "../../model/tier_metrics.ts"
 import type { ObjectBody, ObjectInfo, ObjectPage } from "../../port/object_store.ts"
 import { StoreError, storeError } from "../../port/store_error.ts"
-import { SpareBuffers } from "../work/spare_buffers.ts"
+import { SpareBuffers } from "../flow/spare_buffers.ts"
 import { aofErrorOf } from "./tier2_error.ts"
 import type { Tier2Gate } from "./tier2_gate.ts"
 import { Lane, Tier2Metrics } from "./tier2_metrics.ts"

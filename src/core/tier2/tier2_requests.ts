@@ -17,8 +17,8 @@ import type {
   PutOptions,
 } from "../../port/object_store.ts"
 import { StoreError, storeError } from "../../port/store_error.ts"
-import { retried } from "../work/retry.ts"
-import type { SpareBuffers } from "../work/spare_buffers.ts"
+import { retried } from "../flow/retry.ts"
+import type { SpareBuffers } from "../flow/spare_buffers.ts"
 import { aofErrorOf, isRetried } from "./tier2_error.ts"
 import { Tier2Gate } from "./tier2_gate.ts"
 import type { Lane, Tier2Metrics } from "./tier2_metrics.ts"

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import { manifestReason } from "../../format/manifest_reason.ts"
 import { type AofError, isMissingFile } from "../../model/errors.ts"
 import { quarantineMove } from "../files/quarantine.ts"
-import { caught } from "../work/attempt.ts"
+import { caught } from "../flow/attempt.ts"
 import type { Residency } from "./residency.ts"
 import type { TierServices } from "./tier_services.ts"
 

@@ -12,10 +12,10 @@ import type { Directory } from "../../port/directory.ts"
 import type { SegmentFile } from "../../port/segment_file.ts"
 import type { ByteCache } from "../../state/byte_cache.ts"
 import type { OpenFiles } from "../files/open_files.ts"
+import { caught } from "../flow/attempt.ts"
 import { type ColdNeed, hydrationBlocked } from "../read/cold_need.ts"
 import { setWindow, type Window } from "../read/window.ts"
 import { type FillRange, pointBytesMax, type Segment, type SegmentSource } from "../stream/segment.ts"
-import { caught } from "../work/attempt.ts"
 import type { Residency, UseClock, WarmForm } from "./residency.ts"
 
 /** Decoded bytes of a segment from `offset` on, or the seek table of its warm form. */

@@ -8,7 +8,7 @@ import { type AofError, corrupt, isMissingFile, unavailable } from "../../model/
 import type { ObjectBody } from "../../port/object_store.ts"
 import type { SegmentFile } from "../../port/segment_file.ts"
 import { storeError } from "../../port/store_error.ts"
-import { attempt } from "../work/attempt.ts"
+import { attempt } from "../flow/attempt.ts"
 import type { Residency } from "./residency.ts"
 import { forgetFailures, noteFailure } from "./tier_retry.ts"
 import type { TierServices } from "./tier_services.ts"
