@@ -30,6 +30,7 @@ import { type EvictOptions, evict, type PrefetchOptions, prefetch } from "../cor
 import { type Codec, checkCodec } from "../model/codec.ts"
 import { type AofManagerOptions, makeConfig } from "../model/config.ts"
 import type { AofError } from "../model/errors.ts"
+import type { MoveBucketOptions, MoveBucketReport } from "../model/move_bucket.ts"
 import type { TieredObservabilitySnapshot } from "../model/observability.ts"
 import type { ReconcileOptions, ReconcileReport } from "../model/reconcile.ts"
 import type { RepairOptions, RepairReport } from "../model/repair.ts"
@@ -39,6 +40,7 @@ import type { Compressor } from "../port/compressor.ts"
 import type { Directory } from "../port/directory.ts"
 import type { EventLoop } from "../port/event_loop.ts"
 import type { RootLock } from "../port/root_lock.ts"
+import { moveBucketWith } from "./move_bucket.ts"
 import { openStore } from "./object_store.ts"
 import { type BatchInput, encodeBatch, encodePayload } from "./payload.ts"
 import { quietEvents, quietPlan } from "./quiet_events.ts"
@@ -374,6 +376,13 @@ export class AofManager {
   /** Compares Tier 2 with the manifest, and repairs what it can. Fails like the main module's. */
   reconcile(options: ReconcileOptions = {}): Effect.Effect<ReconcileReport, AofError, Directory | RootLock> {
     return reconcileHere(this.#core, options)
+  }
+
+  /** Moves the root to another bucket while it is open. The services have to last as long as the manager. Fails like the main module's. */
+  moveBucket(options: MoveBucketOptions): Effect.Effect<MoveBucketReport, AofError, Directory | RootLock> {
+    return Effect.flatMap(Effect.context<Directory | RootLock>(), (context) =>
+      moveBucketWith(this.#core, options, context),
+    )
   }
 
   /** Drains and closes everything, within `closeTimeoutMs`; a second close does nothing. */

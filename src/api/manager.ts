@@ -1,4 +1,5 @@
 /** The manager, for everybody: opens a root and hands out its streams. */
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -14,6 +15,7 @@ import { type Codec, checkCodec } from "../model/codec.ts"
 import { type AofManagerOptions, makeConfig } from "../model/config.ts"
 import { checkNames } from "../model/config_check.ts"
 import { invalidArgument } from "../model/errors.ts"
+import type { MoveBucketOptions, MoveBucketReport } from "../model/move_bucket.ts"
 import type { TieredObservabilitySnapshot } from "../model/observability.ts"
 import type { ReconcileOptions, ReconcileReport } from "../model/reconcile.ts"
 import type { RepairOptions, RepairReport } from "../model/repair.ts"
@@ -23,6 +25,7 @@ import type { Directory } from "../port/directory.ts"
 import type { EventLoop } from "../port/event_loop.ts"
 import type { RootLock } from "../port/root_lock.ts"
 import { type Aof, makeAof, type WaitOptions } from "./aof.ts"
+import { moveBucketWith } from "./move_bucket.ts"
 import { openStore } from "./object_store.ts"
 import { closeWith, runPromise, runWith } from "./promise.ts"
 import { quietEvents, quietPlan } from "./quiet_events.ts"
@@ -80,6 +83,8 @@ export class AofManager {
 
   readonly #core: CoreManager.CoreManager
   readonly #scope: Scope.Closeable
+  /** What a directory to move to is opened with. */
+  #places: Promise<Context.Context<RuntimeServices>> | undefined = undefined
   readonly #streams: WeakMap<StreamState, { readonly aof: unknown; readonly codec: Codec<unknown> | undefined }> =
     new WeakMap()
 
@@ -188,6 +193,17 @@ export class AofManager {
   async reconcile(options: ReconcileOptions & WaitOptions = {}): Promise<ReconcileReport> {
     const { signal, ...rest } = options
     return runPromise(Effect.provide(reconcileHere(this.#core, rest), await runtimeLayer()), signal)
+  }
+
+  /**
+   * Moves the root to the bucket `to` while it is open: copies its objects, puts a HEAD there, and goes on there; appends and reads go on meanwhile. HEAD of the old
+   * bucket says then that the root has moved, so that nobody takes it over. The next `open` has to name the new bucket. Rejects with `InvalidArgument` when there is no
+   * bucket or `to` is the present one, `Fenced` when `to` holds another root or the root is lost, `Unavailable`, `Closed`; the root is where it was then.
+   */
+  async moveBucket(options: MoveBucketOptions & WaitOptions): Promise<MoveBucketReport> {
+    const { signal, ...rest } = options ?? {}
+    this.#places ??= Effect.runPromise(Layer.buildWithScope(await runtimeLayer(), this.#scope))
+    return runPromise(moveBucketWith(this.#core, rest as MoveBucketOptions, await this.#places), signal)
   }
 
   /** Drains all streams, closes them in order and gives the lock back, within `closeTimeoutMs`; a second close does nothing. */

@@ -5,6 +5,7 @@ export type { Tier } from "../core/tiers/residency.ts"
 export type { EvictOptions, PrefetchOptions } from "../core/tiers/stream_residency.ts"
 export type { ColdOptions, DirectoryPlace, ObjectStoreHandle } from "../model/cold_config.ts"
 export type { ManifestOptions } from "../model/config.ts"
+export type { MoveBucketOptions, MoveBucketReport } from "../model/move_bucket.ts"
 export type {
   AdmissionMetricsSnapshot,
   BucketMetricsSnapshot,

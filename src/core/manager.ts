@@ -6,14 +6,18 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import { manifestReason } from "../format/manifest_reason.ts"
 import type { RootFile } from "../format/root_file.ts"
 import type { AofManagerConfig } from "../model/config.ts"
 import { type AofError, closed, invalidArgument, notFound } from "../model/errors.ts"
+import type { MoveBucketReport } from "../model/move_bucket.ts"
 import type { ReconcileReport } from "../model/reconcile.ts"
 import type { ScrubPlan, ScrubReport } from "../model/scrub.ts"
 import { checkStreamName } from "../model/stream_name.ts"
+import type { ObjectStore } from "../port/object_store.ts"
 import type { ManifestStream } from "../state/manifest_state.ts"
+import { moveBucket } from "./bucket/move_bucket.ts"
 import { deletedPath, streamPath, streamsPath } from "./files/paths.ts"
 import { refuseStreamLinks } from "./files/refuse_links.ts"
 import { attempt } from "./flow/attempt.ts"
@@ -34,6 +38,7 @@ import {
 import { releaseStream } from "./stream/release_stream.ts"
 import type { StreamServices, StreamState } from "./stream/stream_state.ts"
 import { type ReconcilePlan, reconcile } from "./tier2/reconcile.ts"
+import type { StoreSwitch } from "./tier2/store_switch.ts"
 
 export interface CoreManager {
   readonly config: AofManagerConfig
@@ -53,9 +58,18 @@ export interface CoreManager {
   readonly scrub: (plan: ScrubPlan) => Effect.Effect<ScrubReport, AofError>
   /** Compares Tier 2 with the manifest. */
   readonly reconcile: (options: Omit<ReconcilePlan, "check">) => Effect.Effect<ReconcileReport, AofError>
+  /** Moves the root to another bucket, which `open` opens for as long as the manager is open. */
+  readonly moveBucket: (move: BucketMoveRequest) => Effect.Effect<MoveBucketReport, AofError>
   readonly closeStream: (stream: StreamState) => Effect.Effect<void, AofError>
   /** Drains and closes everything, within `closeTimeoutMs`. */
   readonly close: Effect.Effect<void, AofError>
+}
+
+/** Where the root is to go. */
+export interface BucketMoveRequest {
+  readonly open: Effect.Effect<ObjectStore, AofError, Scope.Scope>
+  /** True when the present bucket is not asked. */
+  readonly isAbandoned: boolean
 }
 
 /** What an open manager is made of. */
@@ -65,6 +79,8 @@ export interface ManagerParts {
   readonly streams: Map<string, StreamState>
   readonly recovery: Recovery
   readonly rootFile: RootFile
+  /** What requests to Tier 2 go through; undefined when there is none. */
+  readonly store: StoreSwitch | undefined
 }
 
 export class Manager implements CoreManager {
@@ -79,6 +95,9 @@ export class Manager implements CoreManager {
   /** Streams that somebody asked for by name: what their options say holds. */
   readonly #asked: WeakSet<StreamState> = new WeakSet()
   readonly #scrubber: Scrubber
+  readonly #store: StoreSwitch | undefined
+  /** One at a time goes through all objects. */
+  readonly #objectsGate: Semaphore.Semaphore = Semaphore.makeUnsafe(1)
   #isClosed = false
   #closing: Deferred.Deferred<void, AofError> | undefined = undefined
 
@@ -87,6 +106,7 @@ export class Manager implements CoreManager {
     this.recovery = parts.recovery
     this.#scope = parts.scope
     this.#streams = parts.streams
+    this.#store = parts.store
     this.#scrubber = new Scrubber({
       services: parts.services,
       rootFile: parts.rootFile,
@@ -136,7 +156,33 @@ export class Manager implements CoreManager {
       this.#checkOpen()
       if (!options.isPlan) this.services.fence.check()
     }
-    return Effect.andThen(attempt(check), reconcile(this.services.tiers, { ...options, check }))
+    const reconciled = reconcile(this.services.tiers, { ...options, check })
+    return Effect.andThen(attempt(check), this.#objectsGate.withPermit(reconciled))
+  }
+
+  moveBucket({ open, isAbandoned }: BucketMoveRequest): Effect.Effect<MoveBucketReport, AofError> {
+    const check = (): void => {
+      this.#checkOpen()
+      this.services.fence.check()
+      if (this.config.readOnly) throw invalidArgument("moveBucket", "a read-only store", "a writable one")
+    }
+    const moved = Effect.gen({ self: this }, function* () {
+      yield* attempt(check)
+      const store = this.#store
+      if (store === undefined)
+        return yield* Effect.fail(invalidArgument("moveBucket", "a store without Tier 2", "one with it"))
+      const scope = yield* Scope.fork(this.#scope)
+      const { tiers, random32 } = this.services
+      const config = this.config.tier2.client
+      const move = Effect.flatMap(Scope.provide(open, scope), (to) =>
+        moveBucket({ tiers, store, to, config, isAbandoned, random32, check }),
+      )
+      // Where it has gone stays open with the manager.
+      return yield* Effect.onExit(move, (exit) =>
+        exit._tag === "Failure" ? Scope.close(scope, Exit.void) : Effect.void,
+      )
+    })
+    return this.#objectsGate.withPermit(moved)
   }
 
   stream(name: string, options: StreamOptions): Effect.Effect<StreamState, AofError> {

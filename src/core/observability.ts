@@ -36,7 +36,7 @@ const bucketOf = ({ services: { bucket, replicas } }: Tiers): BucketMetricsSnaps
     epoch,
     isFenced,
     heads: counters.heads,
-    failures: counters.failures,
+    failures: bucket.failures,
     headMs: counters.lastHeadMs,
     replicas: replicas?.count ?? 0,
   }

@@ -39,6 +39,7 @@ import { adoptLost, renewManifest } from "./recovery/recovery_restore.ts"
 import { openKnownStream } from "./stream/open_stream.ts"
 import { removeDeleted } from "./stream/removed_streams.ts"
 import type { StreamServices, StreamState } from "./stream/stream_state.ts"
+import { StoreSwitch } from "./tier2/store_switch.ts"
 import { makeTier2, type Tier2 } from "./tier2/tier2.ts"
 import { Tiers } from "./tiers/tiers.ts"
 
@@ -54,7 +55,7 @@ export type ManagerServices = Directory | RootLock | EventLoop | Compressor
 export const openManager: (
   config: AofManagerConfig,
   store: ObjectStore | undefined,
-) => Effect.Effect<CoreManager, AofError, ManagerServices | Scope.Scope> = Effect.fnUntraced(function* (config, store) {
+) => Effect.Effect<CoreManager, AofError, ManagerServices | Scope.Scope> = Effect.fnUntraced(function* (config, given) {
   const openFiles = new OpenFiles(openFilesMax)
   const directory = directoryWithRoom(yield* Directory, openFiles)
   const clock = yield* Clock.Clock
@@ -64,6 +65,7 @@ export const openManager: (
   const random32 = (): number => Math.floor(random.nextDoubleUnsafe() * 4294967296)
   const emit = (event: TierEventInput): void =>
     config.onEvent?.({ ...event, timestampMs: clock.currentTimeMillisUnsafe() })
+  const store = given && new StoreSwitch(given)
   const tier2 = store && makeTier2({ store, config: config.tier2.client, emit, clock: steady, random32 })
   const fence = new Fence()
   yield* refuseRootLinks(directory, config.root)
@@ -116,6 +118,7 @@ export const openManager: (
     journal,
     isRootDamaged,
     isRestored: opened?.isRestored === true,
+    store,
   })
   yield* Scope.addFinalizer(yield* Scope.Scope, Effect.ignore(manager.close))
   return manager
@@ -167,12 +170,13 @@ interface OpenedRoot {
   readonly rootFile: RootFile
   readonly isRootDamaged: boolean
   readonly isRestored: boolean
+  readonly store: StoreSwitch | undefined
 }
 
 const makeManager = Effect.fnUntraced(function* (
   services: StreamServices,
   scope: Scope.Closeable,
-  { startMs, rootFile, journal, isRootDamaged, isRestored }: OpenedRoot,
+  { startMs, rootFile, journal, isRootDamaged, isRestored, store }: OpenedRoot,
 ) {
   const { config, manifest, clock, fence, directory } = services
   const report = new RecoveryReport()
@@ -212,5 +216,5 @@ const makeManager = Effect.fnUntraced(function* (
     )
   }
   const recovery = report.finish(Math.max(0, clock.currentTimeMillisUnsafe() - startMs), damage)
-  return new Manager({ services, scope, streams, recovery, rootFile })
+  return new Manager({ services, scope, streams, recovery, rootFile, store })
 })

@@ -15,6 +15,8 @@ export const headKey = "HEAD"
 export const headMagic = 0x48464f41
 /** Largest object in bytes. */
 export const headBytesMax: number = 16 * 1024 * 1024
+/** Bit of `featuresIncompatible`, in a HEAD only: the root has moved to another bucket, and goes on there. */
+export const headFeatureMoved = 0x80000000
 /** Bytes of a nonce that are the same in all HEADs of one writer. */
 export const nonceWriterBytes = 12
 
@@ -67,10 +69,12 @@ export interface HeadObject {
   readonly writtenMs: number
   /** The snapshot, where there is one, then the chunks behind it in order. */
   readonly files: ReadonlyArray<HeadFile>
+  /** True for the last HEAD of a bucket that the root has left for another one. */
+  readonly isMoved?: boolean | undefined
 }
 
 /** What stands before the files. */
-export interface HeadBytes extends Omit<HeadObject, "files"> {
+export interface HeadBytes extends Omit<HeadObject, "files" | "isMoved"> {
   /** `headMagic`. */
   readonly magic: number
   /** Version of this layout. */
@@ -96,7 +100,7 @@ export const headBytes: Layout<HeadBytes> = layout("HEAD", "at offset 0 of the o
   field("fileCount", "u16", "entries that follow"),
   field("lengthBytes", "u32", "bytes of the whole object"),
   field("formatVersion", "u32", "as `version` of the root file"),
-  field("featuresIncompatible", "u32", "as in the root file"),
+  field("featuresIncompatible", "u32", "as in the root file; bit 31: the root has moved to another bucket"),
   field("featuresCompatible", "u32", "as in the root file"),
   field("rootId", "bytes", "as in the root file", 16),
   field(
@@ -150,7 +154,7 @@ export const encodeHead = (head: HeadObject): Uint8Array => {
     fileCount: head.files.length,
     lengthBytes,
     formatVersion: formatVersionMax,
-    featuresIncompatible: 0,
+    featuresIncompatible: head.isMoved === true ? headFeatureMoved : 0,
     featuresCompatible: 0,
     checksum64: 0n,
   })
@@ -194,7 +198,8 @@ export const decodeHead = (bytes: Uint8Array): DecodedHead | undefined => {
   const { rootId, rootCreatedMs, epoch, nonce, epochSequence, lastSequence, writtenMs } = value
   const { formatVersion, featuresIncompatible } = value
   const head = { rootId, rootCreatedMs, epoch, nonce, epochSequence, lastSequence, writtenMs }
-  return { ...head, files, formatVersion, featuresIncompatible }
+  const isMoved = (featuresIncompatible & headFeatureMoved) !== 0 || undefined
+  return { ...head, files, isMoved, formatVersion, featuresIncompatible }
 }
 
 /** The nonce of HEAD number `count` of the writer that has drawn `writer`. */

@@ -239,7 +239,10 @@ no Tier2DeleteQueued for its key; what is only sealed there was on the writer's 
 
 A writer takes a root by a HEAD with an epoch above that of the one before. It goes on for as long as the HEAD that it finds is its own: same epoch,
 same first 12 bytes of the nonce. Before each HEAD the writer makes an Epoch record with that epoch and nonce durable on its disk, so
-that it knows its own HEADs after a crash; the record with which it takes over carries the HEAD that it found, too. Objects whose keys have an older epoch stay valid.`,
+that it knows its own HEADs after a crash; the record with which it takes over carries the HEAD that it found, too. Objects whose keys have an older epoch stay valid.
+
+A root that moves to another bucket leaves a last HEAD with bit 31 of \`featuresIncompatible\`, which names the same files as the one before; the metadata \`moved-to\` of
+the object says where it went. Its HEAD in the other bucket has the same epoch, and objects keep their keys.`,
 
   replicas: `A replica may register, so that the writer keeps what it may still read: an object given up by a record of the manifest above \`lastSequence\` of any
 registration is not removed. A registration holds for \`leaseMs\` from when the writer last saw it change, by the writer's clock; then the writer removes it. A replica that

@@ -21,7 +21,7 @@ export type BreakerState = "closed" | "open" | "halfOpen"
 /** Leave to send a request, given back with its end. */
 export interface BreakerPass {
   readonly isProbe: boolean
-  /** The breaker had opened so often when it was given. */
+  /** Changes when what was sent before says nothing any more. */
   readonly round: number
 }
 
@@ -31,6 +31,7 @@ export class CircuitBreaker {
   #failures = 0
   #isProbing = false
   #openings = 0
+  #round = 0
   /** Failed tries since it was last closed. */
   #failedProbes = 0
   #openedMs = 0
@@ -73,7 +74,7 @@ export class CircuitBreaker {
       this.#state = "halfOpen"
       this.#isProbing = true
     }
-    return { isProbe, round: this.#openings }
+    return { isProbe, round: this.#round }
   }
 
   /** The store has answered. */
@@ -94,6 +95,7 @@ export class CircuitBreaker {
       this.#open(nowMs)
     } else if (++this.#failures >= this.#policy.failuresMax) {
       this.#openings++
+      this.#round++
       this.#openedMs = nowMs
       this.#open(nowMs)
     }
@@ -107,8 +109,17 @@ export class CircuitBreaker {
     }
   }
 
+  /** It is another store from here on, of which nothing is known. */
+  reset(): void {
+    this.#state = "closed"
+    this.#isProbing = false
+    this.#failures = 0
+    this.#failedProbes = 0
+    this.#round++
+  }
+
   #isCurrent({ isProbe, round }: BreakerPass): boolean {
-    if (round !== this.#openings) return false
+    if (round !== this.#round) return false
     return isProbe ? this.#isProbing : this.#state === "closed"
   }
 

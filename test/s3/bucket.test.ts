@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import { loadCrc64 } from "../../src/format/checksum.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
+import { failure } from "../support/api.ts"
 import {
   appendTexts,
   headIn,
@@ -18,7 +19,7 @@ import {
   upTo,
 } from "../support/bucket.ts"
 import { type FaultProxy, startProxy } from "./fault_proxy.ts"
-import { endpoint, hasServer, makePrefix, openStore, serverName } from "./settings.ts"
+import { endpoint, hasServer, makeBucket, makePrefix, openStore, serverName } from "./settings.ts"
 
 const retry = { maxAttempts: 4, baseDelayMs: 5, jitter: 0 }
 
@@ -146,6 +147,30 @@ describe.skipIf(!hasServer)(serverName, () => {
     expect(followed).toEqual(upTo(60))
     await replica.close()
     await writer.close()
+  }, 60_000)
+
+  test("a root moves to another bucket while it is open, and the old one says where", async () => {
+    const [before, after] = [makePrefix(), makePrefix()]
+    const writer = await openBucketStore(openStore({ prefix: before }), { retry })
+    const stream = await writer.stream("orders")
+    await appendTexts(stream, 0, 40)
+    await stream.seal()
+    await stream.evict({ to: "tier2" })
+    const to = openStore({ prefix: after, bucket: await makeBucket() })
+    const moving = writer.moveBucket({ to })
+    await appendTexts(stream, 40, 60)
+    const { copied, missing } = await moving
+    expect([copied > 2, missing]).toEqual([true, []])
+    expect(await numbersIn(stream)).toEqual(upTo(60))
+    await stream.seal()
+    await stream.evict({ to: "tier2" })
+    expect(await numbersIn(stream)).toEqual(upTo(60))
+    await writer.close()
+    const late = await failure(openBucketStore(openStore({ prefix: before }), { retry }))
+    expect([late._tag, (late as { limit?: unknown }).limit]).toEqual(["Fenced", to.place])
+    const restored = await openBucketStore(to, { retry })
+    expect(await numbersIn(await restored.stream("orders"))).toEqual(upTo(60))
+    await restored.close()
   }, 60_000)
 
   test("a writer that dies after any of its requests loses nothing, on its disk or without it", async () => {

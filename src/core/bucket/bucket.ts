@@ -6,42 +6,34 @@
  * HEAD names only what is there. Copies on the disk that a HEAD has to know before they go wait for it here.
  */
 import * as Effect from "effect/Effect"
-import { epochBase, type HeadFile, type HeadObject, nonceOf, nonceWriterBytes } from "../../format/head_object.ts"
-import { manifestReason } from "../../format/manifest_reason.ts"
-import type { ManifestEvent } from "../../format/manifest_record.ts"
-import { type AofError, corrupt, type Fenced } from "../../model/errors.ts"
-import { Alarm } from "../flow/alarm.ts"
+import type { HeadFile, HeadObject } from "../../format/head_object.ts"
+import { type AofError, corrupt, type Fenced, unavailable } from "../../model/errors.ts"
 import { attempt } from "../flow/attempt.ts"
 import type { ManifestHooks } from "../manifest/manifest_hooks.ts"
 import type { ManifestLog } from "../manifest/manifest_log.ts"
 import type { Residency } from "../tiers/residency.ts"
 import { BucketFiles } from "./bucket_files.ts"
-import { type BucketListener, type BucketOptions, isTelling } from "./bucket_options.ts"
+import { type BucketListener, type BucketMove, type BucketOptions, isTelling } from "./bucket_options.ts"
 import { CommitTimes } from "./bucket_times.ts"
 import { WaitingSegments } from "./bucket_waiting.ts"
-import { fencedBy, fencedByRoot, rootIdText } from "./head_fence.ts"
-import { type HeadName, OwnHeads } from "./head_owner.ts"
-import type { FoundHead } from "./head_store.ts"
+import { fenceOf } from "./head_judge.ts"
+import { HeadLoop } from "./head_loop.ts"
+import { HeadMaker } from "./head_maker.ts"
+import type { OwnHeads } from "./head_owner.ts"
+import { type FoundHead, type HeadStore, isSameHead } from "./head_store.ts"
 
-/** Shortest pause of the loop. */
-const lookMsMin = 5
-const retryDelayMsMin = 250
-const retryDelayMsMax = 15_000
-/** Share of the time between two HEADs that is enough while somebody waits. */
-const urgentShare = 0.1
 /** How often the claim of an epoch meets a HEAD of this very root. */
 const claimsMax = 8
 const noFiles: ReadonlyArray<HeadFile> = []
 
 export class Bucket {
-  readonly own: OwnHeads = new OwnHeads()
   readonly files: BucketFiles = new BucketFiles()
   readonly waiting: WaitingSegments = new WaitingSegments()
   #listener: BucketListener = { onChange: () => {}, onCommitted: () => {}, isUrgent: () => false }
-  /** HEADs that were put, tries that failed, and when the last one was put. */
-  readonly counters: { heads: number; failures: number; lastHeadMs: number } = { heads: 0, failures: 0, lastHeadMs: 0 }
+  /** HEADs that were put, and when the last one was. */
+  readonly counters: { heads: number; lastHeadMs: number } = { heads: 0, lastHeadMs: 0 }
   readonly #options: BucketOptions
-  readonly #writer: Uint8Array
+  readonly maker: HeadMaker
   readonly #times: CommitTimes
   #manifest: ManifestLog | undefined = undefined
   #found: FoundHead | undefined = undefined
@@ -52,29 +44,45 @@ export class Bucket {
   #takenSequence = 0
   /** Epoch of the writer before, as its manifest tells. */
   epochBefore = 0
-  #count = 0
-  #there: ReadonlyArray<HeadFile> = noFiles
+  /** HEAD as it is there, as far as this writer knows. */
+  #last: HeadObject | undefined = undefined
   #etag: string | undefined = undefined
   /** A put has had no answer: HEAD is read before the next one. */
   #isUncertain = false
   #wantedSequence = 0
   /** Sequence of the record of a HEAD that was not put yet; 0 for none. */
   #prepared = 0
-  #isWorking = false
-  #isClosing = false
-  #failures = 0
-  #lastError: AofError | undefined = undefined
-  readonly #alarm = new Alarm()
+  /** The bucket is about to be another one: nothing is changed in it meanwhile. */
+  #isMoving = false
+  readonly #loop: HeadLoop
 
   constructor(options: BucketOptions) {
     this.#options = options
-    this.#writer = new Uint8Array(nonceWriterBytes).map(() => options.random32() & 255)
+    this.maker = new HeadMaker(options)
     this.#times = new CommitTimes(options.deleteGraceMs)
+    this.#loop = new HeadLoop(options, {
+      isDue: () => this.#isDue,
+      lastHeadMs: () => (this.#epoch === 0 ? undefined : this.counters.lastHeadMs),
+      isUrgent: () => this.#listener.isUrgent(),
+      isOver: () => this.isFenced,
+      work: () => (this.#epoch === 0 ? this.#claim() : this.#commit()),
+      onEnd: () => this.#listener.onChange(),
+    })
   }
 
   /** The root that the bucket is for. */
   get rootId(): Uint8Array {
     return this.#options.root.rootId
+  }
+
+  /** Tries to put a HEAD that failed. */
+  get failures(): number {
+    return this.#loop.failed
+  }
+
+  /** The HEADs that the root knows as its own. */
+  get own(): OwnHeads {
+    return this.maker.own
   }
 
   /** Epoch of this writer; 0 before it has one. */
@@ -89,7 +97,12 @@ export class Bucket {
 
   /** True while segments may be put. One that took the root over first says so: who comes next must know that late objects of others do not count. */
   get takesSegments(): boolean {
-    return this.isHeld && this.#times.sequence >= this.#takenSequence
+    return this.mayChange && this.#times.sequence >= this.#takenSequence
+  }
+
+  /** True while objects may be removed. */
+  get mayChange(): boolean {
+    return this.isHeld && !this.#isMoving
   }
 
   get isFenced(): boolean {
@@ -98,16 +111,17 @@ export class Bucket {
 
   /** True while there is something to tell the bucket and nothing is known that stands in the way. */
   get isBusy(): boolean {
-    if (this.isFenced || this.#isClosing || this.#failures > 0 || this.#options.storeAwayUntilMs() > 0) return false
-    return this.#isWorking || this.#isDue
+    if (this.isFenced || !this.#loop.isOpen) return false
+    return this.#loop.isWorking || this.#isDue
   }
 
   /** What stands in the way of HEAD after more than `retriesMax` further tries. */
   trouble(retriesMax: number): AofError | undefined {
-    return this.#failures > retriesMax ? this.#lastError : undefined
+    return this.#loop.trouble(retriesMax)
   }
 
   get #isDue(): boolean {
+    if (this.#isMoving) return false
     return this.#epoch === 0 || this.#wantedSequence > this.#times.sequence
   }
 
@@ -116,7 +130,7 @@ export class Bucket {
     onChunkSealed: (chunk) => {
       this.files.addChunk(chunk, this.#epoch || this.own.epoch)
       // Its size or age has sealed it: so much has happened that it is worth a HEAD.
-      if (!this.#isWorking && this.#manifest !== undefined) this.#want(this.#times.sequence + 1)
+      if (!this.#loop.isWorking && this.#manifest !== undefined) this.#want(this.#times.sequence + 1)
     },
     onSnapshot: (snapshot) => this.files.addSnapshot(snapshot, this.#epoch || this.own.epoch),
     onRecord: (record) => {
@@ -130,15 +144,9 @@ export class Bucket {
     this.#found = found
     this.#isFoundKnown = true
     if (found !== undefined) {
-      this.#there = found.head.files
+      this.#last = found.head
       this.files.noteThere(found.head.files)
     }
-  }
-
-  /** The HEAD with which this writer takes over from `found`. */
-  claimOf(found: FoundHead | undefined): HeadObject {
-    const { epoch = 0, lastSequence = 0, files = noFiles } = found?.head ?? {}
-    return this.#head(Math.max(epoch, this.own.epoch) + 1, { epochSequence: lastSequence + 1, lastSequence, files })
   }
 
   /** The epoch was taken before the manifest was there. */
@@ -146,7 +154,7 @@ export class Bucket {
     this.#epoch = head.epoch
     this.#epochSequence = head.epochSequence
     this.#etag = etag
-    this.#there = head.files
+    this.#last = head
     this.files.noteThere(head.files)
   }
 
@@ -163,7 +171,7 @@ export class Bucket {
       if (epoch !== undefined) this.own.addRecord(epoch)
       this.epochBefore = epoch?.epoch ?? 0
       if (this.#epoch === 0) return
-      this.#takenSequence = this.#append(this.#epoch, undefined)
+      this.#takenSequence = this.maker.append(manifest, this.#epoch, undefined)
       this.#want(this.#takenSequence)
       yield* manifest.commit
     },
@@ -177,7 +185,7 @@ export class Bucket {
 
   /** When a queued object may go: a grace after the HEAD that first did not need it. */
   deleteAtMs(record: { readonly streamId: number; readonly sequence: number; readonly notBeforeMs: number }): number {
-    if (!this.isHeld) return Number.POSITIVE_INFINITY
+    if (!this.mayChange) return Number.POSITIVE_INFINITY
     // A file of the manifest was queued after such a HEAD.
     if (record.streamId === 0) return record.notBeforeMs
     return Math.max(record.notBeforeMs, this.#times.deleteAtMs(record.sequence, this.#options.nowMs()))
@@ -185,91 +193,101 @@ export class Bucket {
 
   /** Looks soon whether there is something to do, also where failures have made it wait. */
   wake(): void {
-    this.#failures = 0
-    this.#alarm.ring()
+    this.#loop.wake()
   }
 
   /** The loop, for as long as the manager is open. */
-  readonly run: Effect.Effect<void> = Effect.suspend(() => this.#loop())
+  get run(): Effect.Effect<void> {
+    return this.#loop.run
+  }
 
   /** Puts a last HEAD when one is due, within `drainMs`. */
   readonly close = (drainMs: number): Effect.Effect<void> =>
-    Effect.gen({ self: this }, function* () {
-      const isDue = this.isHeld && this.#failures === 0 && this.#wantedSequence > this.#times.sequence
-      this.#isClosing = true
-      this.#alarm.ring()
-      if (!isDue || drainMs <= 0) return
-      const startMs = this.#options.nowMs()
-      while (this.#isWorking && this.#options.nowMs() - startMs < drainMs) yield* Effect.sleep(1)
-      const isStillDue = !this.#isWorking && this.isHeld && this.#wantedSequence > this.#times.sequence
-      if (isStillDue) yield* Effect.ignore(Effect.timeoutOption(this.#work(this.#commit()), drainMs))
+    Effect.suspend(() => {
+      const isDue = (): boolean => this.isHeld && this.#wantedSequence > this.#times.sequence
+      const isToPut = isDue() && !this.#loop.hasFailed
+      this.#loop.end()
+      if (!isToPut || drainMs <= 0) return Effect.void
+      const last = Effect.suspend(() =>
+        isDue() ? Effect.ignore(Effect.timeoutOption(this.#commit(), drainMs)) : Effect.void,
+      )
+      return this.#loop.alone(last, drainMs)
     })
+
+  /** True for the HEAD that this writer has put last. */
+  isLast(head: HeadObject): boolean {
+    return this.#last !== undefined && isSameHead(this.#last, head)
+  }
+
+  /** Changes nothing in the bucket until `resume`. */
+  pause(): void {
+    this.#isMoving = true
+  }
+
+  resume(): void {
+    this.#isMoving = false
+    this.#loop.wake()
+  }
+
+  /** Goes on in another place, which has all objects. Paused. When it fails the bucket stays where it is. */
+  move(move: BucketMove): Effect.Effect<void, AofError> {
+    return Effect.uninterruptible(this.#loop.alone(this.#move(move), Number.POSITIVE_INFINITY))
+  }
+
+  readonly #move: (move: BucketMove) => Effect.Effect<void, AofError> = Effect.fnUntraced(
+    { self: this },
+    function* ({ headStore, found, isAbandoned, onMoved }: BucketMove) {
+      const there = found?.head.files ?? noFiles
+      const files = { ...this.#options, manifest: this.#manifest!, headStore }
+      const moved = Effect.gen({ self: this }, function* () {
+        this.files.restart(there)
+        // Most of them, so that there is little left while neither place is the one to go on with.
+        yield* this.files.upload(files, there)
+        if (!isAbandoned) yield* this.#leave(headStore.place)
+        const head = yield* this.#make(headStore, there)
+        this.#prepared = 0
+        const replaced = yield* headStore.replace(head, found?.etag)
+        if (!replaced.isOurs)
+          return yield* Effect.fail(unavailable(`moving to ${headStore.place}`, "EEXIST", "another HEAD came"))
+        onMoved()
+        this.#isUncertain = false
+        this.#committed(head, replaced.etag)
+      })
+      yield* Effect.tapError(moved, () =>
+        Effect.sync(() => {
+          this.files.restart(this.#last?.files ?? noFiles)
+          // HEAD may say that the root has moved: the next one says that it has not.
+          this.#want(Math.max(this.#wantedSequence, this.#times.sequence) + 1)
+        }),
+      )
+    },
+  )
+
+  /** Puts the last HEAD of a place, which says that the root has moved. */
+  readonly #leave: (place: string) => Effect.Effect<void, AofError> = Effect.fnUntraced(
+    { self: this },
+    function* (place: string) {
+      const { headStore, fence } = this.#options
+      if (this.#isUncertain && !(yield* this.#find())) return yield* Effect.fail(fence.error!)
+      const { lastSequence = 0, files = noFiles } = this.#last ?? {}
+      yield* this.#name
+      this.#prepared = 0
+      yield* this.#manifest!.commit
+      const what = { epochSequence: this.#epochSequence, lastSequence, files, isMoved: true }
+      this.#isUncertain = true
+      const replaced = yield* headStore.replace(this.maker.head(this.#epoch, what), this.#etag, place)
+      this.#isUncertain = false
+      this.#etag = replaced.isOurs ? replaced.etag : replaced.found?.etag
+      if (replaced.isOurs) return
+      if (replaced.found !== undefined && !this.#isOwn(replaced.found)) return yield* Effect.fail(fence.error!)
+      return yield* Effect.fail(corrupt(`HEAD in ${headStore.place}`, "it is not the last one that was put"))
+    },
+  )
 
   #want(sequence: number): void {
     if (sequence <= this.#wantedSequence) return
     this.#wantedSequence = sequence
-    this.#alarm.ring()
-  }
-
-  #loop(): Effect.Effect<void> {
-    const { nowMs, headIntervalMs, storeAwayUntilMs } = this.#options
-    let lastMs = Number.NEGATIVE_INFINITY
-    return Effect.gen({ self: this }, function* () {
-      while (!this.#isClosing && !this.isFenced) {
-        if (!this.#isDue) {
-          yield* this.#alarm.sleep(undefined)
-          continue
-        }
-        const dueMs = Math.max(this.#nextMs(lastMs), storeAwayUntilMs())
-        if (dueMs > nowMs()) {
-          // Somebody may come meanwhile who waits for it.
-          yield* this.#alarm.sleep(Math.min(dueMs - nowMs(), Math.max(lookMsMin, headIntervalMs * urgentShare)))
-          continue
-        }
-        // What came in this turn goes along.
-        yield* Effect.yieldNow
-        const done = yield* Effect.result(this.#work(this.#epoch === 0 ? this.#claim() : this.#commit()))
-        lastMs = nowMs()
-        if (done._tag === "Success") this.#failures = 0
-        else this.#fail(done.failure)
-        this.#listener.onChange()
-      }
-    })
-  }
-
-  /** When the next try is due; `lastMs` is when the last one ended. */
-  #nextMs(lastMs: number): number {
-    const { headIntervalMs } = this.#options
-    if (this.#failures > 0) return lastMs + Math.min(retryDelayMsMax, retryDelayMsMin * 2 ** (this.#failures - 1))
-    if (this.#epoch === 0) return 0
-    return this.counters.lastHeadMs + headIntervalMs * (this.#listener.isUrgent() ? urgentShare : 1)
-  }
-
-  #work(work: Effect.Effect<void, AofError>): Effect.Effect<void, AofError> {
-    return Effect.suspend(() => {
-      this.#isWorking = true
-      const end = Effect.sync(() => {
-        this.#isWorking = false
-      })
-      return Effect.ensuring(work, end)
-    })
-  }
-
-  #fail(error: AofError): void {
-    this.#failures++
-    this.#lastError = error
-    this.counters.failures++
-    if (error._tag === "Closed" || error._tag === "Fenced") return
-    this.#options.emit({ name: "head_failed", level: "warn", reason: error.message, attempt: this.#failures })
-  }
-
-  /** The record of an epoch, or of a HEAD in it. */
-  #append(epoch: number, base: HeadName | undefined): number {
-    const nonce = nonceOf(this.#writer, this.#count)
-    const rest = base === undefined ? undefined : new Uint8Array(epochBase.sizeBytes)
-    if (base !== undefined && rest !== undefined) epochBase.encode(rest, 0, base)
-    this.own.add({ epoch, nonce })
-    return this.#manifest!.append({ type: "Epoch", streamId: 0, epoch, nonce, rest } as ManifestEvent)
+    this.#loop.ring()
   }
 
   /** Takes the next epoch: by a HEAD that names the files of the one before. */
@@ -281,8 +299,8 @@ export class Bucket {
       const found = this.#found
       this.#isFoundKnown = false
       if (found !== undefined && !this.#isOwn(found)) return
-      const head = this.claimOf(found)
-      const epochSequence = yield* attempt(() => this.#append(head.epoch, found?.head))
+      const head = this.maker.claimOf(found)
+      const epochSequence = yield* attempt(() => this.maker.append(this.#manifest!, head.epoch, found?.head))
       yield* this.#manifest!.commit
       const claimed = { ...head, epochSequence }
       const replaced = yield* headStore.replace(claimed, found?.etag)
@@ -293,26 +311,21 @@ export class Bucket {
         return
       }
       this.note(replaced.found)
-      this.#count++
+      this.maker.next()
     }
     yield* Effect.fail(corrupt(`HEAD in ${headStore.place}`, `it changed ${claimsMax} times while an epoch was taken`))
   })
 
-  #head(epoch: number, what: Pick<HeadObject, "epochSequence" | "lastSequence" | "files">): HeadObject {
-    const { root, nowMs } = this.#options
-    const nonce = nonceOf(this.#writer, this.#count)
-    return { ...what, rootId: root.rootId, rootCreatedMs: root.createdMs, epoch, nonce, writtenMs: nowMs() }
-  }
-
-  /** False, and the end of this writer, when somebody else has put the HEAD. */
-  #isOwn({ head }: FoundHead): boolean {
-    const { headStore, root } = this.#options
-    const { place } = headStore
-    const isRoot = head.rootId.every((byte, at) => byte === root.rootId[at])
-    if (isRoot && this.own.has(head)) return true
-    const own = { place, epoch: this.#epoch || this.own.epoch }
-    this.#lose(isRoot ? fencedBy(head, own) : fencedByRoot(place, rootIdText(root.rootId), rootIdText(head.rootId)))
-    return false
+  /** False, and the end of this writer, when somebody else has put the HEAD, or the root has moved. */
+  #isOwn(found: FoundHead): boolean {
+    const { headStore, root, takesBack } = this.#options
+    const { own } = this
+    const epoch = this.#epoch || own.epoch
+    // Who has an epoch here, and finds that it has left, goes on here.
+    const mayBeMoved = takesBack || this.#epoch > 0
+    const error = fenceOf(found, { place: headStore.place, rootId: root.rootId, own, epoch, mayBeMoved })
+    if (error !== undefined) this.#lose(error)
+    return error === undefined
   }
 
   #lose(error: Fenced): void {
@@ -325,38 +338,43 @@ export class Bucket {
 
   /** Brings up what is new in the manifest and puts a HEAD that names it. */
   readonly #commit: () => Effect.Effect<void, AofError> = Effect.fnUntraced({ self: this }, function* () {
-    const { headStore, directory, root } = this.#options
-    const manifest = this.#manifest!
+    const { headStore } = this.#options
     if (this.#isUncertain && !(yield* this.#find())) return
-    // What a try has prepared that did not come to its put is good for the next one.
-    if (this.#prepared === 0 || this.#wantedSequence > this.#prepared) {
-      this.#count++
-      const appended = yield* attempt(() => this.#append(this.#epoch, undefined))
-      yield* manifest.sealChunk
-      this.#prepared = appended
-    }
-    const sequence = this.#prepared
-    const upload = { directory, headStore, rootId: rootIdText(root.rootId) }
-    let files = yield* this.files.upload(upload, this.#there)
-    if (files === undefined) {
-      // What is on the disk is not the whole log, by damage: a snapshot is.
-      yield* manifest.renew
-      files = yield* this.files.upload(upload, this.#there)
-    }
-    if (files === undefined) return yield* Effect.fail(corrupt("manifest", "its files are not the whole log"))
-    const head = this.#head(this.#epoch, { epochSequence: this.#epochSequence, lastSequence: sequence, files })
+    const head = yield* this.#make(headStore, this.#last?.files ?? noFiles)
     this.#isUncertain = true
     this.#prepared = 0
     const replaced = yield* headStore.replace(head, this.#etag)
     this.#isUncertain = false
     if (replaced.isOurs) {
-      this.#committed(sequence, head, replaced.etag)
-      return yield* this.#retire(head)
+      this.#committed(head, replaced.etag)
+      const { nowMs, deleteGraceMs } = this.#options
+      return yield* this.files.retire(this.#manifest!, head.files, nowMs() + deleteGraceMs)
     }
     if (replaced.found !== undefined && !this.#isOwn(replaced.found)) return
     // One of this writer's own that was thought lost, or somebody has removed HEAD: it is put again.
     this.#etag = replaced.found?.etag
     return yield* Effect.fail(corrupt(`HEAD in ${headStore.place}`, "it is not the last one that was put"))
+  })
+
+  /** Brings up what is new in the manifest and makes a HEAD that names it; `there` are the files that are known to be there. */
+  readonly #make: (headStore: HeadStore, there: ReadonlyArray<HeadFile>) => Effect.Effect<HeadObject, AofError> =
+    Effect.fnUntraced({ self: this }, function* (headStore: HeadStore, there: ReadonlyArray<HeadFile>) {
+      const manifest = this.#manifest!
+      // What a try has prepared that did not come to its put is good for the next one.
+      if (this.#prepared === 0 || this.#wantedSequence > this.#prepared) {
+        const appended = yield* this.#name
+        yield* manifest.sealChunk
+        this.#prepared = appended
+      }
+      const lastSequence = this.#prepared
+      const files = yield* this.files.upload({ ...this.#options, manifest, headStore }, there)
+      return this.maker.head(this.#epoch, { epochSequence: this.#epochSequence, lastSequence, files })
+    })
+
+  /** Appends the record of the next HEAD. */
+  readonly #name: Effect.Effect<number, AofError> = attempt(() => {
+    this.maker.next()
+    return this.maker.append(this.#manifest!, this.#epoch, undefined)
   })
 
   /** After a put without an answer: reads what is there. False when the root is lost. */
@@ -368,31 +386,15 @@ export class Bucket {
     return true
   })
 
-  #committed(sequence: number, head: HeadObject, etag: string): void {
+  #committed(head: HeadObject, etag: string): void {
     const { emit, nowMs } = this.#options
+    const { lastSequence: sequence } = head
     this.#etag = etag
-    this.#there = head.files
+    this.#last = head
     this.counters.heads++
     this.counters.lastHeadMs = nowMs()
     this.#times.note(sequence, nowMs())
     for (const residency of this.waiting.known(sequence)) this.#listener.onCommitted(residency)
     emit({ name: "head_committed", level: "debug", key: "HEAD", reason: `records up to ${sequence}` })
   }
-
-  /** What HEAD does not name any more goes after the grace. */
-  readonly #retire: (head: HeadObject) => Effect.Effect<void, AofError> = Effect.fnUntraced(
-    { self: this },
-    function* (head: HeadObject) {
-      const { nowMs, deleteGraceMs } = this.#options
-      const keys = this.files.takeUnnamed(head.files)
-      if (keys.length === 0) return
-      const queued = { streamId: 0, segmentIndex: 0, notBeforeMs: nowMs() + deleteGraceMs }
-      const manifest = this.#manifest!
-      yield* attempt(() => {
-        for (const key of keys)
-          manifest.append({ type: "Tier2DeleteQueued", ...queued, key, reasonCode: manifestReason.Requested })
-      })
-      yield* manifest.commit
-    },
-  )
 }

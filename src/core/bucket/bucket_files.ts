@@ -6,9 +6,13 @@ import * as Effect from "effect/Effect"
 import { crc64 } from "../../format/checksum.ts"
 import type { HeadFile } from "../../format/head_object.ts"
 import { manifestKindLog, manifestKindSnapshot } from "../../format/manifest_chunk.ts"
-import type { AofError } from "../../model/errors.ts"
+import { manifestReason } from "../../format/manifest_reason.ts"
+import { type AofError, corrupt } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
+import { attempt } from "../flow/attempt.ts"
 import type { SealedChunk, WrittenSnapshot } from "../manifest/manifest_hooks.ts"
+import type { ManifestLog } from "../manifest/manifest_log.ts"
+import { rootIdText } from "./head_fence.ts"
 import type { HeadStore } from "./head_store.ts"
 
 interface LocalFile {
@@ -26,8 +30,8 @@ interface LocalFile {
 export interface BucketFilesOptions {
   readonly directory: Directory
   readonly headStore: HeadStore
-  /** The root id as text: the first part of each key. */
-  readonly rootId: string
+  readonly manifest: Pick<ManifestLog, "renew">
+  readonly root: { readonly rootId: Uint8Array }
 }
 
 /** The key of a file of the manifest: never used for other bytes, as it names their checksum. */
@@ -60,6 +64,13 @@ export class BucketFiles {
     this.#chunks = this.#chunks.filter((chunk) => chunk.chunkSequence > chunkSequence)
   }
 
+  /** Begins anew with another bucket, which has `there`. */
+  restart(there: ReadonlyArray<HeadFile>): void {
+    for (const file of this.#files()) file.uploaded = undefined
+    this.#keys.clear()
+    this.noteThere(there)
+  }
+
   /** Notes the files that the bucket has. */
   noteThere(files: ReadonlyArray<HeadFile>): void {
     for (const { key } of files) this.#keys.add(key)
@@ -70,19 +81,45 @@ export class BucketFiles {
     return this.#keys.has(key)
   }
 
-  /** Forgets and returns the keys that `files` does not name (any more). */
-  takeUnnamed(files: ReadonlyArray<HeadFile>): ReadonlyArray<string> {
-    const named = new Set(files.map(({ key }) => key))
-    const unnamed = [...this.#keys].filter((key) => !named.has(key))
-    for (const key of unnamed) this.#keys.delete(key)
-    return unnamed
-  }
+  /** Queues what `files` does not name (any more) for removal at `notBeforeMs`. */
+  readonly retire: (
+    manifest: ManifestLog,
+    files: ReadonlyArray<HeadFile>,
+    notBeforeMs: number,
+  ) => Effect.Effect<void, AofError> = Effect.fnUntraced(
+    { self: this },
+    function* (manifest: ManifestLog, files: ReadonlyArray<HeadFile>, notBeforeMs: number) {
+      const named = new Set(files.map(({ key }) => key))
+      const unnamed = [...this.#keys].filter((key) => !named.has(key))
+      if (unnamed.length === 0) return
+      for (const key of unnamed) this.#keys.delete(key)
+      const queued = { streamId: 0, segmentIndex: 0, notBeforeMs, reasonCode: manifestReason.Requested }
+      yield* attempt(() => {
+        for (const key of unnamed) manifest.append({ type: "Tier2DeleteQueued", ...queued, key })
+      })
+      yield* manifest.commit
+    },
+  )
 
-  /**
-   * Brings to the bucket what it lacks and returns all files, the snapshot first. `there` are those that it is known to have. Undefined
-   * when what is here is not the whole log.
-   */
+  /** Brings to the bucket what it lacks and returns all files, the snapshot first. `there` are those that it is known to have. */
   readonly upload: (
+    options: BucketFilesOptions,
+    there: ReadonlyArray<HeadFile>,
+  ) => Effect.Effect<ReadonlyArray<HeadFile>, AofError> = Effect.fnUntraced(
+    { self: this },
+    function* (options: BucketFilesOptions, there: ReadonlyArray<HeadFile>) {
+      let files = yield* this.#uploadAll(options, there)
+      if (files === undefined) {
+        // What is on the disk is not the whole log, by damage: a snapshot is.
+        yield* options.manifest.renew
+        files = yield* this.#uploadAll(options, there)
+      }
+      return files ?? (yield* Effect.fail(corrupt("manifest", "its files are not the whole log")))
+    },
+  )
+
+  /** Undefined when what is here is not the whole log. */
+  readonly #uploadAll: (
     options: BucketFilesOptions,
     there: ReadonlyArray<HeadFile>,
   ) => Effect.Effect<ReadonlyArray<HeadFile> | undefined, AofError> = Effect.fnUntraced(
@@ -127,7 +164,7 @@ export class BucketFiles {
           one.fileBytes === content.length,
       )
       if (known === undefined) {
-        const key = fileKey(options.rootId, file, checksum64)
+        const key = fileKey(rootIdText(options.root.rootId), file, checksum64)
         const made = { kind, chunkSequence, firstRecordSequence, fileBytes: content.length, checksum64, key }
         this.#keys.add(key)
         yield* options.headStore.putFile(made, content)

@@ -15,7 +15,8 @@ import { loadManifest } from "../manifest/manifest_load.ts"
 import { manifestPath } from "../manifest/manifest_log.ts"
 import type { Tier2 } from "../tier2/tier2.ts"
 import { Bucket } from "./bucket.ts"
-import { type Fence, fencedBy, rootIdText } from "./head_fence.ts"
+import { type Fence, fencedBy, fencedByMove, rootIdText } from "./head_fence.ts"
+import { fenceOf } from "./head_judge.ts"
 import { type FoundHead, HeadStore } from "./head_store.ts"
 import { beginRestore, isRestoring, restoreRoot } from "./restore_root.ts"
 
@@ -66,9 +67,11 @@ export const openBucket: (opening: BucketOpening, root: RootFile | undefined) =>
         const own = `that of root ${rootIdText(root.rootId)}, or an empty one`
         return yield* Effect.fail(invalidArgument("tier2.store", `the bucket of root ${rootIdText(head.rootId)}`, own))
       }
-      if (!bucket.own.has(head)) {
-        const own = { place: headStore.place, epoch: bucket.own.epoch }
-        if (!config.tier2.takeOver) return yield* Effect.fail(fencedBy(head, own))
+      const mayBeMoved = config.tier2.takeOver
+      const { own } = bucket
+      const lost = fenceOf(found, { place: headStore.place, rootId: root.rootId, own, epoch: own.epoch, mayBeMoved })
+      if (lost !== undefined) {
+        if (!config.tier2.takeOver) return yield* Effect.fail(lost)
         return yield* takeOver(opening, { headStore, found, isBegun: false })
       }
     }
@@ -99,7 +102,12 @@ const openEmpty = Effect.fnUntraced(function* (
     // Data without a root file is not to be hidden behind another root: the making of a new one refuses it.
     const names = (yield* directory.list(config.root)).map(({ name }) => name)
     const isForeign = !isBegun && (names.includes("streams") || names.includes("manifest"))
-    if (!isForeign) return yield* takeOver(opening, { headStore, found, isBegun })
+    if (!isForeign) {
+      const { head, movedTo } = found
+      const isLeft = head.isMoved === true && !config.tier2.takeOver
+      if (isLeft) return yield* Effect.fail(fencedByMove(headStore.place, head.epoch, movedTo))
+      return yield* takeOver(opening, { headStore, found, isBegun })
+    }
   }
   if (isBegun) return yield* Effect.fail(notFound("HEAD of a root that was being restored", headStore.place, "nothing"))
   const opened = newRoot(opening, headStore)
@@ -125,7 +133,7 @@ const takeOver = Effect.fnUntraced(function* (
   const bucket = makeBucket(opening, headStore, { rootId, createdMs })
   yield* beginRestore(directory, config.root)
   for (let tries = 1; ; tries++) {
-    const claim = bucket.claimOf(found)
+    const claim = bucket.maker.claimOf(found)
     const replaced = yield* headStore.replace(claim, found.etag)
     if (replaced.isOurs) {
       bucket.take(claim, replaced.etag)
@@ -169,11 +177,22 @@ const makeBucket = (
   root: { readonly rootId: Uint8Array; readonly createdMs: number },
 ): Bucket => {
   const { config, directory, fence, nowMs, random32, emit, tier2 } = opening
-  const { headIntervalMs, deleteGraceMs } = config.tier2
+  const { headIntervalMs, deleteGraceMs, takeOver: takesBack } = config.tier2
   const storeAwayUntilMs = (): number => {
     const { breaker } = tier2.gate
     return breaker.mayPass(nowMs()) ? 0 : (breaker.retryAtMs ?? nowMs() + 1000)
   }
-  const settings = { headStore, directory, fence, root, nowMs, random32, emit, headIntervalMs, deleteGraceMs }
+  const settings = {
+    headStore,
+    directory,
+    fence,
+    root,
+    nowMs,
+    random32,
+    emit,
+    headIntervalMs,
+    deleteGraceMs,
+    takesBack,
+  }
   return new Bucket({ ...settings, storeAwayUntilMs })
 }

@@ -4,7 +4,7 @@ import type { TierEventInput } from "../../model/tier_event.ts"
 import type { Directory } from "../../port/directory.ts"
 import type { Residency } from "../tiers/residency.ts"
 import type { Fence } from "./head_fence.ts"
-import type { HeadStore } from "./head_store.ts"
+import type { FoundHead, HeadStore } from "./head_store.ts"
 
 /** What a bucket works with. */
 export interface BucketOptions {
@@ -17,9 +17,22 @@ export interface BucketOptions {
   /** Least time between two HEADs. */
   readonly headIntervalMs: number
   readonly deleteGraceMs: number
+  /** True when the root may go on in a bucket that it has left for another one. */
+  readonly takesBack: boolean
   readonly emit: (event: TierEventInput) => void
   /** When the store may be asked again, in Unix milliseconds; 0 for now. */
   readonly storeAwayUntilMs: () => number
+}
+
+/** Where a bucket goes. */
+export interface BucketMove {
+  readonly headStore: HeadStore
+  /** The HEAD that is there. */
+  readonly found: FoundHead | undefined
+  /** True when the place that it leaves is not asked. */
+  readonly isAbandoned: boolean
+  /** Everything is asked of the new place from here on. */
+  readonly onMoved: () => void
 }
 
 /** Who is told of what happens to a bucket. */

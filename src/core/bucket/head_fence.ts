@@ -37,6 +37,17 @@ export const fencedBy = (
   })
 }
 
+/** The root goes on in another bucket. */
+export const fencedByMove = (place: string, epoch: number, movedTo: string | undefined): Fenced => {
+  const to = movedTo ?? "another bucket"
+  return new Fenced({
+    message: `the root in ${place} has moved to ${to}: open it there; with tier2.takeOver a writer goes on here, with what the bucket had at the move`,
+    what: `root in ${place}, left with epoch`,
+    value: epoch,
+    limit: to,
+  })
+}
+
 /** The bucket is not that of this root. */
 export const fencedByRoot = (place: string, own: string, other: string): Fenced =>
   new Fenced({

@@ -11,6 +11,7 @@ import {
   type HeadFile,
   type HeadObject,
   headBytesMax,
+  headFeatureMoved,
   headKey,
 } from "../../format/head_object.ts"
 import { formatVersion } from "../../format/root_file.ts"
@@ -26,6 +27,8 @@ import { aofErrorOf, isRetried } from "../tier2/tier2_error.ts"
 export interface FoundHead {
   readonly head: DecodedHead
   readonly etag: string
+  /** Where the root has moved, for people; undefined when it has not, or the store does not keep it. */
+  readonly movedTo?: string | undefined
 }
 
 /** How a replacement ended. */
@@ -90,13 +93,17 @@ export class HeadStore {
 
   /**
    * Puts a HEAD in the place of the one with `etag`, or where there is none. When that did not work, what is there now is the answer. Fails
-   * when nothing could be found out: then it may be there or not.
+   * when nothing could be found out: then it may be there or not. `movedTo` is noted with it.
    */
-  readonly replace = (head: HeadObject, etag: string | undefined): Effect.Effect<Replaced, AofError> => {
+  readonly replace = (
+    head: HeadObject,
+    etag: string | undefined,
+    movedTo?: string,
+  ): Effect.Effect<Replaced, AofError> => {
     const bytes = encodeHead(head)
     const condition: PutOptions["condition"] = etag === undefined ? { absent: true } : { etag }
     const once: Effect.Effect<Replaced, Failure> = Effect.matchEffect(
-      this.#put(headKey, bytes, { condition, checksum64: crc64(bytes) }),
+      this.#put(headKey, bytes, { condition, checksum64: crc64(bytes), metadata: metadataOf(movedTo) }),
       {
         onSuccess: (put): Effect.Effect<Replaced, Failure> => Effect.succeed({ isOurs: true, etag: put.etag }),
         onFailure: (error): Effect.Effect<Replaced, Failure> => {
@@ -196,7 +203,8 @@ export class HeadStore {
         const bytes = yield* content
         if (bytes !== undefined && bytes.length === info.lengthBytes) {
           const decoded = decodeHead(bytes)
-          if (decoded !== undefined) return { head: yield* checked(decoded), etag: info.etag }
+          if (decoded !== undefined)
+            return { head: yield* checked(decoded), etag: info.etag, movedTo: info.metadata[movedToName] }
         }
         // It was replaced in between, or it is damaged.
         if (reads === readsMax) return yield* Effect.fail(corrupt(`object ${headKey}`, "it does not check"))
@@ -228,16 +236,25 @@ export class HeadStore {
   }
 }
 
-const isSameHead = (one: HeadObject, other: HeadObject): boolean =>
+/** True when two HEADs have one name. */
+export const isSameHead = (one: HeadObject, other: HeadObject): boolean =>
   one.epoch === other.epoch && one.nonce.every((byte, at) => byte === other.nonce[at])
 
 const checked = (head: DecodedHead): Effect.Effect<DecodedHead, InvalidArgument> => {
   if (head.formatVersion > formatVersion)
     return Effect.fail(invalidArgument("format version of the root in the bucket", head.formatVersion, formatVersion))
-  if (head.featuresIncompatible !== 0)
-    return Effect.fail(invalidArgument("feature bits of the root in the bucket", head.featuresIncompatible, 0))
+  if ((head.featuresIncompatible & ~headFeatureMoved) !== 0) {
+    const what = "feature bits of the root in the bucket"
+    return Effect.fail(invalidArgument(what, head.featuresIncompatible, headFeatureMoved))
+  }
   return Effect.succeed(head)
 }
+
+const movedToName = "moved-to"
+
+/** It travels as a header. */
+const metadataOf = (movedTo: string | undefined): PutOptions["metadata"] =>
+  movedTo === undefined ? undefined : { [movedToName]: movedTo.replace(/[^ -~]/g, "?").slice(0, 1024) }
 
 /** Bytes in memory as the body of an object. */
 const bodyOf = (bytes: Uint8Array): ObjectBody => ({

@@ -11,6 +11,7 @@ import type { ReplicaInfo } from "../../model/replica.ts"
 import type { TierEventInput } from "../../model/tier_event.ts"
 import type { Directory } from "../../port/directory.ts"
 import type { ManifestState } from "../../state/manifest_state.ts"
+import { fencedByMove } from "../bucket/head_fence.ts"
 import type { FoundHead, HeadStore } from "../bucket/head_store.ts"
 import { createRoot } from "../files/root.ts"
 import { type FoundFile, type LoadedManifest, replayManifest } from "../manifest/manifest_load.ts"
@@ -131,6 +132,7 @@ export class ReplicaSource {
     let found = first
     for (let tries = 1; ; tries++) {
       const { head } = found
+      if (head.isMoved === true) return yield* Effect.fail(fencedByMove(headStore.place, head.epoch, found.movedTo))
       const isOther = this.#found?.head.rootId.some((byte, at) => byte !== head.rootId[at]) === true
       if (isOther) return yield* Effect.fail(corrupt(`HEAD in ${headStore.place}`, "it is that of another root now"))
       const read = yield* Effect.result(this.#read(found))

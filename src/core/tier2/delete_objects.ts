@@ -53,7 +53,7 @@ export const deleteObjects = (services: TierServices, inUse: ReadonlySet<string>
     let hasFailed = committed._tag === "Failure" || due.length === 0
     if (committed._tag === "Success" && tier2 !== undefined) {
       for (let at = 0; at < due.length; at += tier2.removesAtOnce) {
-        if (services.bucket?.isHeld === false) break
+        if (services.bucket?.mayChange === false) break
         const some = due.slice(at, at + tier2.removesAtOnce)
         const gone = new Set(yield* tier2.removeMany(some.map(({ key }) => key)))
         const reasonCode = manifestReason.Requested

@@ -15,20 +15,14 @@ import type { ObjectBody, ObjectStore } from "../../port/object_store.ts"
 import { StoreError, storeError } from "../../port/store_error.ts"
 import { rootIdText } from "../bucket/head_fence.ts"
 import { attempt } from "../flow/attempt.ts"
-import type { Residency } from "../tiers/residency.ts"
 import type { Tiers } from "../tiers/tiers.ts"
 import { replaceObject } from "./replace_object.ts"
 import type { Tier2 } from "./tier2.ts"
 import { aofErrorOf } from "./tier2_error.ts"
+import { type UploadedSegment, uploadedSegments } from "./uploaded_segments.ts"
 
 /** Segments that are asked for one by one at once. */
 const looksAtOnce = 4
-
-interface Uploaded {
-  readonly residency: Residency
-  readonly key: string
-  readonly lengthBytes: number
-}
 
 /** What a reconciliation is to do. */
 export interface ReconcilePlan {
@@ -87,17 +81,6 @@ const checkPossible = ({ services }: Tiers, isPlan: boolean): Tier2 => {
     throw bucket.trouble(0) ?? unavailable(`reconciling ${tier2.place}`, "EAGAIN", "its epoch has not been taken yet")
   }
   return tier2
-}
-
-const uploadedSegments = ({ segments, services }: Tiers): ReadonlyArray<Uploaded> => {
-  const all: Array<Uploaded> = []
-  for (const residency of segments.all()) {
-    const { cold, streamId, index } = residency
-    const record = services.manifest.state.streams.get(streamId)?.tiers.get(index)?.uploaded
-    if (cold === undefined || residency.isGone || record?.key !== cold.key) continue
-    all.push({ residency, key: cold.key, lengthBytes: record.lengthBytes })
-  }
-  return all
 }
 
 const listAll = Effect.fnUntraced(function* (
@@ -160,13 +143,13 @@ const epochOf = (key: string): number => {
 }
 
 /** A segment whose object is not what was uploaded. */
-interface Missing extends Uploaded {
+interface Missing extends UploadedSegment {
   readonly problem: "missing" | "length"
 }
 
 const checkObject = (
   { services }: Tiers,
-  uploaded: Uploaded,
+  uploaded: UploadedSegment,
   listed: ReadonlyMap<string, number>,
 ): Effect.Effect<Missing | undefined, AofError> => {
   const { residency, key, lengthBytes } = uploaded

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import { crc64Start, isCrc64Loaded, loadCrc64 } from "../../format/checksum.ts"
 import { type AofError, corrupt, type InvalidArgument, invalidArgument } from "../../model/errors.ts"
 import type { Tier2ClientSnapshot, Tier2Operation } from "../../model/tier_metrics.ts"
-import type { ObjectBody, ObjectInfo, ObjectPage } from "../../port/object_store.ts"
+import type { ObjectBody, ObjectInfo, ObjectPage, ObjectStore } from "../../port/object_store.ts"
 import { StoreError, storeError } from "../../port/store_error.ts"
 import { SpareBuffers } from "../flow/spare_buffers.ts"
 import { aofErrorOf } from "./tier2_error.ts"
@@ -103,9 +103,9 @@ const readBytesMax = 1024 * 1024 * 1024
 type Failure = StoreError | InvalidArgument | AofError
 
 class Tier2Client implements Tier2 {
-  readonly kind: string
-  readonly place: string
-  #removesAtOnce: number
+  readonly #store: ObjectStore
+  /** False once the store has refused a request for many. */
+  #removesMany = true
   readonly #metrics: Tier2Metrics = new Tier2Metrics()
   readonly #requests: Tier2Requests
   readonly #bulk: Lane
@@ -114,12 +114,18 @@ class Tier2Client implements Tier2 {
   #delivering = 0
 
   constructor(settings: Tier2Settings) {
-    this.kind = settings.store.kind
-    this.place = settings.store.place
-    this.#removesAtOnce = settings.store.removeMany === undefined ? 1 : removesMax
+    this.#store = settings.store
     this.#requests = new Tier2Requests(settings, this.#metrics)
     this.#bulk = new Lane(settings.config.concurrency)
     this.#small = new Lane(settings.config.concurrency)
+  }
+
+  get kind(): string {
+    return this.#store.kind
+  }
+
+  get place(): string {
+    return this.#store.place
   }
 
   upload: Tier2["upload"] = (upload) => {
@@ -164,14 +170,14 @@ class Tier2Client implements Tier2 {
     return Effect.catch(keys.length === 1 ? Effect.as(this.remove(key), keys) : this.#removeAll(keys), (error) =>
       Effect.sync((): ReadonlyArray<string> => {
         // Some servers take no request for many, and say so in different ways.
-        if (!error.retryable) this.#removesAtOnce = 1
+        if (!error.retryable) this.#removesMany = false
         return []
       }),
     )
   }
 
   get removesAtOnce(): number {
-    return this.#removesAtOnce
+    return this.#removesMany && this.#store.removeMany !== undefined ? removesMax : 1
   }
 
   #removeAll(keys: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>, AofError> {

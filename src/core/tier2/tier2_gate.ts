@@ -42,6 +42,12 @@ export class Tier2Gate {
     return !this.breaker.mayPass(this.#nowMs())
   }
 
+  /** What is behind it is another store from here on. */
+  reset(): void {
+    this.breaker.reset()
+    this.onChange()
+  }
+
   /** Bytes that one request moves at most, so that the limit holds within a quarter of a second as well. */
   pieceBytes(most: number): number {
     return this.#rate === undefined ? most : Math.min(most, Math.max(65_536, Math.floor(this.#rate.bytesPerSecond / 4)))

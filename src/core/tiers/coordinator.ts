@@ -96,6 +96,13 @@ export class Coordinator {
     return Effect.sync(() => this.#settleWaiters.delete(waiter))
   })
 
+  /** Returns when nothing is being put into Tier 2 or removed from it. */
+  readonly untouching: Effect.Effect<void> = Effect.suspend(() =>
+    this.#countRunning("upload") > 0 || this.#isDeleting
+      ? Effect.andThen(Effect.sleep(idleMs), this.untouching)
+      : Effect.void,
+  )
+
   /** Returns after the next look of the loop. */
   readonly nextRound: Effect.Effect<void> = Effect.callback<void>((resume) => {
     const waiter = (): void => resume(Effect.void)
