@@ -287,6 +287,19 @@ describe("moveBucket", () => {
     await manager.close()
   })
 
+  test("has moved also when the look at the new bucket afterwards fails, and says that nothing is known", async () => {
+    const [before, after] = [namedStore("old"), namedStore("new")]
+    const { manager, stream } = await filled(before)
+    after.script = ({ kind }) => (kind === "list" ? "denied" : undefined)
+    const { missing, to } = await manager.moveBucket({ to: after })
+    expect([missing, to]).toEqual([undefined, "new"])
+    after.script = undefined
+    expect((await manager.reconcile()).missing).toEqual([])
+    expect(await numbersIn(stream)).toEqual(upTo(30))
+    await manager.close()
+    expect(await restored(after)).toEqual(upTo(30))
+  })
+
   test("can be interrupted, and leaves the root where it was", async () => {
     const [before, after] = [namedStore("old"), namedStore("new")]
     const { manager, stream } = await filled(before)

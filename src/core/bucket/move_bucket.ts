@@ -77,7 +77,8 @@ export const moveBucket: (plan: MovePlan) => Effect.Effect<MoveBucketReport, Aof
   const reason = `from ${from.place} to ${to.place}, ${copied} objects copied`
   emit({ name: "bucket_moved", level: "info", bytes: copiedBytes, durationMs: endMs - startedMs, reason })
   // What could not be copied is uploaded from where it lies, or named.
-  const { missing } = yield* reconcile(tiers, { isPlan: false, check, from: isAbandoned ? undefined : from })
+  const checked = yield* Effect.result(reconcile(tiers, { isPlan: false, check, from: isAbandoned ? undefined : from }))
+  const missing = checked._tag === "Success" ? checked.success.missing : undefined
   const durationMs = clock.currentTimeMillisUnsafe() - startedMs
   const pausedMs = endMs - pausedAtMs
   return { from: from.place, to: to.place, startedMs, durationMs, pausedMs, copied, copiedBytes, missing }

@@ -3,34 +3,33 @@
  * disk, while the one before still runs. What a writer had told to be in the bucket is there for the next; what it
  * does afterwards counts for nothing, and it is told so; nobody gives an id again. A replica follows all of them.
  */
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import { type Aof, AofManager } from "../../api/effect.ts"
-import type { ColdOptions } from "../../model/cold_config.ts"
 import { MemoryDisk } from "../memory_disk.ts"
-import { answered, findEntries, firstGap } from "./sim_found.ts"
 import { runAs } from "./sim_maintain.ts"
-import { type ModelEntry, type ModelStream, payloadBytesMin, payloadOf } from "./sim_model.ts"
-import { optionsOf, type SimProcess, SimViolation } from "./sim_process.ts"
+import { payloadOf } from "./sim_model.ts"
+import { movedAway } from "./sim_move.ts"
+import { type SimProcess, SimViolation } from "./sim_process.ts"
 import { SimRandom } from "./sim_random.ts"
 import { keepsForReplica, SimReplica } from "./sim_replica.ts"
 import type { SimServices, SimWorld } from "./sim_world.ts"
+import {
+  appendSome,
+  checkStreams,
+  limitMs,
+  openWriter,
+  streamsOf,
+  sureOf,
+  toBucket,
+  triesMax,
+  type Writer,
+} from "./sim_writers.ts"
 
-const limitMs = 24 * 3_600_000
 /** Writers that come after the one of the store. */
 const successors = 2
 /** What a writer that lost its root appends: of no stream of the model. */
 const nobody = { tag: 0 }
-const triesMax = 200
-/** Tries of an opening after which the bucket misbehaves no more. */
-const faultyTries = 20
-
-interface Writer {
-  readonly manager: AofManager
-  readonly scope: Scope.Closeable
-}
 
 /** Lets others take the root over; gives what is wrong. */
 export const runTakeovers = (world: SimWorld): string | undefined => runAs(world, takenOver)
@@ -79,70 +78,15 @@ const takenOver = (process: SimProcess): Effect.Effect<void, SimViolation, SimSe
     yield* keepsForReplica(process, writer.manager, replicaRandom)
     yield* replica?.check(sure) ?? Effect.void
     yield* replica?.close ?? Effect.void
+    const moveRandom = new SimRandom(world.plan.seed, 13)
+    // Somebody takes the new bucket over in the end.
+    if (moveRandom.chance(0.5)) {
+      yield* movedAway(process, writer, moveRandom)
+      return yield* closeFormer(process, writer)
+    }
     yield* process.within("closing the last writer", limitMs, writer.manager.close)
     yield* Scope.close(writer.scope, Exit.void)
   })
-
-/** Opens the root on a disk. With faults it may have to be tried again, as whoever starts a service would. */
-const openWriter = (process: SimProcess, context: Context.Context<SimServices>): Effect.Effect<Writer, SimViolation> =>
-  Effect.gen(function* () {
-    const { world } = process
-    for (let tries = 0; tries < triesMax; tries++) {
-      const scope = Scope.makeUnsafe()
-      const options = optionsOf(world.plan, world)
-      // A new root while the bucket does not answer would be another store.
-      const tier2 = { ...(options.tier2 as ColdOptions), requireBucket: true }
-      const open = AofManager.open({ ...options, tier2 }).pipe(Scope.provide(scope), Effect.provideContext(context))
-      const opened = yield* process.within("opening as another writer", limitMs, Effect.result(open))
-      if (opened._tag === "Success") return { manager: opened.success, scope }
-      yield* Scope.close(scope, Exit.void)
-      const { _tag: kind, message } = opened.failure
-      if (!world.hasFaults || (kind !== "Unavailable" && kind !== "Corrupt" && kind !== "NotFound")) {
-        return yield* Effect.fail(new SimViolation(`opening as another writer failed with ${kind}: ${message}`))
-      }
-      yield* Effect.sleep(60_000)
-      // An outage may come again sooner than anybody can open a root.
-      if (tries === faultyTries) world.hasFaults = false
-    }
-    return yield* Effect.fail(new SimViolation("opening as another writer never succeeded"))
-  })
-
-const streamsOf = (
-  process: SimProcess,
-  { manager }: { readonly manager: AofManager },
-): Effect.Effect<ReadonlyArray<readonly [ModelStream, Aof]>, SimViolation> =>
-  Effect.forEach(
-    // One in which nothing was durable the bucket need not know of.
-    process.world.model.present.filter((stream) => stream.known().length > 0),
-    (stream) =>
-      Effect.map(
-        process.within(`opening ${stream.name}`, limitMs, manager.stream(stream.name, { create: false })),
-        (aof) => [stream, aof] as const,
-      ),
-  )
-
-const appendSome = (process: SimProcess, writer: Writer, random: SimRandom): Effect.Effect<void, SimViolation> =>
-  Effect.gen(function* () {
-    const { model, plan } = process.world
-    for (const [stream, aof] of yield* streamsOf(process, writer)) {
-      const extId = stream.entries.reduce((most, entry) => Math.max(most, entry.extId), 0)
-      for (let count = random.between(1, 8); count > 0; count--) {
-        const entry = model.call(
-          stream,
-          random.between(payloadBytesMin, Math.min(1000, plan.payloadBytesMax)),
-          extId,
-          0,
-        )
-        const append = aof.append(payloadOf(stream, entry, plan.isNoise), { extId })
-        const ack = yield* process.within(`append to ${stream.name} beside other writers`, limitMs, append)
-        process.violate(model.acknowledge(stream, entry, ack))
-      }
-    }
-  })
-
-/** What is in the bucket once everything is: nobody who comes after may miss it. */
-const sureOf = ({ world }: SimProcess): Map<ModelStream, Set<ModelEntry>> =>
-  new Map(world.model.present.map((stream) => [stream, new Set(stream.known())]))
 
 /** Seals all streams, and brings one of them into the bucket. */
 const sealAll = (process: SimProcess, writer: Writer, random: SimRandom): Effect.Effect<void, SimViolation> =>
@@ -152,42 +96,6 @@ const sealAll = (process: SimProcess, writer: Writer, random: SimRandom): Effect
     if (streams.length === 0) return
     const [stream, aof] = random.pick(streams)
     yield* process.within(`evicting ${stream.name}`, limitMs, aof.evict({ to: "tier2" }))
-  })
-
-/** Brings everything that is durable into the bucket. */
-const toBucket = (process: SimProcess, writer: Writer): Effect.Effect<void, SimViolation> =>
-  Effect.gen(function* () {
-    for (const [stream, aof] of yield* streamsOf(process, writer)) {
-      yield* process.within(`sealing ${stream.name}`, limitMs, aof.seal)
-      yield* process.within(`evicting ${stream.name}`, limitMs, aof.evict({ to: "tier2" }))
-    }
-    yield* process.within("settling", limitMs, writer.manager.settled)
-  })
-
-/** Streams as another writer has them: all that is sure is there, and of the rest nothing is missing that no error names. */
-const checkStreams = (
-  process: SimProcess,
-  writer: { readonly manager: AofManager },
-  sure: ReadonlyMap<ModelStream, ReadonlySet<ModelEntry>>,
-): Effect.Effect<void, SimViolation> =>
-  Effect.gen(function* () {
-    for (const [stream, aof] of yield* streamsOf(process, writer)) {
-      const reading = answered(findEntries(process, { stream, aof }))
-      const all = yield* process.within(`reading ${stream.name} beside other writers`, limitMs, reading)
-      const { found } = all
-      const missing = [...(sure.get(stream) ?? [])].find((one) => !found.has(one) && one.id >= stream.trimAsked)
-      if (missing !== undefined) {
-        const where = `stream ${stream.name}: entry ${missing.index} was in the bucket`
-        return yield* Effect.fail(new SimViolation(`${where}, and another writer has it not`))
-      }
-      const gap = firstGap(stream, all)
-      if (gap !== undefined) return yield* Effect.fail(new SimViolation(`${gap}, as another writer has it`))
-      for (const entry of stream.known()) {
-        if (found.has(entry)) continue
-        stream.idFloor = Math.max(stream.idFloor, entry.id)
-        entry.isLost = true
-      }
-    }
   })
 
 /** A writer that has lost its root is told so once it does something for the bucket, and from then on each time. */

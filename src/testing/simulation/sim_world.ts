@@ -108,9 +108,12 @@ export class SimWorld {
     this.#diskFaults = new DiskFaults(plan.diskFaults, new SimRandom(seed, 6))
     this.disk = new MemoryDisk({ mapsFiles: plan.mapsFiles, nextTurn: (callback) => this.#afterDisk(callback) })
     this.objects = makeMemoryStore()
-    this.store = new FaultyObjectStore(this.#slowStore(this.objects), {
-      script: (request) => this.#storeFault(request),
-    })
+    this.store = this.faultyStore(this.objects)
+  }
+
+  /** A store that is slow, and misbehaves while stores may. */
+  faultyStore(objects: ObjectStore): ObjectStore {
+    return new FaultyObjectStore(this.#slowStore(objects), { script: (request) => this.#storeFault(request) })
   }
 
   /** A new process on the disk as it is. */
