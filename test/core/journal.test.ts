@@ -255,6 +255,30 @@ describe("a segment that was begun without a file", () => {
     }
   })
 
+  test("nor when the segment before could not be sealed, and was closed in order once", async () => {
+    const disk = new MemoryDisk()
+    await withStore(disk.layer, options, async (manager) => {
+      await (await manager.stream("new")).append("first")
+    })
+    await withStore(disk.layer, options, async (manager) => {
+      const stream = await manager.stream("new")
+      await rounds(manager, { from: 0, to: 3 })
+      let last = 0
+      disk.onOperation = ({ kind, path }) => {
+        if (path.includes("/new/")) return "EIO"
+        // The store is journaling at this moment.
+        if (kind === "syncData" && isJournal(path) && last === 0) last = stream.tryAppend("given")
+        return undefined
+      }
+      await expect(stream.seal()).rejects.toMatchObject({ _tag: "Unavailable" })
+      await rounds(manager, { from: 3, to: 6 })
+      expect(last).toBeGreaterThan(2 * 2 ** 28)
+      await expect(stream.close()).rejects.toMatchObject({ _tag: "Unavailable" })
+      disk.onOperation = undefined
+      expect(await appendAgain(manager)).toBeGreaterThan(last)
+    })
+  })
+
   test("nor when the process in between could not open the store, which loses nothing either", async () => {
     const disk = new MemoryDisk()
     // What the journal has is all there is of most of it.

@@ -22,6 +22,11 @@ const found: ReadonlyArray<readonly [number, number, string]> = [
   [908634, 120, "durable() of a record that waited for zeros in a full segment was told that no record starts there"],
   [4443, 120, "an id was given again that was given before a kill, while the first file of the journal was being made"],
   [
+    1200393,
+    120,
+    "what followed an id of a segment without a file had a lower one, as the segment before was gone on with",
+  ],
+  [
     1795932287445,
     120,
     "a take-over that could not look at a late object noted it in part, and replicas waited for it for ever",

@@ -80,7 +80,7 @@ export const recoverStream: (
   const { lostIndexes } = stream.services.shared
   stream.nextIndex += lostIndexes
   stream.hasLeftOut = lostIndexes > 0
-  yield* settle(stream, parts, report)
+  yield* settle(stream, { parts, lastBegun: Math.max(0, ...begun.map(({ segmentIndex }) => segmentIndex)) }, report)
 })
 
 /** Whatever was in it is not to be seen any more. How much that was nobody knows. */

@@ -45,53 +45,61 @@ export interface Part {
   readonly scan: SegmentScan | undefined
 }
 
+/** What was found of a stream. */
+export interface FoundParts {
+  readonly parts: ReadonlyArray<Part>
+  /** The last segment that was begun: ids in it were given, also where nothing is left of it. */
+  readonly lastBegun: number
+}
+
 const positionOf = (index: number, offset: number): number => index * 2 ** 28 + offset
 
 /** Decides where the log ends, keeps what lies before and makes it durable, and puts the rest aside. */
-export const settle: (
-  stream: StreamState,
-  parts: ReadonlyArray<Part>,
-  report: RecoveryReport,
-) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (stream, parts, report) {
-  const watermark = watermarkOf(parts)
-  let mark: Mark = startMark
-  let isCut = false
-  for (const [at, part] of parts.entries()) {
-    if (part.sealed !== undefined) {
-      mark = sealedMark(part.index, part.firstRecordNumber, part.sealed, mark)
-      stream.nextBaseOffset = part.baseOffset + part.sealed.durableBytes - segmentHeaderBytes
-      stream.coordinatorWatermark = part.sealed.coordinatorWatermark
-      continue
+export const settle: (stream: StreamState, found: FoundParts, report: RecoveryReport) => Effect.Effect<void, AofError> =
+  Effect.fnUntraced(function* (stream, { parts, lastBegun }, report) {
+    const watermark = watermarkOf(parts)
+    let mark: Mark = startMark
+    let isCut = false
+    for (const [at, part] of parts.entries()) {
+      if (part.sealed !== undefined) {
+        mark = sealedMark(part.index, part.firstRecordNumber, part.sealed, mark)
+        stream.nextBaseOffset = part.baseOffset + part.sealed.durableBytes - segmentHeaderBytes
+        stream.coordinatorWatermark = part.sealed.coordinatorWatermark
+        continue
+      }
+      const scan = part.scan!
+      const start = positionOf(part.index, segmentHeaderBytes)
+      const isGap = isBehindGap(stream, part, mark)
+      if (isCut || (isGap && watermark < start)) {
+        isCut = true
+        yield* dropSegment(stream, scan, report)
+        continue
+      }
+      if (isGap) {
+        const reason = "durable records before this segment are missing"
+        report.add(stream.name, { from: mark.position, to: start, bytes: 0, reason })
+      }
+      const expectedEnd = expectedEndOf(part, parts[at + 1])
+      const last = keptUntil(stream, scan, { watermark, expectedEnd }, report)
+      isCut = expectedEnd !== undefined && last.spot.offset !== expectedEnd && !last.isDamage
+      mark = lastMark(scan, last.spot, mark)
+      scan.segment.framesEnd = segmentOffsetOf(mark.position)
+      stream.nextBaseOffset = part.baseOffset + scan.segment.framesEnd - segmentHeaderBytes
+      if (scan.slot !== undefined) stream.coordinatorWatermark = scan.slot.coordinatorWatermark
+      yield* keep(
+        stream,
+        scan,
+        {
+          mark,
+          isLast: at === parts.length - 1 && lastBegun <= part.index,
+          isComplete: last.spot.offset === expectedEnd,
+        },
+        report,
+      )
     }
-    const scan = part.scan!
-    const start = positionOf(part.index, segmentHeaderBytes)
-    const isGap = isBehindGap(stream, part, mark)
-    if (isCut || (isGap && watermark < start)) {
-      isCut = true
-      yield* dropSegment(stream, scan, report)
-      continue
-    }
-    if (isGap) {
-      const reason = "durable records before this segment are missing"
-      report.add(stream.name, { from: mark.position, to: start, bytes: 0, reason })
-    }
-    const expectedEnd = expectedEndOf(part, parts[at + 1])
-    const last = keptUntil(stream, scan, { watermark, expectedEnd }, report)
-    isCut = expectedEnd !== undefined && last.spot.offset !== expectedEnd && !last.isDamage
-    mark = lastMark(scan, last.spot, mark)
-    scan.segment.framesEnd = segmentOffsetOf(mark.position)
-    stream.nextBaseOffset = part.baseOffset + scan.segment.framesEnd - segmentHeaderBytes
-    if (scan.slot !== undefined) stream.coordinatorWatermark = scan.slot.coordinatorWatermark
-    yield* keep(
-      stream,
-      scan,
-      { mark, isLast: at === parts.length - 1, isComplete: last.spot.offset === expectedEnd },
-      report,
-    )
-  }
-  // It may read, and what a disk answers then is no mistake of this program.
-  yield* attempt(() => finish(stream, parts, { mark, watermark, isCut }))
-})
+    // It may read, and what a disk answers then is no mistake of this program.
+    yield* attempt(() => finish(stream, parts, { mark, watermark, isCut }))
+  })
 
 const finish = (
   stream: StreamState,
