@@ -255,6 +255,28 @@ describe("a segment that was begun without a file", () => {
     }
   })
 
+  test("nor when the process that gave it had left out indexes itself", async () => {
+    const disk = new MemoryDisk()
+    await withStore(disk.layer, options, async (manager) => {
+      await (await manager.stream("new")).append("first")
+      await rounds(manager, { from: 0, to: 3 })
+      disk.kill()
+    }).catch(() => undefined)
+    let last = 0
+    await withStore(disk.layer, options, async (manager) => {
+      const stream = await manager.stream("new")
+      disk.onOperation = ({ kind, path }) => {
+        if (kind !== "syncData" || !isJournal(path) || last > 0) return
+        last = stream.tryAppend("given")
+        disk.kill()
+      }
+      await rounds(manager, { from: 3, to: 20 })
+    }).catch(() => undefined)
+    disk.onOperation = undefined
+    expect(last).toBeGreaterThan(2 * 2 ** 28)
+    expect(await withStore(disk.layer, options, appendAgain)).toBeGreaterThan(last)
+  })
+
   test("nor when the segment before could not be sealed, and was closed in order once", async () => {
     const disk = new MemoryDisk()
     await withStore(disk.layer, options, async (manager) => {

@@ -21,6 +21,7 @@ const found: ReadonlyArray<readonly [number, number, string]> = [
   [801342, 120, "a segment whose sealing failed, of a stream that was closed then, kept settled() waiting for ever"],
   [908634, 120, "durable() of a record that waited for zeros in a full segment was told that no record starts there"],
   [4443, 120, "an id was given again that was given before a kill, while the first file of the journal was being made"],
+  [1202236, 120, "an id was lower than one given before a kill by a process that had left out indexes itself"],
   [
     1200393,
     120,

@@ -25,3 +25,9 @@ export const unfinishedSegmentsMax = 2
 /** How much of a spare file is zeroed ahead. */
 export const spareZeroBytes = (segmentBytes: number, preallocateBytesMax: number): number =>
   Math.min(preallocateBytesMax, framesEndMax(segmentBytes))
+
+/**
+ * Indexes that one process may have used of which a kill leaves no trace: those that its opening left out, and segments that it began and that only
+ * its memory held.
+ */
+export const untracedIndexesMax: number = 2 * (unfinishedSegmentsMax + 1)

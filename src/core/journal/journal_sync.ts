@@ -15,6 +15,7 @@ import type { AofError } from "../../model/errors.ts"
 import type { EventLoop } from "../../port/event_loop.ts"
 import { completeShared, startFlushing, writeInTurn } from "../append/flusher.ts"
 import { makeFileLater } from "../append/rollover.ts"
+import { untracedIndexesMax } from "../append/segment_limits.ts"
 import { writeOut } from "../append/write_out.ts"
 import type { WritingSegment } from "../append/writing_segment.ts"
 import { type SharedSync, type StreamState, unsettledBytes } from "../stream/stream_state.ts"
@@ -122,7 +123,7 @@ export class JournalSync implements SharedSync {
   }
 
   get lostIndexes(): number {
-    return this.#isRecovering ? this.#options.processCount : 0
+    return this.#isRecovering ? this.#options.processCount * untracedIndexesMax : 0
   }
 
   get isInOrder(): boolean {
