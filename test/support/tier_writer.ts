@@ -6,6 +6,8 @@ import { argv, stdout } from "node:process"
 import { AofManager } from "bop-aof"
 import { tierText, tierWriterOptions } from "./tier_records.ts"
 
+// What ends it is to be found from what it says.
+Error.stackTraceLimit = 100
 const root = argv[2]!
 const manager = await AofManager.open(tierWriterOptions(root))
 const stream = await manager.stream("kill")

@@ -249,7 +249,6 @@ const takeBuffer = (stream: StreamState, sizeBytes: number): void => {
   const active = stream.active!
   const writer = active.writer!
   writer.closeFrame()
-  if (active.segment.maker === undefined) writeOut(stream)
   const neededBytes = sizeBytes + recordOverheadMax + 2 * frameOverheadMax
   // What a batch of several frames takes was reckoned with full buffers.
   const bufferBytes = writer.isInBatch ? bufferBytesOf(stream) : takeBufferBytes(stream)
@@ -260,6 +259,8 @@ const takeBuffer = (stream: StreamState, sizeBytes: number): void => {
   if (guard !== undefined && guard.bytes < writer.endOffset) guard.resize(writer.endOffset)
   active.tail.push(writer.endOffset, bytes)
   writer.useBuffer(bytes)
+  // Last, as who is woken by it may append.
+  if (active.segment.maker === undefined) writeOut(stream)
 }
 
 const nextSegment = (stream: StreamState): number => {

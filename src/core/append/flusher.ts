@@ -116,16 +116,21 @@ const flushOnce = Effect.fnUntraced(function* (stream: StreamState) {
   // After a release the path may belong to another stream of the same name.
   if (stream.closedAs !== undefined) return closed(stream.closedAs)
   stream.failure = undefined
-  if (writeOut(stream)) stream.flushWanted = 0
+  // Who is woken by what is written may want a sync of what he appends then.
+  const { flushWanted } = stream
+  stream.flushWanted = 0
+  if (!writeOut(stream)) stream.flushWanted = Math.max(stream.flushWanted, flushWanted)
   const failure: AofError | undefined = stream.failure
   if (failure !== undefined) return failure
   const target = stream.written.mark
   const groups = writingSegments(stream).map((writing) => ({ writing, end: writing.writtenOffset }))
+  let hasWaited = false
   for (const { writing, end } of groups) {
     // What has its footer, or is getting it, holds all its frames durably.
     if (writing.isTailing || writing.sealed !== undefined) continue
     if (writing.durableOffset === end && writing.isEntrySynced) continue
     writing.isSyncing = true
+    hasWaited = true
     const synced = syncSegment(stream, writing, end)
     const error = yield* Effect.ensuring(
       synced,
@@ -135,6 +140,9 @@ const flushOnce = Effect.fnUntraced(function* (stream: StreamState) {
     )
     if (error !== undefined) return error
   }
+  // The loop may have been started in the middle of an append, and who waits for room appends as soon as he is told.
+  if (!hasWaited) yield* Effect.yieldNow
+  if (stream.closedAs !== undefined) return closed(stream.closedAs)
   complete(stream, target)
   return undefined
 })

@@ -27,19 +27,30 @@ import { WritingSegment } from "./writing_segment.ts"
 
 /** Ends the active segment, if any, and hands it to the sealer. */
 export const endActiveSegment = (stream: StreamState): WritingSegment | undefined => {
+  const ended = retireActive(stream)
+  if (ended !== undefined) handOver(stream, ended)
+  return ended
+}
+
+/** Takes the active segment away from the writer. Nobody is told, so that the next one can be put in its place first. */
+const retireActive = (stream: StreamState): WritingSegment | undefined => {
   const { active } = stream
   if (active === undefined) return undefined
   active.end(statsOf(stream, active))
   if (active.segment.isQuiet) active.segment.leaveQuiet()
   stream.nextBaseOffset = nextBaseOffset(stream)
   active.segment.state = "sealing"
-  active.segment.residency.guard?.resize(active.endOffset + tailBytesMax(active.endOffset))
   stream.active = undefined
   stream.sealing.push(active)
-  writeOut(stream)
-  showStaged(active)
-  startSealing(stream)
   return active
+}
+
+/** Has a segment that takes nothing any more written and sealed. Who is woken by that may append at once. */
+const handOver = (stream: StreamState, ended: WritingSegment): void => {
+  ended.segment.residency.guard?.resize(ended.endOffset + tailBytesMax(ended.endOffset))
+  writeOut(stream)
+  showStaged(ended)
+  startSealing(stream)
 }
 
 /** Opens the next segment and makes it the active one. Throws `Unavailable` when its file cannot be made; nothing changed then. */
@@ -54,7 +65,7 @@ export const openNextSegment = (stream: StreamState): void => {
   if (next !== undefined) writeHeader(next.file, header)
   stream.nextFile = undefined
   if (stream.active !== undefined) stream.fillsSegments = true
-  endActiveSegment(stream)
+  const ended = retireActive(stream)
   stream.nextIndex = index + 1
   stream.hasLeftOut = false
   const residency = services.tiers.take(stream, index)
@@ -88,6 +99,7 @@ export const openNextSegment = (stream: StreamState): void => {
     firstRecordNumber: header.firstRecordNumber,
     baseOffset: header.baseOffset,
   })
+  if (ended !== undefined) handOver(stream, ended)
 }
 
 /**

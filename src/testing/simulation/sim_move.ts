@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import { AofManager } from "../../api/effect.ts"
 import type { ColdOptions } from "../../model/cold_config.ts"
+import type { ReconcileOptions, ReconcileReport } from "../../model/reconcile.ts"
 import { makeMemoryStore } from "../../object_store/memory.ts"
 import type { ObjectStore } from "../../port/object_store.ts"
 import { MemoryDisk } from "../memory_disk.ts"
@@ -33,11 +34,9 @@ export const movedAway = (process: SimProcess, writer: Writer, random: SimRandom
     const appending = Effect.andThen(Effect.sleep(random.pick([1, 100, 5000])), appendSome(process, writer, random))
     yield* Effect.all([moved(process, writer, to), appending], { concurrency: 2 })
     world.hasFaults = false
-    const completed = Effect.provideContext(writer.manager.reconcile({ from: world.store }), world.services())
-    yield* process.within("completing the new bucket", limitMs, completed)
+    yield* reconciled(process, writer, { from: world.store })
     yield* toBucket(process, writer)
-    const plan = Effect.provideContext(writer.manager.reconcile({ plan: true }), world.services())
-    const { missing } = yield* process.within("looking at the new bucket", limitMs, plan)
+    const { missing } = yield* reconciled(process, writer, { plan: true })
     const [lost] = missing
     if (lost !== undefined)
       return yield* Effect.fail(new SimViolation(`the new bucket lacks ${lost.key}: ${lost.action}`))
@@ -48,6 +47,25 @@ export const movedAway = (process: SimProcess, writer: Writer, random: SimRandom
     yield* checkStreams(process, next, sure)
     yield* process.within("closing the writer of the new bucket", limitMs, next.manager.close)
     yield* Scope.close(next.scope, Exit.void)
+  })
+
+/** Reconciles. A breaker may be open for a while yet when the faults have ended. */
+const reconciled = (
+  process: SimProcess,
+  { manager }: Writer,
+  options: ReconcileOptions,
+): Effect.Effect<ReconcileReport, SimViolation> =>
+  Effect.gen(function* () {
+    for (let tries = 0; tries < triesMax; tries++) {
+      const reconcile = Effect.provideContext(Effect.result(manager.reconcile(options)), process.world.services())
+      const done = yield* process.within("reconciling with the new bucket", limitMs, reconcile)
+      if (done._tag === "Success") return done.success
+      const { _tag: kind, message } = done.failure
+      if (kind !== "Unavailable")
+        return yield* Effect.fail(new SimViolation(`reconciling with the new bucket failed with ${kind}: ${message}`))
+      yield* Effect.sleep(60_000)
+    }
+    return yield* Effect.fail(new SimViolation("reconciling with the new bucket never succeeded"))
   })
 
 /** Tries until it has moved. A try that fails has not. */
