@@ -4,7 +4,7 @@
 
 import { describe, expect, test } from "bun:test"
 import { openWith } from "../../src/api/manager.ts"
-import { APPEND_FLUSH, APPEND_ROLLOVER } from "../../src/core/append/append_codes.ts"
+import { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "../../src/core/append/append_codes.ts"
 import { makeConfig } from "../../src/model/config.ts"
 import { type DiskFault, type DiskOperation, MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { chance, randomOf, withStore } from "../support/crash_model.ts"
@@ -316,6 +316,39 @@ describe("zeros that hang", () => {
     release()
     await waits
     for (const [at, id] of ids.entries()) expect((await stream.get(id)).text().trimEnd()).toBe(`${at}`.padEnd(700, "y"))
+    await manager.close()
+  })
+
+  test("in a segment that ends let the appends that wait go on in the next one, in their order", async () => {
+    const disk = new MemoryDisk()
+    const small = { segmentBytes: 64 * 1024, preallocateBytesMax: 8192, tier0: { bytesMax: 128 * 1024 } }
+    const manager = await openWith(disk.layer, { ...options, ...small })
+    const other = await manager.stream("other")
+    while (other.info().bytes < 58 * 1024) await other.append("x".repeat(1000))
+    await other.seal()
+    const stream = await manager.stream("s")
+    const isFull = (): boolean => stream.info().bytes > 55 * 1024
+    let release: (() => void) | undefined
+    disk.onOperation = ({ kind, path }) => {
+      if (kind !== "zeroFill" || !path.includes("/s/") || stream.info().bytes < 40 * 1024) return undefined
+      return new Promise((resolve) => (release = () => resolve(undefined)))
+    }
+    while (release === undefined) await stream.append("x".repeat(100))
+    let code = 1
+    while (!isFull() && code > 0) code = stream.tryAppend("y".repeat(700))
+    while (code > 0) code = stream.tryAppend("y".repeat(700))
+    expect(code).toBe(APPEND_ADMISSION)
+    const appends = [0, 1, 2].map((at) => stream.append(`${at}`.padEnd(700, "z"), { level: "written" }))
+    await pause(5)
+    await other.evict({ to: "tier1" })
+    await pause(5)
+    release()
+    const numbers = (await Promise.all(appends)).map(({ recordNumber }) => recordNumber)
+    expect(numbers).toEqual([numbers[0]!, numbers[0]! + 1, numbers[0]! + 2])
+    const last: Array<string> = []
+    for await (const record of stream.read({ last: 3 })) last.push(record.text().trimEnd().slice(0, 2))
+    expect(last).toEqual(["0z", "1z", "2z"])
+    disk.onOperation = undefined
     await manager.close()
   })
 })
