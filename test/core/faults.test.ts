@@ -345,6 +345,7 @@ describe("zeros that hang", () => {
     release()
     const numbers = (await Promise.all(appends)).map(({ recordNumber }) => recordNumber)
     expect(numbers).toEqual([numbers[0]!, numbers[0]! + 1, numbers[0]! + 2])
+    await stream.flush()
     const last: Array<string> = []
     for await (const record of stream.read({ last: 3 })) last.push(record.text().trimEnd().slice(0, 2))
     expect(last).toEqual(["0z", "1z", "2z"])
