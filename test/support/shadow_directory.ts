@@ -29,7 +29,7 @@ const shadowOf = (inner: Directory, shadow: Directory, onOperation: () => void):
   }
   const opened = (file: SegmentFile, path: string, mode: OpenMode): SegmentFile => {
     if (mode === "read") return file
-    const other = shadow.openUnsafe(path, mode)
+    const other = openShadow(shadow, path, mode)
     onOperation()
     return shadowFile(file, other, { also, run, onOperation })
   }
@@ -56,6 +56,15 @@ const shadowOf = (inner: Directory, shadow: Directory, onOperation: () => void):
         run(shadow.sync(path))
         return inner.sync(path)
       }),
+  }
+}
+
+/** What is made off the main thread is there before its end is heard of: whoever opens it meanwhile comes first here. */
+const openShadow = (shadow: Directory, path: string, mode: OpenMode): SegmentFile => {
+  try {
+    return shadow.openUnsafe(path, mode)
+  } catch {
+    return shadow.openUnsafe(path, mode === "write" ? "create" : "write")
   }
 }
 
