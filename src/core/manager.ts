@@ -174,13 +174,13 @@ export class Manager implements CoreManager {
       const scope = yield* Scope.fork(this.#scope)
       const { tiers, random32 } = this.services
       const config = this.config.tier2.client
+      const from = store.current
       const move = Effect.flatMap(Scope.provide(open, scope), (to) =>
         moveBucket({ tiers, store, to, config, isAbandoned, random32, check }),
       )
-      // Where it has gone stays open with the manager.
-      return yield* Effect.onExit(move, (exit) =>
-        exit._tag === "Failure" ? Scope.close(scope, Exit.void) : Effect.void,
-      )
+      // Where the root has gone stays open with the manager, also when what follows is interrupted.
+      const end = Effect.suspend(() => (store.current === from ? Scope.close(scope, Exit.void) : Effect.void))
+      return yield* Effect.ensuring(move, end)
     })
     return this.#objectsGate.withPermit(moved)
   }

@@ -300,6 +300,25 @@ describe("moveBucket", () => {
     expect(await restored(after)).toEqual(upTo(30))
   })
 
+  test("that is interrupted when HEAD has changed places goes on in the new bucket", async () => {
+    const [before, after] = [namedStore("old"), namedStore("new")]
+    const { manager, stream } = await filled(before)
+    after.script = ({ kind }) => (kind === "list" ? "hang" : undefined)
+    const stopping = new AbortController()
+    const moving = failure(manager.moveBucket({ to: after, signal: stopping.signal }))
+    await until("HEAD is there", async () => (await headIn(after)) !== undefined && after.counts.list.requests > 0)
+    stopping.abort()
+    await moving
+    after.script = undefined
+    before.down = "Network"
+    await appendTexts(stream, 30, 40)
+    await stream.seal()
+    await stream.evict({ to: "tier2" })
+    expect(await numbersIn(stream)).toEqual(upTo(40))
+    await manager.close()
+    expect(await restored(after)).toEqual(upTo(40))
+  })
+
   test("can be interrupted, and leaves the root where it was", async () => {
     const [before, after] = [namedStore("old"), namedStore("new")]
     const { manager, stream } = await filled(before)

@@ -12,13 +12,13 @@ import type { Tier2Config } from "../../model/tier2_config.ts"
 import type { ObjectStore } from "../../port/object_store.ts"
 import { attempt } from "../flow/attempt.ts"
 import { ObjectCopier } from "../tier2/copy_objects.ts"
-import { reconcile } from "../tier2/reconcile.ts"
+import { reconcile, untilHeld } from "../tier2/reconcile.ts"
 import type { StoreSwitch } from "../tier2/store_switch.ts"
 import { makeTier2, type Tier2 } from "../tier2/tier2.ts"
 import { uploadedSegments } from "../tier2/uploaded_segments.ts"
 import type { Tiers } from "../tiers/tiers.ts"
 import type { Bucket } from "./bucket.ts"
-import { fencedBy, fencedByRoot, rootIdText } from "./head_fence.ts"
+import { fenceOf } from "./head_judge.ts"
 import { type FoundHead, HeadStore } from "./head_store.ts"
 
 /** What a move is done with. */
@@ -39,7 +39,6 @@ const leftMax = 4
 /** Rounds of copying while uploads go on. */
 const roundsMax = 8
 const copiesAtOnce = 2
-const heldMs = 5
 
 /** Moves. */
 export const moveBucket: (plan: MovePlan) => Effect.Effect<MoveBucketReport, AofError> = Effect.fnUntraced(function* (
@@ -90,10 +89,7 @@ const heldBucket = ({ tiers, store, check }: MovePlan): Effect.Effect<Bucket, Ao
     const { bucket } = tiers.services
     if (bucket === undefined)
       return yield* Effect.fail(invalidArgument("moveBucket", "a store without a bucket", "one with tier2.store"))
-    while (!bucket.isHeld && bucket.trouble(0) === undefined) {
-      yield* attempt(check)
-      yield* Effect.sleep(heldMs)
-    }
+    yield* untilHeld(tiers, check)
     if (bucket.isHeld) return bucket
     const error = unavailable(`moving ${store.place}`, "EAGAIN", "its epoch has not been taken yet")
     return yield* Effect.fail(bucket.trouble(0) ?? error)
@@ -123,12 +119,10 @@ const refuseTarget = (
   { place, found }: { readonly place: string; readonly found: FoundHead | undefined },
 ): Effect.Effect<void, AofError> => {
   if (found === undefined) return Effect.void
-  const { head } = found
   const { rootId, own, epoch } = bucket
-  if (head.rootId.some((byte, at) => byte !== rootId[at]))
-    return Effect.fail(fencedByRoot(place, rootIdText(rootId), rootIdText(head.rootId)))
-  if (!own.has(head)) return Effect.fail(fencedBy(head, { place, epoch }))
-  if (bucket.isLast(head))
+  const error = fenceOf(found, { place, rootId, own, epoch, mayBeMoved: true })
+  if (error !== undefined) return Effect.fail(error)
+  if (bucket.isLast(found.head))
     return Effect.fail(invalidArgument("moveBucket.to", place, "another bucket than the present one"))
   return Effect.void
 }

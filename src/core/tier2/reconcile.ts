@@ -39,7 +39,7 @@ export const reconcile: (tiers: Tiers, plan: ReconcilePlan) => Effect.Effect<Rec
   Effect.fnUntraced(function* (tiers: Tiers, plan: ReconcilePlan) {
     const { isPlan } = plan
     const { clock, rootId, emit, manifest } = tiers.services
-    if (!isPlan) yield* untilHeld(tiers, plan)
+    if (!isPlan) yield* untilHeld(tiers, plan.check)
     const tier2 = yield* attempt(() => checkPossible(tiers, isPlan))
     const startedMs = clock.currentTimeMillisUnsafe()
     const uploaded = uploadedSegments(tiers)
@@ -62,8 +62,8 @@ export const reconcile: (tiers: Tiers, plan: ReconcilePlan) => Effect.Effect<Rec
 /** Pause while an epoch is being taken. */
 const heldMs = 5
 
-/** A root that was just opened has no epoch in its bucket yet. */
-const untilHeld = (tiers: Tiers, { check }: ReconcilePlan): Effect.Effect<void, AofError> =>
+/** Waits for the epoch: a root that was just opened has none in its bucket yet. Ends without when something stands in the way. */
+export const untilHeld = (tiers: Tiers, check: () => void): Effect.Effect<void, AofError> =>
   Effect.gen(function* () {
     const { bucket } = tiers.services
     while (bucket !== undefined && !bucket.isHeld && bucket.trouble(0) === undefined) {
