@@ -13,6 +13,7 @@ import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { failure, openMemory } from "../support/api.ts"
 import {
   appendTexts,
+  filled,
   headIn,
   numbersIn,
   openBucketStore,
@@ -29,16 +30,6 @@ const run = <A, E>(effect: Effect.Effect<A, E>): Promise<A> => Effect.runPromise
 /** A store with a place of its own. */
 const namedStore = (place: string): FaultyObjectStore =>
   new FaultyObjectStore(Object.defineProperty(memoryStore(), "place", { value: place }))
-
-/** A root with 30 records in sealed segments in the bucket. */
-const filled = async (store: ObjectStore, disk = new MemoryDisk({ modelsCrashes: false })) => {
-  const manager = await openBucketStore(store, { disk })
-  const stream = await manager.stream("orders")
-  await appendTexts(stream, 0, 30)
-  await stream.seal()
-  await manager.settled()
-  return { manager, stream }
-}
 
 /** Reads all of `orders` from nothing but a bucket. */
 const restored = async (store: ObjectStore): Promise<ReadonlyArray<number>> => {

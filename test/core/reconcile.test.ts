@@ -5,12 +5,12 @@ import { openReplica } from "bop-aof"
 import * as Effect from "effect/Effect"
 import { memoryStore } from "../../src/api/object_store.ts"
 import { loadCrc64 } from "../../src/format/checksum.ts"
-import type { ObjectStore } from "../../src/port/object_store.ts"
 import { FaultyObjectStore } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { failure, openMemory } from "../support/api.ts"
 import {
   appendTexts,
+  filled,
   headIn,
   keysIn,
   numbersIn,
@@ -24,16 +24,6 @@ import {
 beforeAll(loadCrc64)
 
 const run = <A, E>(effect: Effect.Effect<A, E>): Promise<A> => Effect.runPromise(effect)
-
-/** A root with 30 records in sealed segments in the bucket. */
-const filled = async (store: ObjectStore, disk = new MemoryDisk({ modelsCrashes: false })) => {
-  const manager = await openBucketStore(store, { disk })
-  const stream = await manager.stream("orders")
-  await appendTexts(stream, 0, 30)
-  await stream.seal()
-  await manager.settled()
-  return { manager, stream }
-}
 
 describe("reconcile", () => {
   test("finds nothing in order, and counts what is there", async () => {

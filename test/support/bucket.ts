@@ -30,6 +30,19 @@ export const openBucketStore = (
   options: Partial<AofManagerOptions> = {},
 ): Promise<AofManager> => openWith(disk.layer, { ...bucketOptions(store, more), ...options })
 
+/** Opens a root with 30 records in sealed segments in the bucket. */
+export const filled = async (
+  store: ObjectStore,
+  disk: MemoryDisk = new MemoryDisk({ modelsCrashes: false }),
+): Promise<{ readonly manager: AofManager; readonly stream: Aof }> => {
+  const manager = await openBucketStore(store, { disk })
+  const stream = await manager.stream("orders")
+  await appendTexts(stream, 0, 30)
+  await stream.seal()
+  await manager.settled()
+  return { manager, stream }
+}
+
 /** Appends records `from` to `to - 1` of about 1 KiB, durably, and gives their ids. */
 export const appendTexts = async (stream: Aof, from: number, to: number): Promise<ReadonlyArray<number>> => {
   const acks: Array<Promise<{ readonly recordId: number }>> = []
