@@ -1,12 +1,14 @@
 /**
  * From the call of `append` to the follower's loop in the same process, at a steady rate, at `written` or at `durable`; and the same while
- * segments of another stream are compressed, uploaded, evicted and brought back. The producer watches the time in every turn of the event
- * loop, as timers are too coarse for the distance between two appends: so the process is never idle.
+ * segments of another stream are compressed, uploaded, evicted and brought back. What is due is appended at `durable` by a timer of a millisecond,
+ * so that the cores are free for those who sync; at `written`, where a timer's tick is long, in every turn of the event loop. The same producer
+ * feeds a plain file in groups before: so what the disk does can be told from what the store adds.
  */
 import * as fs from "node:fs"
 import { join } from "node:path"
 import { AofManager } from "../mod.ts"
 import { hashText, makePayloads, makeRandom32 } from "./payload.ts"
+import { PlainGroups } from "./plain_groups.ts"
 import { quantileOf } from "./statistics.ts"
 
 export interface LatencyParameters {
@@ -30,7 +32,7 @@ export interface LatencyResult {
   readonly appendsPerSecond: number
   /** Segments that went down and came back meanwhile. */
   readonly movedSegments: number
-  /** A plain write and fdatasync in the thread pool, in the same process before. */
+  /** The same records in a plain file, in groups, in the same process before. */
   readonly plainP50Us: number
   readonly plainP99Us: number
   readonly hash: string
@@ -38,7 +40,8 @@ export interface LatencyResult {
 
 const warmUpPart = 0.2
 const busySegments = 2
-const plainSyncs = 500
+const tickMs = 1
+const plainFileBytes = 16 * 1024 * 1024
 
 const sleep = (delayMs: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, delayMs))
 
@@ -46,7 +49,8 @@ const sleep = (delayMs: number): Promise<void> => new Promise((resolve) => setTi
 export const benchLatency = async (parameters: LatencyParameters): Promise<LatencyResult> => {
   const { root, level, payloadBytes, rate, ms, isBusy, segmentBytes } = parameters
   const payloads = makePayloads(payloadBytes)
-  const plain = await syncPlainly(join(root, "plain"), payloads[0]!)
+  const count = Math.ceil((rate * ms) / 1000)
+  const plain = await followPlainly(join(root, "plain"), { payloads, rate, count })
   const manager = await AofManager.open({
     root: join(root, "store"),
     // Nothing moves before it is asked to.
@@ -55,7 +59,6 @@ export const benchLatency = async (parameters: LatencyParameters): Promise<Laten
   })
   const stream = await manager.stream("live")
   const bulk = isBusy ? await fillBulk(manager, segmentBytes) : undefined
-  const count = Math.ceil((rate * ms) / 1000)
   const asked = new Float64Array(count)
   const latenciesMs = new Float64Array(count)
   const followed = (async () => {
@@ -65,10 +68,15 @@ export const benchLatency = async (parameters: LatencyParameters): Promise<Laten
       if (++seen === count) break
     }
   })()
-  const seconds = produce(stream, { payloads, asked, rate, level })
+  let last: Promise<unknown> = Promise.resolve()
+  const seconds = produce({ asked, rate, isEager: level === "written" }, (i, reject) => {
+    last = stream.append(payloads[i & (payloads.length - 1)]!, { level })
+    last.catch(reject)
+  })
   const state = { isOver: false, movedSegments: 0 }
   const moving = bulk === undefined ? undefined : moveSegments(bulk, state)
   const took = await seconds
+  await last
   await followed
   state.isOver = true
   await moving
@@ -81,46 +89,43 @@ export const benchLatency = async (parameters: LatencyParameters): Promise<Laten
     mostUs: quantileOf(counted, 1) * 1000,
     appendsPerSecond: count / took,
     movedSegments: state.movedSegments,
-    plainP50Us: quantileOf(plain, 0.5) * 1000,
-    plainP99Us: quantileOf(plain, 0.99) * 1000,
+    plainP50Us: quantileOf(plain.subarray(Math.floor(count * warmUpPart)), 0.5) * 1000,
+    plainP99Us: quantileOf(plain.subarray(Math.floor(count * warmUpPart)), 0.99) * 1000,
     hash: hashText(count, payloadBytes),
   }
 }
 
 type Stream = Awaited<ReturnType<AofManager["stream"]>>
 
-/** Appends one record whenever it is due, without waiting for the one before; gives the seconds that took. */
+/** Appends each record when it is due, without waiting for those before; gives the seconds that took. */
 const produce = (
-  stream: Stream,
   {
-    payloads,
     asked,
     rate,
-    level,
+    isEager,
   }: {
-    readonly payloads: ReadonlyArray<Uint8Array>
     readonly asked: Float64Array
     readonly rate: number
-    readonly level: "written" | "durable"
+    /** True to look in each turn of the event loop, false by a timer. */
+    readonly isEager: boolean
   },
+  append: (index: number, reject: (error: unknown) => void) => void,
 ): Promise<number> =>
   new Promise((resolve, reject) => {
     const started = performance.now()
     const distanceMs = 1000 / rate
     let next = 0
-    let last: Promise<unknown> = Promise.resolve()
-    const turn = (): void => {
+    const tick = (): void => {
       for (let now = performance.now(); next < asked.length && now >= started + next * distanceMs; ) {
         asked[next] = now
-        last = stream.append(payloads[next & (payloads.length - 1)]!, { level })
-        last.catch(reject)
-        next++
+        append(next++, reject)
         now = performance.now()
       }
-      if (next < asked.length) setImmediate(turn)
-      else last.then(() => resolve((performance.now() - started) / 1000), reject)
+      if (next === asked.length) resolve((performance.now() - started) / 1000)
+      else if (isEager) setImmediate(tick)
+      else setTimeout(tick, tickMs)
     }
-    turn()
+    tick()
   })
 
 /** Sealed segments with lines that compress to about a fifth. */
@@ -150,17 +155,26 @@ const moveSegments = async (bulk: Stream, state: { isOver: boolean; movedSegment
   }
 }
 
-const syncPlainly = async (path: string, payload: Uint8Array): Promise<Float64Array> => {
-  fs.writeFileSync(path, new Uint8Array(1024 * 1024))
-  const file = fs.openSync(path, "r+")
-  fs.fsyncSync(file)
-  const latenciesMs = new Float64Array(plainSyncs)
-  for (let i = 0; i < plainSyncs; i++) {
-    const at = performance.now()
-    fs.writeSync(file, payload, 0, payload.length, (i * payload.length) % (512 * 1024))
-    await new Promise<void>((resolve, reject) => fs.fdatasync(file, (error) => (error ? reject(error) : resolve())))
-    latenciesMs[i] = performance.now() - at
-  }
-  fs.closeSync(file)
+/** Latencies of the same records in a file without a store. */
+const followPlainly = async (
+  path: string,
+  {
+    payloads,
+    rate,
+    count,
+  }: { readonly payloads: ReadonlyArray<Uint8Array>; readonly rate: number; readonly count: number },
+): Promise<Float64Array> => {
+  const asked = new Float64Array(count)
+  const latenciesMs = new Float64Array(count)
+  await new Promise<void>((resolve, reject) => {
+    let done = 0
+    const onDurable = (records: number): void => {
+      const now = performance.now()
+      for (; done < records; done++) latenciesMs[done] = now - asked[done]!
+      if (done === count) resolve()
+    }
+    const file = new PlainGroups(path, { fileBytes: plainFileBytes, onDurable, onFailure: reject })
+    produce({ asked, rate, isEager: false }, (i) => file.append(payloads[i & (payloads.length - 1)]!)).catch(reject)
+  })
   return latenciesMs
 }
