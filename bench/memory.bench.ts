@@ -39,8 +39,8 @@ const blockBytes = MiB
 const diskBytesMax = 256 * MiB
 const diskMs = 1000
 const sampleMs = 20
-const warmUpBytes = MiB
-const settleMs = 200
+const warmUpBytes = 4 * MiB
+const settleMs = 1000
 const retainedBytes = 128 * MiB
 const segmentBytes = 32 * MiB
 
@@ -59,10 +59,10 @@ export const benchMemory = async (parameters: MemoryParameters): Promise<MemoryR
     tier2: false,
   })
   const streams = await Promise.all(Array.from({ length: count }, (_, i) => manager.stream(`stream-${i}`)))
-  // Code that any load compiles, and what it needs once, are no part of the growth.
+  // Code that any load compiles, and what it needs once, such as the worker that compresses, are no part of the growth.
   for (const stream of streams) {
     for (let bytes = 0; bytes < warmUpBytes; bytes += payloadBytes) stream.tryAppend(payloads[0]!)
-    await stream.flush()
+    await stream.seal()
   }
   await new Promise((resolve) => setTimeout(resolve, settleMs))
   const rssBeforeBytes = memoryUsage().rss

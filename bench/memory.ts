@@ -32,7 +32,7 @@ const takeOptions = () => {
     streams: { type: "string", default: "4" },
     payload: { type: "string", default: "1024" },
     overload: { type: "string", default: "2" },
-    "unflushed-mib": { type: "string", default: "16" },
+    "unflushed-mib": { type: "string", default: "64" },
     records: { type: "string", default: "200000" },
     json: { type: "string" },
     root: { type: "string", default: "data" },

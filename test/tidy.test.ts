@@ -280,7 +280,6 @@ function textFiles(): string[] {
   )
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: two known files whose shape the tests themselves check
 function readJson(path: string): any {
   return JSON.parse(readFileSync(join(root, path), "utf8"))
 }

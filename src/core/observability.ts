@@ -19,7 +19,7 @@ export const observe = (services: StreamServices, streams: Iterable<StreamState>
   return {
     timestampMs: clock.currentTimeMillisUnsafe(),
     admission: admissionOf(tiers),
-    flush: flushOf(streams),
+    flush: { ...flushOf(streams), stagingBytes: services.pool.heldBytes },
     tier0: tier0Of(tiers),
     tier1: tier1Of(tiers),
     tier2: tier2Of(tiers, clock.currentTimeMillisUnsafe()),
@@ -59,7 +59,7 @@ const admissionOf = ({ services: { counters } }: Tiers): AdmissionMetricsSnapsho
   wouldBlock: { ...counters.wouldBlock },
 })
 
-const flushOf = (all: Iterable<StreamState>): FlushMetricsSnapshot => {
+const flushOf = (all: Iterable<StreamState>): Omit<FlushMetricsSnapshot, "stagingBytes"> => {
   const sum = {
     streams: 0,
     writes: 0,

@@ -153,8 +153,7 @@ const openRoot = Effect.fnUntraced(function* (
 const makePool = (config: AofManagerConfig): BufferPool => {
   // A buffer is reserved in Tier 0 before it is filled: several must fit.
   const bufferBytes = Math.min(config.stagingBytes, config.unflushedBytesMax, Math.floor(config.tier0.bytesMax / 8))
-  // All that a busy stream fills between two syncs: fresh memory costs more than what is copied into it.
-  return new BufferPool(bufferBytes, Math.ceil(config.unflushedBytesMax / bufferBytes) + 1)
+  return new BufferPool(bufferBytes)
 }
 
 /** A network file system keeps neither locks nor syncs as promised. */

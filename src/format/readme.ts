@@ -20,8 +20,8 @@ import { indexEntry, producerEntry, segmentFooter } from "./segment_footer.ts"
 import { segmentHeader, watermarkSlot } from "./segment_header.ts"
 
 /** The whole text of `README.md`. */
-export const formatReadme = (): string =>
-  [
+export const formatReadme = (): string => {
+  const parts = [
     rules.introduction,
     rules.checksums,
     rules.root,
@@ -66,7 +66,9 @@ export const formatReadme = (): string =>
     table(epochBase),
     rules.replicas,
     table(replicaLeaseBytes),
-  ].join("\n\n") + "\n"
+  ]
+  return `${parts.join("\n\n")}\n`
+}
 
 const table = (layout: Pick<Layout<unknown>, "name" | "about" | "sizeBytes" | "fields">): string => {
   const rows = layout.fields.map(

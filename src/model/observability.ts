@@ -111,6 +111,8 @@ export interface FlushMetricsSnapshot {
   readonly syncFailures: number
   /** Appended bytes that no sync covers yet. */
   readonly unflushedBytes: number
+  /** Memory of the staging buffers: those in use, and those that are kept for use again. */
+  readonly stagingBytes: number
   /** Streams whose appends wait because of that. */
   readonly blockedStreams: number
 }

@@ -8,43 +8,62 @@ import { assert } from "../model/assert.ts"
 /** Smaller buffers are kept up to so many bytes in all. */
 const smallBytesMax = 16 * 1024 * 1024
 
-/** Buffers, kept for use again: those of the full size, and smaller ones by size. */
+/**
+ * Buffers, kept for use again: those of the full size, and smaller ones by size. Of the full size as many are kept as were in use at once
+ * since the last trim: new ones beside garbage that the collector has not seen yet would take more memory, and time.
+ */
 export class BufferPool {
   readonly bufferBytes: number
   readonly #free: Array<Uint8Array> = []
-  readonly #keptMax: number
+  #lent = 0
+  #lentMost = 0
+  #lentBytes = 0
   readonly #small: Map<number, Array<Uint8Array>> = new Map()
   #smallBytes = 0
 
-  constructor(bufferBytes: number, keptMax: number) {
+  constructor(bufferBytes: number) {
     this.bufferBytes = bufferBytes
-    this.#keptMax = keptMax
+  }
+
+  /** Memory of all buffers: those in use, and those kept. */
+  get heldBytes(): number {
+    return this.#lentBytes + this.#free.length * this.bufferBytes + this.#smallBytes
   }
 
   /** A buffer of at least `sizeBytes`, by itself of `bufferBytes`; its content is arbitrary. */
   take(sizeBytes: number, bufferBytes: number = this.bufferBytes): Uint8Array {
-    if (sizeBytes > bufferBytes) return new Uint8Array(sizeBytes)
-    if (bufferBytes === this.bufferBytes) return this.#free.pop() ?? new Uint8Array(this.bufferBytes)
-    const kept = this.#small.get(bufferBytes)?.pop()
-    if (kept === undefined) return new Uint8Array(bufferBytes)
-    this.#smallBytes -= bufferBytes
+    const length = Math.max(sizeBytes, bufferBytes)
+    this.#lentBytes += length
+    if (length === this.bufferBytes) {
+      this.#lentMost = Math.max(this.#lentMost, ++this.#lent)
+      return this.#free.pop() ?? new Uint8Array(length)
+    }
+    const kept = this.#small.get(length)?.pop()
+    if (kept === undefined) return new Uint8Array(length)
+    this.#smallBytes -= length
     return kept
   }
 
-  /** Lets go of all but `bytesMax` of what is kept. */
+  /** Lets go of all but `bytesMax` of what is kept, or as much as others have in use. */
   trim(bytesMax: number): void {
-    this.#free.length = Math.min(this.#free.length, Math.ceil(bytesMax / this.bufferBytes))
+    const keptMax = Math.max(this.#lent, Math.ceil(bytesMax / this.bufferBytes))
+    this.#lentMost = this.#lent + keptMax
+    this.#free.length = Math.min(this.#free.length, keptMax)
     if (this.#smallBytes <= bytesMax) return
     this.#small.clear()
     this.#smallBytes = 0
   }
 
-  give(bytes: Uint8Array): void {
+  /** Takes a buffer back; when `isPinned`, a reader has views of it, and it is left to the collector. */
+  give(bytes: Uint8Array, isPinned: boolean): void {
     const { length } = bytes
+    this.#lentBytes -= length
     if (length === this.bufferBytes) {
-      if (this.#free.length < this.#keptMax) this.#free.push(bytes)
+      this.#lent--
+      if (!isPinned && this.#free.length + this.#lent < this.#lentMost) this.#free.push(bytes)
       return
     }
+    if (isPinned) return
     if (length > this.bufferBytes || (length & (length - 1)) !== 0 || this.#smallBytes + length > smallBytesMax) return
     this.#smallBytes += length
     const kept = this.#small.get(length)
@@ -72,6 +91,7 @@ export class StagingBuffer {
 
 export class StagingTail {
   #buffers: Array<StagingBuffer> = []
+  #isAbandoned = false
   readonly #pool: BufferPool
 
   constructor(pool: BufferPool) {
@@ -107,9 +127,16 @@ export class StagingTail {
     const kept = all ? 0 : 1
     while (this.#buffers.length > kept && (this.#buffers[0]!.end <= offset || all)) {
       const one = this.#buffers.shift()!
-      if (!one.pinned) this.#pool.give(one.bytes)
+      if (!this.#isAbandoned) this.#pool.give(one.bytes, one.pinned)
     }
     // Without the room that it has grown to.
     if (all) this.#buffers = []
+  }
+
+  /** Its stream has ended: nothing of it is used again, as a write or a sync may still be on its way. */
+  abandon(): void {
+    if (this.#isAbandoned) return
+    this.#isAbandoned = true
+    for (const one of this.#buffers) this.#pool.give(one.bytes, true)
   }
 }

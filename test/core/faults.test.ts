@@ -382,6 +382,26 @@ describe("a sync that hangs", () => {
     await manager.close().catch(() => {})
   })
 
+  test("keeps memory within unflushedBytesMax across segments: what is synced goes before more is taken", async () => {
+    const disk = new MemoryDisk()
+    disk.onOperation = ({ kind, path }) =>
+      kind === "syncData" && isSegment(path) ? pause(2).then(() => undefined) : undefined
+    const limits = { segmentBytes: 64 * 1024, stagingBytes: 4096, unflushedBytesMax: 40 * 1024, journalBytes: 0 }
+    const manager = await openWith(disk.layer, { ...options, ...limits })
+    const stream = await manager.stream("s")
+    const heldBytes = (): number => manager.observe().flush.stagingBytes
+    let mostBytes = 0
+    for (let taken = 0; taken < 600; ) {
+      if (stream.tryAppend("x".repeat(1000)) > 0) taken++
+      else await stream.ready()
+      mostBytes = Math.max(mostBytes, heldBytes())
+    }
+    expect(mostBytes).toBeGreaterThan(32 * 1024)
+    // Three such records fill a buffer but for a quarter; each of two segments has one that is being filled, and one is only in part durable.
+    expect(mostBytes).toBeLessThanOrEqual(limits.unflushedBytesMax * (4 / 3) + 3 * limits.stagingBytes)
+    await manager.close()
+  })
+
   test("makes the third rollover wait with Rollover, and lets it go on when it ends", async () => {
     const { disk, letGo } = hangingDisk()
     const manager = await openWith(disk.layer, options)

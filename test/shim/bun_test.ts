@@ -16,7 +16,6 @@ export type Body = () => unknown
 export type Timeout = number | { readonly timeout?: number }
 
 /** A table's row: spread over the parameters if it is an array. */
-// biome-ignore lint/suspicious/noExplicitAny: rows come in any shape, as in bun:test
 export type RowBody = (...row: any[]) => unknown
 
 interface Suite {

@@ -157,7 +157,7 @@ describe("the sparse index", () => {
 
 describe("StagingTail", () => {
   test("finds each byte in its buffer, keeps what is not durable, and gives back only what nobody reads", () => {
-    const pool = new BufferPool(100, 4)
+    const pool = new BufferPool(100)
     const tail = new StagingTail(pool)
     const buffers = [0, 1, 2].map((i) => {
       const bytes = pool.take(100)
@@ -181,6 +181,36 @@ describe("StagingTail", () => {
     expect(tail.start).toBe(undefined)
     expect(pool.take(1000).length).toBe(1000)
   })
+})
+
+test("a pool keeps as many buffers as were in use at once since it was trimmed, and none that a reader has", () => {
+  const pool = new BufferPool(100)
+  const many = Array.from({ length: 6 }, () => pool.take(100))
+  for (const one of many) pool.give(one, false)
+  const again = Array.from({ length: 7 }, () => pool.take(100))
+  expect(again.filter((one) => many.includes(one)).length).toBe(6)
+  for (const one of again.slice(1)) pool.give(one, one === again[1])
+  pool.trim(200)
+  const kept = Array.from({ length: 3 }, () => pool.take(100))
+  expect(kept.filter((one) => again.includes(one)).length).toBe(2)
+  // Two were lent and three are: no more than those are kept.
+  for (const one of [...kept, again[0]!, new Uint8Array(100)]) pool.give(one, false)
+  const last = Array.from({ length: 5 }, () => pool.take(100))
+  expect(last.filter((one) => [...kept, again[0]!].includes(one)).length).toBe(4)
+})
+
+test("what a stream that has ended held is no longer counted, nor used again", () => {
+  const pool = new BufferPool(100)
+  const tail = new StagingTail(pool)
+  const [first, second] = [pool.take(100), pool.take(40, 10)]
+  tail.push(1536, first)
+  tail.push(1636, second)
+  expect(pool.heldBytes).toBe(140)
+  tail.abandon()
+  tail.release(2000, true)
+  expect(pool.heldBytes).toBe(0)
+  expect(pool.take(100)).not.toBe(first)
+  expect(pool.heldBytes).toBe(100)
 })
 
 test("verified frames are forgotten together, never wrong", () => {

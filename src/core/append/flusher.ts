@@ -180,6 +180,8 @@ const syncSegment = Effect.fnUntraced(function* (stream: StreamState, writing: W
   const isAlone = writing.journaledOffset <= writing.durableOffset
   writing.durableOffset = Math.max(writing.durableOffset, end)
   services.shared.settled(writing)
+  // Now, as those who wait for room come in while the next segment of this group is synced.
+  writing.tail.release(writing.durableOffset, writing !== stream.active && writing.durableOffset === writing.endOffset)
   // Zeros run ahead of those only who sync often and by themselves.
   if (writing === stream.active && isAlone && ++writing.syncCount >= syncsBeforeZeros)
     preallocate(stream, writing, syncedBytes, () => planTurn(stream))
@@ -201,7 +203,6 @@ const complete = (stream: StreamState, target: Mark): void => {
   if (target.position > stream.durable.position) stream.durable.advance(target)
   if (active?.writer !== undefined) {
     active.writer.watermark = stream.durable.position
-    active.tail.release(active.durableOffset, false)
     if (active.durableOffset - active.slotOffset >= slotStrideBytes) repeatWatermark(stream, active)
   }
   for (const one of stream.sealing) if (one.durableOffset === one.endOffset) one.tail.release(one.durableOffset, true)

@@ -59,6 +59,7 @@ const sealLoop = (stream: StreamState): Effect.Effect<void> =>
       // The descriptor was the writer's; readers open their own, and map where they can.
       writing.segment.releaseFile()
       writing.segment.tail = undefined
+      writing.tail.release(writing.durableOffset, true)
       const { footer, checksum64, tailBytes } = writing.sealed!
       stream.services.tiers.sealed(writing.segment.residency, {
         fileGeneration: footer.fileGeneration,

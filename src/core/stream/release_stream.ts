@@ -26,6 +26,8 @@ export const endStream = (stream: StreamState, what: string, isDeleted = false):
   stream.closedAs = what
   stream.blocked = blockedForGood
   stream.services.tiers.removeStream(stream.owner)
+  for (const one of stream.sealing) one.tail.abandon()
+  stream.active?.tail.abandon()
   stream.spareGuard?.release()
   stream.spareGuard = undefined
   const error = closed(what)
