@@ -45,8 +45,10 @@ import { Tiers } from "./tiers/tiers.ts"
 
 /** Streams recovered side by side: most of it is waiting for syncs. */
 const recoveriesAtOnce = 8
-/** Descriptors kept for reading sealed segments. */
-const openFilesMax = 128
+/** Descriptors kept for reading sealed segments: 20 GiB of the usual size. */
+const openFilesMax = 320
+/** Mappings that readers hold: 64 GiB of segments of the usual size. */
+const mappedFilesMax = 1024
 
 /** The services that a manager works with. */
 export type ManagerServices = Directory | RootLock | EventLoop | Compressor
@@ -56,7 +58,7 @@ export const openManager: (
   config: AofManagerConfig,
   store: ObjectStore | undefined,
 ) => Effect.Effect<CoreManager, AofError, ManagerServices | Scope.Scope> = Effect.fnUntraced(function* (config, given) {
-  const openFiles = new OpenFiles(openFilesMax)
+  const openFiles = new OpenFiles(openFilesMax, mappedFilesMax)
   const directory = directoryWithRoom(yield* Directory, openFiles)
   const clock = yield* Clock.Clock
   const steady = steadyClock(clock)

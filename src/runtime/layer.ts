@@ -5,6 +5,7 @@ import * as Layer from "effect/Layer"
 import { Directory } from "../port/directory.ts"
 import { EventLoop } from "../port/event_loop.ts"
 import { RootLock } from "../port/root_lock.ts"
+import { boundMaps } from "./bound_maps.ts"
 import type { RuntimeName } from "./detect.ts"
 import type { TryFlock } from "./lock_holder.ts"
 import { makePosixDirectory } from "./posix_directory.ts"
@@ -28,7 +29,7 @@ export interface RuntimeAbilities {
 export const makeRuntimeLayer = (abilities: () => RuntimeAbilities): Layer.Layer<RuntimeServices> =>
   Layer.syncContext(() => {
     const { runtime, map, reclaim, tryFlock } = abilities()
-    return Context.make(Directory, makePosixDirectory({ map, reclaim })).pipe(
+    return Context.make(Directory, makePosixDirectory({ map: boundMaps(map), reclaim })).pipe(
       Context.add(RootLock, makeRootLock(runtime, tryFlock)),
       Context.add(EventLoop, { nextTurn: (callback) => void setImmediate(callback) }),
     )

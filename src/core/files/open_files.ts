@@ -1,4 +1,7 @@
-/** Bounds the descriptors that readers hold: the segment used longest ago gives its own back. Writers' files are not counted. */
+/**
+ * Bounds the descriptors that readers hold, and the mappings, which need none: the segment used longest ago gives its own back. Writers' files are
+ * not counted.
+ */
 
 /** What can give a descriptor back. */
 export interface OpenFile {
@@ -8,10 +11,13 @@ export interface OpenFile {
 
 export class OpenFiles {
   readonly #files: Set<OpenFile> = new Set()
+  readonly #mapped: Set<OpenFile> = new Set()
   readonly #countMax: number
+  readonly #mappedMax: number
 
-  constructor(countMax: number) {
+  constructor(countMax: number, mappedMax: number) {
     this.#countMax = countMax
+    this.#mappedMax = mappedMax
   }
 
   add(file: OpenFile): void {
@@ -19,9 +25,18 @@ export class OpenFiles {
     if (this.#files.size <= this.#countMax) return
     for (const one of this.#files) {
       if (one === file || !one.isReleasable) continue
-      this.#files.delete(one)
-      one.releaseFile()
+      this.release(one)
       return
+    }
+  }
+
+  /** Counts one that is mapped and keeps no descriptor. */
+  addMapped(file: OpenFile): void {
+    this.#files.delete(file)
+    this.#mapped.add(file)
+    if (this.#mapped.size <= this.#mappedMax) return
+    for (const one of this.#mapped) {
+      if (one !== file) return this.release(one)
     }
   }
 
@@ -38,10 +53,11 @@ export class OpenFiles {
   /** Gives one back. */
   release(file: OpenFile): void {
     this.#files.delete(file)
+    this.#mapped.delete(file)
     file.releaseFile()
   }
 
-  /** Gives back all that can be given at any time; false when there was none. */
+  /** Gives back all descriptors that can be given at any time; false when there was none. */
   makeRoom(): boolean {
     const releasable = [...this.#files].filter((one) => one.isReleasable)
     for (const one of releasable) this.release(one)
@@ -50,7 +66,6 @@ export class OpenFiles {
 
   /** Gives all back. */
   releaseAll(): void {
-    for (const one of this.#files) one.releaseFile()
-    this.#files.clear()
+    for (const one of [...this.#files, ...this.#mapped]) this.release(one)
   }
 }

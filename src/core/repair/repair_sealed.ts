@@ -110,7 +110,7 @@ const makeTail = Effect.fnUntraced(function* (
     state: "sealed",
     framesEnd: sealed.durableBytes,
     directory: services.directory,
-    openFiles: new OpenFiles(1),
+    openFiles: new OpenFiles(1, 1),
     source: noSource,
     isReadOnly: true,
   })

@@ -215,13 +215,13 @@ export class Segment implements ResidencyView {
     this.file = undefined
     this.#isOpenToRead = false
     this.#map = undefined
+    this.#cannotMap = false
     this.#sealedIndex = undefined
   }
 
   /** What was checked in one copy says nothing about another. */
   onHotChange(): void {
     this.#openFiles.release(this)
-    this.#cannotMap = false
     this.verified.clear()
   }
 
@@ -262,7 +262,7 @@ export class Segment implements ResidencyView {
   /** True when the Tier 0 file is there and open. */
   #isAtHand(): boolean {
     if (!this.residency.isHot) return false
-    if (this.file !== undefined || this.state !== "sealed") return true
+    if (this.file !== undefined || this.#map !== undefined || this.state !== "sealed") return true
     const error = caught(() => this.openUnsafe())
     if (error === undefined) return true
     if (error._tag !== "NotFound" || this.isTrimmed) throw error
@@ -293,12 +293,21 @@ export class Segment implements ResidencyView {
     this.#cannotMap = bytes === undefined
     if (bytes !== undefined) {
       this.#map = { bytes, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength) }
+      // A mapping needs no descriptor.
+      this.file = undefined
+      file.closeUnsafe()
+      this.#openFiles.addMapped(this)
     }
     return this.#map
   }
 
   /** Reads behind the frames into `target`, or anywhere; returns the bytes read, fewer only at the end. Throws as `fill`. */
   readUnsafe(target: Uint8Array, offset: number): number {
+    if (this.#map !== undefined) {
+      const found = this.#map.bytes.subarray(offset, offset + target.length)
+      target.set(found)
+      return found.length
+    }
     if (this.#isAtHand()) return this.openUnsafe(true).readUnsafe(target, 0, target.length, offset)
     const window = new Window()
     const limit = offset + target.length
