@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { RecordSource } from "../core/read/read.ts"
-import { recordCostBytes, turnBytes } from "../core/read/reading_turns.ts"
+import { recordCostBytes, turnBytes, wokenBytes } from "../core/read/reading_turns.ts"
 import type { AofRecord } from "../core/read/record.ts"
 import type { AofError } from "../model/errors.ts"
 import { runPromise } from "./promise.ts"
@@ -90,6 +90,7 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
     } finally {
       this.#waiting.delete(fiber)
     }
+    this.#left = wokenBytes
     return this.next()
   }
 

@@ -95,15 +95,17 @@ export const openManager: (
   const common = { config, rootId: root.rootId, directory, eventLoop, clock, manifest, openFiles }
   const bucket = opened?.bucket
   if (bucket !== undefined) yield* bucket.attach(manifest)
-  const tiers = new Tiers({ ...common, clock: steady, compressor, fork, tier2, bucket, emit, reserve })
+  const readingTurns = new ReadingTurns(eventLoop, nowMs)
+  const tiers = new Tiers({ ...common, readingTurns, clock: steady, compressor, fork, tier2, bucket, emit, reserve })
   yield* Scope.addFinalizer(scope, tiers.close(0))
   const forJournal = { config, directory, clock: steady, random32, eventLoop, run: background.run }
   const journal = yield* openJournal(forJournal, root)
   yield* Scope.addFinalizer(scope, journal.close)
+  readingTurns.isUrgent = () => journal.shared.isSyncing
   const services: StreamServices = {
     ...common,
     nowMs: () => clock.currentTimeMillisUnsafe(),
-    readingTurns: new ReadingTurns(eventLoop, () => journal.shared.isSyncing),
+    readingTurns,
     random32,
     tiers,
     fence,
@@ -114,14 +116,9 @@ export const openManager: (
   }
   yield* Scope.addFinalizer(scope, Effect.sync(background.stop))
   if (!config.readOnly && manifest.state.nextStreamId === 1) yield* syncNewRoot(directory, config.root)
-  const manager = yield* makeManager(services, scope, {
-    startMs,
-    rootFile: journal.rootFile,
-    journal,
-    isRootDamaged,
-    isRestored: opened?.isRestored === true,
-    store,
-  })
+  const isRestored = opened?.isRestored === true
+  const parts = { startMs, rootFile: journal.rootFile, journal, isRootDamaged, isRestored, store }
+  const manager = yield* makeManager(services, scope, parts)
   yield* Scope.addFinalizer(yield* Scope.Scope, Effect.ignore(manager.close))
   return manager
 })

@@ -7,7 +7,6 @@ import { type SeekTable, seekTableBytes, type ZstdFrame } from "../../format/see
 import { salvageZstdFrames, walkZstdFrames } from "../../format/zstd_walk.ts"
 import { type AofError, corrupt, notFound } from "../../model/errors.ts"
 import { recordIdOf } from "../../model/record_id.ts"
-import { nextTurn } from "../flow/next_turn.ts"
 import type { SpareBuffers } from "../flow/spare_buffers.ts"
 import type { ColdNeed } from "../read/cold_need.ts"
 import type { Tier2ReadOptions } from "../tier2/tier2.ts"
@@ -15,7 +14,7 @@ import type { Residency } from "./residency.ts"
 import { decodeFrames, makeStretch, stretchKey, tableOf } from "./tier_reader.ts"
 import type { TierServices } from "./tier_services.ts"
 
-/** Frames decoded in one turn of the event loop: about a millisecond. */
+/** Frames decoded in one turn of the event loop at most: about a millisecond. */
 export const sliceFrames = 16
 
 /** Brings the frames of a range into the cache; none when the length is 0, but then the tail. */
@@ -188,9 +187,11 @@ const decodeSlices = Effect.fnUntraced(function* (
   { table, first, last, packed }: FetchedFrames,
   take: (from: ZstdFrame, bytes: Uint8Array) => void,
 ): Effect.fn.Return<void, AofError> {
-  for (let index = first.index; index <= last.index; index += sliceFrames) {
+  for (let index = first.index; index <= last.index; ) {
+    const turnBytes = yield* services.readingTurns.next
     const from = table.frame(index)!
-    const to = table.frame(Math.min(last.index, index + sliceFrames - 1))!
+    const count = Math.max(1, Math.min(sliceFrames, Math.floor(turnBytes / from.contentBytes)))
+    const to = table.frame(Math.min(last.index, index + count - 1))!
     const at = from.compressedOffset - first.compressedOffset
     const slice = packed.subarray(at, to.compressedOffset + to.compressedBytes - first.compressedOffset)
     const bad: Array<ZstdFrame> = []
@@ -201,7 +202,7 @@ const decodeSlices = Effect.fnUntraced(function* (
       decoded.set(yield* fetchAgain(services, residency, { table, frame }), frame.contentOffset - from.contentOffset)
     }
     take(from, decoded)
-    if (to.index < last.index) yield* nextTurn(services.eventLoop)
+    index = to.index + 1
   }
 })
 

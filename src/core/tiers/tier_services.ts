@@ -13,6 +13,7 @@ import { LatencyWindow } from "../../state/latency_window.ts"
 import type { Bucket } from "../bucket/bucket.ts"
 import type { Fork } from "../flow/background.ts"
 import type { ManifestLog } from "../manifest/manifest_log.ts"
+import type { ReadingTurns } from "../read/reading_turns.ts"
 import type { ReplicaLeases } from "../replica/replica_leases.ts"
 import type { Tier2 } from "../tier2/tier2.ts"
 import type { Residency, UseClock } from "./residency.ts"
@@ -66,6 +67,7 @@ export interface TierServices {
   readonly directory: Directory
   readonly compressor: Compressor
   readonly eventLoop: EventLoop
+  readonly readingTurns: ReadingTurns
   readonly clock: Clock.Clock
   readonly manifest: ManifestLog
   readonly fork: Fork

@@ -24,7 +24,16 @@ import { Tier0 } from "./tier0.ts"
 export interface TiersOptions
   extends Pick<
     TierServices,
-    "directory" | "compressor" | "eventLoop" | "clock" | "manifest" | "fork" | "tier2" | "bucket" | "rootId"
+    | "directory"
+    | "compressor"
+    | "eventLoop"
+    | "readingTurns"
+    | "clock"
+    | "manifest"
+    | "fork"
+    | "tier2"
+    | "bucket"
+    | "rootId"
   > {
   readonly config: AofManagerConfig
   readonly openFiles: OpenFiles
@@ -49,9 +58,9 @@ export class Tiers {
   readonly #reserve: Reserve
 
   constructor(options: TiersOptions) {
-    const { config, directory, compressor, eventLoop, clock, manifest, fork, tier2, bucket, rootId, openFiles, emit } =
-      options
-    this.#reserve = options.reserve
+    const { config, openFiles, reserve, ...given } = options
+    const { directory, compressor, clock, tier2, bucket, rootId, emit } = given
+    this.#reserve = reserve
     const segments = new TierSegments(config.root)
     const uses = new UseClock()
     const stretches = new ByteCache<Stretch>(config.tier0.frameCacheBytes / 2)
@@ -83,19 +92,11 @@ export class Tiers {
         ? undefined
         : new ReplicaLeases({ tier2, rootId: rootIdText(rootId), nowMs, emit })
     this.services = {
+      ...given,
       root: config.root,
-      rootId,
       isReadOnly,
-      directory,
-      compressor,
-      eventLoop,
-      clock,
-      manifest,
-      fork,
       tier0: new Tier0(config.tier0),
       tier1: config.tier1,
-      tier2,
-      bucket,
       replicas,
       isUploadEager: config.tier2.upload === "eager",
       deleteGraceMs: config.tier2.deleteGraceMs,
@@ -104,7 +105,6 @@ export class Tiers {
       tables,
       uses,
       counters,
-      emit,
       onDiskFull: () => this.coordinator.onDiskFull(),
       segments,
     }

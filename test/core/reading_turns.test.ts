@@ -1,0 +1,93 @@
+// Who reads much shares the turns of the event loop with all others, whatever many of them have waited for together.
+
+import { describe, expect, test } from "bun:test"
+import { memoryStore } from "bop-aof"
+import { openWith } from "../../src/api/manager.ts"
+import { ReadingTurns, recordCostBytes, turnBytes, wokenBytes } from "../../src/core/read/reading_turns.ts"
+import { MemoryDisk } from "../../src/testing/memory_disk.ts"
+
+describe("ReadingTurns", () => {
+  const makeTurns = () => {
+    const planned: Array<() => void> = []
+    const state = { nowMs: 1000, isUrgent: false }
+    const turns = new ReadingTurns({ nextTurn: (callback) => void planned.push(callback) }, () => state.nowMs)
+    turns.isUrgent = () => state.isUrgent
+    const turn = (): void => {
+      for (const one of planned.splice(0)) one()
+    }
+    return { turns, state, turn }
+  }
+
+  test("lets one go in each turn, in the order in which they asked", () => {
+    const { turns, turn } = makeTurns()
+    const gone: Array<number> = []
+    for (const one of [0, 1, 2]) turns.wait(() => void gone.push(one))
+    turn()
+    expect(gone).toEqual([0])
+    turns.wait(() => void gone.push(3))
+    for (let i = 0; i < 3; i++) turn()
+    expect(gone).toEqual([0, 1, 2, 3])
+  })
+
+  test("gives less while somebody waits for a sync and for a moment after, also when the clock is put back", () => {
+    const { turns, state, turn } = makeTurns()
+    const given: Array<number> = []
+    const ask = (): number => {
+      turns.wait((bytes) => void given.push(bytes))
+      turn()
+      return given.at(-1)!
+    }
+    expect(ask()).toBe(turnBytes)
+    state.isUrgent = true
+    const urgentBytes = ask()
+    expect(urgentBytes).toBeLessThan(turnBytes / 4)
+    state.isUrgent = false
+    state.nowMs += 20
+    expect(ask()).toBe(urgentBytes)
+    state.nowMs += 40
+    expect(ask()).toBe(turnBytes)
+    state.isUrgent = true
+    ask()
+    state.isUrgent = false
+    state.nowMs -= 60_000
+    expect(ask()).toBe(turnBytes)
+  })
+})
+
+test("many readers that have waited for the same frames do not all go on in one turn", async () => {
+  const disk = new MemoryDisk({ modelsCrashes: false })
+  const payload = new Uint8Array(1000)
+  const [records, readers] = [20_000, 8]
+  const manager = await openWith(disk.layer, {
+    root: "/root",
+    segmentBytes: 4 * 1024 * 1024,
+    tier1: { compress: "pressure", residencyMsMin: 0 },
+    tier2: { store: memoryStore() },
+  })
+  const stream = await manager.stream("s")
+  for (let i = 0; i < records; i++) if (stream.tryAppend(payload) < 0) await stream.append(payload)
+  await stream.seal()
+  await stream.evict({ to: "tier2" })
+  let [inTurn, mostInTurn, isOver] = [0, 0, false]
+  const turn = (): void => {
+    mostInTurn = Math.max(mostInTurn, inTurn)
+    inTurn = 0
+    if (!isOver) setImmediate(turn)
+  }
+  setImmediate(turn)
+  const read = async (): Promise<number> => {
+    let count = 0
+    for await (const _ of stream.read({ from: "start" })) {
+      count++
+      inTurn++
+    }
+    return count
+  }
+  const counts = await Promise.all(Array.from({ length: readers }, read))
+  isOver = true
+  expect(counts).toEqual(Array.from({ length: readers }, () => records))
+  const costBytes = payload.length + recordCostBytes
+  // Two, as the watch and the readers take turns in an order of their own.
+  expect(mostInTurn * costBytes).toBeLessThan(2 * (readers * wokenBytes + turnBytes))
+  await manager.close()
+})
