@@ -39,8 +39,6 @@ export class WritingSegment {
   /** The index notes frames from this offset on; what lies before is walked at seal. */
   readonly indexFrom: number
   writtenOffset: number
-  /** The file itself holds everything below durably. */
-  durableOffset: number
   /** The commit journal holds everything from the durable offset up to here, when that is more. */
   journaledOffset: number
   /** Syncs of the file so far: zeros run ahead of those who sync often. */
@@ -101,6 +99,15 @@ export class WritingSegment {
     this.slotSequence = options.slotSequence
     this.slotOffset = options.offset
     this.#firstTimestampMs = options.firstTimestampMs
+  }
+
+  /** The file itself holds everything below durably. */
+  get durableOffset(): number {
+    return this.segment.durableEnd
+  }
+
+  set durableOffset(offset: number) {
+    this.segment.durableEnd = offset
   }
 
   get firstTimestampMs(): number {

@@ -9,7 +9,7 @@ import type { ManifestStream } from "../../state/manifest_state.ts"
 import { recoverStream } from "../recovery/recovery.ts"
 import { RecoveryReport } from "../recovery/recovery_report.ts"
 import { releaseStream } from "../stream/release_stream.ts"
-import { makeStreamState, type StreamState } from "../stream/stream_state.ts"
+import { makeStreamState, noteDurable, type StreamState } from "../stream/stream_state.ts"
 
 /** How often a follower in another process looks again. */
 export const refreshIntervalMs = 25
@@ -105,6 +105,7 @@ const takeOver = (stream: StreamState, next: StreamState): void => {
   Object.assign(stream.writer, next.writer)
   if (stream.written.advance(next.written.mark)) stream.writtenWaiters.wake(stream.written.position)
   if (next.durable.position > stream.durable.position && stream.durable.advance(next.durable.mark)) {
+    noteDurable(stream)
     stream.durableWaiters.wake(stream.durable.position)
   }
 }

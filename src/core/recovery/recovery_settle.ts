@@ -20,7 +20,7 @@ import { quarantineMove } from "../files/quarantine.ts"
 import { attempt } from "../flow/attempt.ts"
 import type { Segment } from "../stream/segment.ts"
 import { syncFolder } from "../stream/stream_folder.ts"
-import type { StreamState } from "../stream/stream_state.ts"
+import { noteDurable, type StreamState } from "../stream/stream_state.ts"
 import type { RecoveryReport } from "./recovery_report.ts"
 import { type BadSpot, headMark, markAt, type SegmentScan } from "./recovery_scan.ts"
 
@@ -109,6 +109,7 @@ const finish = (
   const hasScans = parts.some((part) => part.scan !== undefined)
   const isReadOnly = stream.services.config.readOnly
   stream.durable.advance(isReadOnly && hasScans ? durableAt(parts, mark, watermark) : mark)
+  if (isReadOnly) noteDurable(stream)
   stream.written.advance(mark)
   Object.assign(stream.writer, stateOf(mark))
   // Files of the next indexes may have been lost with their directory entries, but ids in them were given to callers.

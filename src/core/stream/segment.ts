@@ -68,6 +68,16 @@ export interface FillRange {
 /** Who reads more than this at once is on its way through the segment. */
 export const pointBytesMax: number = 64 * 1024
 
+/** Of a segment that still grows so much is mapped at least, and mapped anew when an eighth more is durable. */
+const partBytesMin = 1024 * 1024
+const pageBytes = 4096
+
+/** A file, or its beginning, in memory. */
+interface Mapping {
+  readonly bytes: Uint8Array
+  readonly view: DataView
+}
+
 export class Segment implements ResidencyView {
   readonly index: number
   readonly residency: Residency
@@ -83,6 +93,11 @@ export class Segment implements ResidencyView {
   framesEnd: number
   /** What lies above in an unsealed segment is in memory only, and in the commit journal. */
   fileEnd: number = Number.POSITIVE_INFINITY
+  /**
+   * Where what is durable in the file of an unsealed segment ends, as far as is known. What is below does not change any more, and nobody
+   * cuts it off; it may be mapped.
+   */
+  durableEnd = 0
   /** Makes the file, which is not there yet: the commit journal has what a new segment holds. */
   maker: (() => SegmentFile) | undefined = undefined
   /** True while nothing is written to an active segment: its descriptor may be given back. */
@@ -91,7 +106,9 @@ export class Segment implements ResidencyView {
   isTrimmed = false
   /** The index of frames before `end`, where it had to be walked. */
   walkedIndex: { readonly end: number; readonly index: SegmentIndex } | undefined = undefined
-  #map: { readonly bytes: Uint8Array; readonly view: DataView } | undefined = undefined
+  #map: Mapping | undefined = undefined
+  /** The beginning of an unsealed file. */
+  #part: Mapping | undefined = undefined
   #sealedIndex: SegmentIndex | undefined = undefined
   #cannotMap = false
   /** True while the file of a segment that is not sealed is open, and not for writing. */
@@ -189,6 +206,7 @@ export class Segment implements ResidencyView {
   exchangeFile(file: SegmentFile): void {
     const old = this.file
     this.file = file
+    this.#part = undefined
     this.maker = undefined
     this.#isOpenToRead = false
     this.#openFiles.forget(this)
@@ -215,6 +233,7 @@ export class Segment implements ResidencyView {
     this.file = undefined
     this.#isOpenToRead = false
     this.#map = undefined
+    this.#part = undefined
     this.#cannotMap = false
     this.#sealedIndex = undefined
   }
@@ -245,7 +264,7 @@ export class Segment implements ResidencyView {
     if (offset + least > this.framesEnd) return false
     if (this.state === "sealed") this.#source.noteUse(this.residency, most > pointBytesMax)
     if (!this.#isAtHand()) return this.#source.fill(this, window, { offset, least, most, limit })
-    const map = this.#mapped()
+    const map = this.state === "sealed" ? this.#mapped() : this.#mappedPart(offset + least)
     if (map !== undefined) {
       setWindow(window, map.bytes, map.view, 0, Math.min(map.bytes.length, limit), false)
       window.segment = this
@@ -286,19 +305,34 @@ export class Segment implements ResidencyView {
     return count >= least
   }
 
-  #mapped(): { readonly bytes: Uint8Array; readonly view: DataView } | undefined {
-    if (this.#map !== undefined || this.state !== "sealed" || this.#cannotMap) return this.#map
+  #mapped(): Mapping | undefined {
+    if (this.#map !== undefined || this.#cannotMap) return this.#map
     const file = this.openUnsafe()
     const bytes = this.sealed!.fileBytes <= file.sizeUnsafe() ? file.mapUnsafe(this.sealed!.fileBytes) : undefined
     this.#cannotMap = bytes === undefined
     if (bytes !== undefined) {
-      this.#map = { bytes, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength) }
+      this.#map = mappingOf(bytes)
+      this.#part = undefined
       // A mapping needs no descriptor.
       this.file = undefined
       file.closeUnsafe()
       this.#openFiles.addMapped(this)
     }
     return this.#map
+  }
+
+  /** The beginning of an unsealed file that holds what ends at `end`; undefined when that is not mapped. */
+  #mappedPart(end: number): Mapping | undefined {
+    const part = this.#part
+    if (part !== undefined && end <= part.bytes.length) return part
+    // Whole pages, as the rest of the last one is still being written.
+    const length = this.durableEnd - (this.durableEnd % pageBytes)
+    const before = part?.bytes.length ?? 0
+    if (end > length || this.#cannotMap || length < partBytesMin || length - before < before / 8) return undefined
+    const bytes = this.openUnsafe(true).mapUnsafe(length)
+    this.#cannotMap = bytes === undefined
+    if (bytes !== undefined) this.#part = mappingOf(bytes)
+    return bytes === undefined ? undefined : this.#part
   }
 
   /** Reads behind the frames into `target`, or anywhere; returns the bytes read, fewer only at the end. Throws as `fill`. */
@@ -351,3 +385,8 @@ const isOfAnother = (file: SegmentFile, { streamId }: SegmentHeader): boolean =>
   const found = decodeSegmentHeader(bytes)
   return found === undefined ? count < bytes.length || bytes.every((byte) => byte === 0) : found.streamId !== streamId
 }
+
+const mappingOf = (bytes: Uint8Array): Mapping => ({
+  bytes,
+  view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+})

@@ -7,6 +7,7 @@ import type * as Effect from "effect/Effect"
 import type { JournalEntryBytes } from "../../format/journal_block.ts"
 import type { AofManagerConfig, Retention } from "../../model/config.ts"
 import { type AofError, closed } from "../../model/errors.ts"
+import { segmentIndexOf, segmentOffsetOf } from "../../model/record_id.ts"
 import type { Directory } from "../../port/directory.ts"
 import type { EventLoop } from "../../port/event_loop.ts"
 import type { SegmentFile } from "../../port/segment_file.ts"
@@ -206,6 +207,12 @@ export const unflushedBytes = (stream: StreamState): number => {
   const { active } = stream
   if (active !== undefined) sum += active.endOffset - Math.max(active.durableOffset, active.journaledOffset)
   return sum
+}
+
+/** Read-only: tells the segment in which the durable watermark stands that nothing below it changes any more. */
+export const noteDurable = ({ durable: { position }, catalog }: StreamState): void => {
+  const segment = catalog.get(segmentIndexOf(position))
+  if (segment !== undefined) segment.durableEnd = Math.max(segment.durableEnd, segmentOffsetOf(position))
 }
 
 /** The bytes that no sync of the stream's own files covers: those that only the journal has are part of them. */
