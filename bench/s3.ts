@@ -23,6 +23,7 @@ const main = async (): Promise<void> => {
     rounds: { type: "string", default: "3" },
     "restore-segments": { type: "string", default: "1000" },
     child: { type: "string" },
+    check: { type: "boolean" },
   })
   if (values["child"] !== undefined) {
     const { benchS3 } = await import("./s3.bench.ts")
@@ -30,18 +31,23 @@ const main = async (): Promise<void> => {
     await runMain(async () => console.log(JSON.stringify(await benchS3(JSON.parse(String(values["child"]))))))
     process.exit()
   }
-  const parameters: S3Parameters = {
-    endpoint: setting("AOF2_TIER2_ENDPOINT"),
-    bucket: setting("AOF2_TIER2_BUCKET"),
-    accessKeyId: setting("AOF2_TIER2_ACCESS_KEY"),
-    secretAccessKey: setting("AOF2_TIER2_SECRET_KEY"),
+  const runtimes = takeRuntimeNames(values["runtime"])
+  const sizes = {
     segmentBytes: takeNumber("mib", values["mib"], { lowest: 1, highest: 256 }) * MiB,
     segments: takeNumber("segments", values["segments"], { lowest: 1, highest: 1000 }),
     rounds: takeNumber("rounds", values["rounds"], { lowest: 1, highest: 100 }),
     restoreSegments: takeNumber("restore-segments", values["restore-segments"], { lowest: 1, highest: 100_000 }),
   }
+  if (values["check"] === true) return
+  const parameters: S3Parameters = {
+    endpoint: setting("AOF2_TIER2_ENDPOINT"),
+    bucket: setting("AOF2_TIER2_BUCKET"),
+    accessKeyId: setting("AOF2_TIER2_ACCESS_KEY"),
+    secretAccessKey: setting("AOF2_TIER2_SECRET_KEY"),
+    ...sizes,
+  }
   const rows: Array<{ readonly runtime: RuntimeName; readonly result: S3Result }> = []
-  for (const runtime of takeRuntimeNames(values["runtime"])) {
+  for (const runtime of runtimes) {
     const file = new URL("s3.ts", import.meta.url).pathname
     const command = fileCommand(runtime, file, ["--child", JSON.stringify(parameters)])
     rows.push({ runtime, result: await runCommand<S3Result>(command, { label: `s3 on ${runtime}` }) })

@@ -64,8 +64,11 @@ const commands = {
     const { names, rest } = takeRuntimes(args, runtimeNames)
     install(names)
     const { runWithServer } = await import("./s3_run.mjs")
-    const program = join(rootDirectory, "bench", "s3.ts")
-    return runWithServer(() => runOnEach(names.slice(0, 1), program, [`--runtime=${names}`, ...rest]))
+    const run = (more) =>
+      runOnEach(names.slice(0, 1), join(rootDirectory, "bench", "s3.ts"), [`--runtime=${names}`, ...rest, ...more])
+    // Before a server is started for nothing.
+    const code = await run(["--check"])
+    return code === 0 ? runWithServer(() => run([])) : code
   },
 
   scrub: (args) => runMaintain("scrub", args),

@@ -158,9 +158,12 @@ export const isDiskFull = (error: { readonly _tag: string; readonly code?: unkno
 /** Any error of the public operations. */
 export type AofError = WouldBlock | Closed | Fenced | NotFound | InvalidArgument | Corrupt | Unavailable
 
+/** A limit that is said in words is no value. */
+const showLimit = (limit: unknown): string => (typeof limit === "string" ? limit : show(limit))
+
 /** Makes an `InvalidArgument` with a message of one shape. */
 export const invalidArgument = (what: string, value: unknown, limit: unknown): InvalidArgument =>
-  new InvalidArgument({ message: `${what} is ${show(value)}, allowed is ${show(limit)}`, what, value, limit })
+  new InvalidArgument({ message: `${what} is ${show(value)}, allowed is ${showLimit(limit)}`, what, value, limit })
 
 /** Makes a `Closed` for the named thing. */
 export const closed = (what: string): Closed =>
@@ -176,7 +179,7 @@ export const unavailable = (what: string, code: string, value: unknown): Unavail
 
 /** Makes a `NotFound`; `limit` is what is there instead. */
 export const notFound = (what: string, value: unknown, limit: unknown): NotFound =>
-  new NotFound({ message: `${what} ${show(value)} is not there; there is ${show(limit)}`, what, value, limit })
+  new NotFound({ message: `${what} ${show(value)} is not there; there is ${showLimit(limit)}`, what, value, limit })
 
 const blockedUnits: Record<WouldBlockReason["_tag"], string> = {
   Admission: "bytes in tier 0",
