@@ -69,7 +69,7 @@ export interface FillRange {
 export const pointBytesMax: number = 64 * 1024
 
 /** Of a segment that still grows so much is mapped at least, and mapped anew when an eighth more is durable. */
-const partBytesMin = 1024 * 1024
+const partBytesMin = 64 * 1024
 const pageBytes = 4096
 
 /** A file, or its beginning, in memory. */
