@@ -1,5 +1,5 @@
 // Runs every `test/**/*.test.ts` on each runtime, each file in a process of its own, so that a file that crashes or
-// leaves something behind can't touch another. Two files run at a time where there are two processors (`--jobs N`).
+// leaves something behind can't touch another. Two files run at a time where there are two processors (`--jobs N`), but for those that must be alone.
 
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { availableParallelism, tmpdir } from "node:os"
@@ -12,6 +12,8 @@ import { lastLine, printSummary } from "./summary.mjs"
 
 /** Run only when asked for by name: what packs the package, part of `npm run check`, and what needs a server, `npm run test:s3`. */
 const onRequestOnly = ["test/package.test.ts", "test/s3/"]
+/** Kills the server that the others use. */
+const aloneOnly = ["test/s3/outage"]
 /** A file may take so long (`--file-minutes N` for another limit). */
 const fileMinutes = 10
 
@@ -75,12 +77,14 @@ async function runOn(name, files, { jobs, minutes }) {
   const started = performance.now()
   const result = { name, passed: 0, failed: 0, skipped: 0, seconds: 0, skips: [], failures: [] }
   process.stdout.write(`${name.padEnd(5)}`)
-  const queue = [...files]
-  const worker = async () => {
+  const isAlone = (file) => aloneOnly.some((part) => file.startsWith(part))
+  const work = async (queue) => {
     for (let file = queue.shift(); file !== undefined; file = queue.shift())
       add(result, file, await runFile(name, file, minutes))
   }
-  await Promise.all(Array.from({ length: jobs }, worker))
+  const together = files.filter((file) => !isAlone(file))
+  await Promise.all(Array.from({ length: jobs }, () => work(together)))
+  await work(files.filter(isAlone))
   result.seconds = (performance.now() - started) / 1000
   process.stdout.write("\n")
   return result
