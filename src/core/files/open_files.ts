@@ -1,5 +1,5 @@
 /**
- * Bounds the descriptors that readers hold, and the mappings, which need none: the segment used longest ago gives its own back. Writers' files are
+ * Bounds the descriptors that readers hold, and the mappings, which need none: the descriptor used longest ago is given back, and the oldest mapping. Writers' files are
  * not counted.
  */
 
