@@ -39,12 +39,6 @@ const goals: Readonly<Record<string, Goals>> = {
     1024: { ofLimit: 0.43, ofPeer: 1.4 },
     16384: { ofLimit: 0.97, ofPeer: 1.01 },
   },
-  // By positional reads: Node has no mapping.
-  "W5 node": {
-    100: { ofLimit: 0.12, ofPeer: 0.71 },
-    1024: { ofLimit: 0.21, ofPeer: 0.72 },
-    16384: { ofLimit: 0.58, ofPeer: 0.61 },
-  },
   W6: { 1024: { most: 0.01 } },
   W7: { 100: { most: 1.09 }, 1024: { most: 1.01 }, 16384: { most: 1.003 } },
 }

@@ -29,7 +29,7 @@ const full: Amounts = {
   msMax: 1500,
   killedBytes: 1024 * MiB,
 }
-// More than two segments, as only sealed ones are mapped.
+// More than two segments, so that most of them are sealed.
 const quick: Amounts = {
   appendBytes: 144 * MiB,
   appendsMax: 1_500_000,

@@ -1,6 +1,6 @@
 /** The adapter for Bun: files are mapped by `Bun.mmap`, flock(2) comes from the C library by `bun:ffi`. */
-import * as fs from "node:fs"
 import type * as Layer from "effect/Layer"
+import { cLibraryNames, makeTryFlock } from "./c_library.ts"
 import type { RuntimeServices } from "./layer.ts"
 import { makeRuntimeLayer } from "./layer.ts"
 import type { TryFlock } from "./lock_holder.ts"
@@ -42,36 +42,12 @@ const map: MapFile = (descriptor, path, length) => {
   }
 }
 
-const [lockShared, lockExclusive, lockNonBlocking] = [1, 2, 4]
-
 const findFlock = (): TryFlock | undefined => {
-  const flock = loadFlock()
-  if (flock === undefined) return undefined
-  return (path, mode) => {
-    let descriptor: number
-    try {
-      descriptor = fs.openSync(path, "r+")
-    } catch {
-      return "unsupported"
-    }
-    // The reason of a refusal is not to be had here; all but "busy" mean that the holder could not have locked it either.
-    if (flock(descriptor, (mode === "shared" ? lockShared : lockExclusive) | lockNonBlocking) !== 0) {
-      fs.closeSync(descriptor)
-      return "busy"
-    }
-    return () => fs.closeSync(descriptor)
-  }
-}
-
-const loadFlock = (): ((descriptor: number, operation: number) => number) | undefined => {
-  const libraries: Partial<Record<NodeJS.Platform, ReadonlyArray<string>>> = {
-    linux: ["libc.so.6", "libc.so", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`],
-    darwin: ["libSystem.dylib"],
-  }
   const foreign = process.getBuiltinModule("bun:ffi") as unknown as ForeignFunctions | undefined
-  for (const library of libraries[process.platform] ?? []) {
+  for (const library of cLibraryNames()) {
     try {
-      return foreign?.dlopen(library, { flock: { args: ["int", "int"], returns: "int" } }).symbols.flock
+      const flock = foreign?.dlopen(library, { flock: { args: ["int", "int"], returns: "int" } }).symbols.flock
+      return flock && makeTryFlock(flock)
     } catch {
       // Another name of the C library.
     }

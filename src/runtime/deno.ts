@@ -1,18 +1,18 @@
 /** The adapter for Deno: flock(2) by `Deno.FsFile`; files are mapped by the C library when `--allow-ffi` was given. */
-import { setFlagsFromString } from "node:v8"
-import { runInNewContext } from "node:vm"
 import type * as Layer from "effect/Layer"
+import { cLibraryNames, makeMapFile } from "./c_library.ts"
 import type { RuntimeServices } from "./layer.ts"
 import { makeRuntimeLayer } from "./layer.ts"
 import type { TryFlock } from "./lock_holder.ts"
 import type { MapFile } from "./posix_file.ts"
 import { mapNothing } from "./posix_file.ts"
+import { collectV8Garbage } from "./v8_collector.ts"
 
 /** Files, lock and event loop of Deno. */
 export const layer: Layer.Layer<RuntimeServices> = makeRuntimeLayer(() => ({
   runtime: "deno",
   map: findMap(),
-  reclaim,
+  reclaim: collectV8Garbage,
   tryFlock,
 }))
 
@@ -66,49 +66,26 @@ const tryFlock: TryFlock = (path, mode) => {
   return "busy"
 }
 
-/** V8's collector, which has no name of its own. */
-const reclaim = (): void => {
-  setFlagsFromString("--expose-gc")
-  runInNewContext("gc")()
-}
-
-const [protectionRead, protectionWrite, mapPrivate] = [1, 2, 2]
-
-interface LiveMapping {
-  readonly pointer: object
-  readonly length: bigint
-}
-
-/**
- * Asks without prompting: whoever did not give the permission gets positional reads. The mapping is private and writable, so
- * that a store into a view stays in memory instead of ending the process.
- */
+/** Asks without prompting: whoever did not give the permission gets positional reads. */
 const findMap = (): MapFile => {
   if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") return mapNothing
   const library = loadLibrary()
   if (library === undefined) return mapNothing
   const { mmap, munmap } = library
-  // A view holds its buffer, so the memory goes only when nobody can read it any more.
-  const registry = new FinalizationRegistry<LiveMapping>(({ pointer, length }) => {
-    void munmap(pointer, length)
+  return makeMapFile<object>({
+    map: (length, protection, flags, descriptor) => {
+      const pointer = mmap(null, BigInt(length), protection, flags, descriptor, 0n)
+      // MAP_FAILED is all ones.
+      const isFailed = pointer === null || BigInt.asIntN(64, BigInt(Deno.UnsafePointer.value(pointer))) === -1n
+      return isFailed ? undefined : pointer
+    },
+    unmap: (pointer, length) => void munmap(pointer, BigInt(length)),
+    bytesAt: Deno.UnsafePointerView.getArrayBuffer,
   })
-  return (descriptor, _path, length) => {
-    const size = BigInt(length)
-    const pointer = mmap(null, size, protectionRead | protectionWrite, mapPrivate, descriptor, 0n)
-    // MAP_FAILED is all ones: the process has run out of mappings or address space.
-    if (pointer === null || BigInt.asIntN(64, BigInt(Deno.UnsafePointer.value(pointer))) === -1n) return undefined
-    const buffer = Deno.UnsafePointerView.getArrayBuffer(pointer, length)
-    registry.register(buffer, { pointer, length: size })
-    return new Uint8Array(buffer)
-  }
 }
 
 const loadLibrary = (): MappingFunctions | undefined => {
-  const libraries: Partial<Record<NodeJS.Platform, ReadonlyArray<string>>> = {
-    linux: ["libc.so.6", "libc.so", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`],
-    darwin: ["libSystem.dylib"],
-  }
-  for (const library of libraries[process.platform] ?? []) {
+  for (const library of cLibraryNames()) {
     try {
       return Deno.dlopen(library, mappingFunctions).symbols
     } catch {

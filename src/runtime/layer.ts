@@ -10,6 +10,7 @@ import type { RuntimeName } from "./detect.ts"
 import type { TryFlock } from "./lock_holder.ts"
 import { makePosixDirectory } from "./posix_directory.ts"
 import type { MapFile } from "./posix_file.ts"
+import type { RemovedFiles } from "./removed_files.ts"
 import { makeRootLock } from "./root_lock.ts"
 
 /** The services that every adapter gives. */
@@ -19,6 +20,8 @@ export type RuntimeServices = Directory | RootLock | EventLoop
 export interface RuntimeAbilities {
   readonly runtime: RuntimeName
   readonly map: MapFile
+  /** Where unmapping the last of a removed file would hold up the main thread. */
+  readonly removed?: RemovedFiles | undefined
   /** Undefined where nothing is mapped. */
   readonly reclaim?: (() => void) | undefined
   /** Undefined where the runtime has no flock(2). */
@@ -28,8 +31,8 @@ export interface RuntimeAbilities {
 /** Builds the layer of a runtime; `abilities` is asked when the layer is built, not when the module is loaded. */
 export const makeRuntimeLayer = (abilities: () => RuntimeAbilities): Layer.Layer<RuntimeServices> =>
   Layer.syncContext(() => {
-    const { runtime, map, reclaim, tryFlock } = abilities()
-    return Context.make(Directory, makePosixDirectory({ map: boundMaps(map), reclaim })).pipe(
+    const { runtime, map, removed, reclaim, tryFlock } = abilities()
+    return Context.make(Directory, makePosixDirectory({ map: boundMaps(map), removed, reclaim })).pipe(
       Context.add(RootLock, makeRootLock(runtime, tryFlock)),
       Context.add(EventLoop, { nextTurn: (callback) => void setImmediate(callback) }),
     )

@@ -13,17 +13,19 @@ import { syncDirectory } from "./directory_sync.ts"
 import { networkFileSystem } from "./network_file_system.ts"
 import type { MapFile } from "./posix_file.ts"
 import { openPosixFile, openPosixFileAsync } from "./posix_file.ts"
+import type { RemovedFiles } from "./removed_files.ts"
 import { callAsync, callUnsafe, codeOf, systemError } from "./system_error.ts"
 
 /** How a runtime maps files. */
 export interface Mapping {
   readonly map: MapFile
+  readonly removed?: RemovedFiles | undefined
   /** Unmaps what nobody uses. */
   readonly reclaim?: (() => void) | undefined
 }
 
 /** Makes the `Directory` of a runtime. */
-export const makePosixDirectory = ({ map, reclaim = () => undefined }: Mapping): Directory => ({
+export const makePosixDirectory = ({ map, removed, reclaim = () => undefined }: Mapping): Directory => ({
   openUnsafe: (path, mode) => openPosixFile(path, mode, map),
   open: (path, mode) => openPosixFileAsync(path, mode, map),
   renameUnsafe: (from, to) => callUnsafe(`renaming to ${JSON.stringify(to)}`, from, () => fs.renameSync(from, to)),
@@ -44,7 +46,11 @@ export const makePosixDirectory = ({ map, reclaim = () => undefined }: Mapping):
       }),
     ),
   remove: (path) =>
-    callAsync("removing", path, (done) => fs.unlink(path, (error) => done(codeOf(error) === "ENOENT" ? null : error))),
+    callAsync("removing", path, (done) => {
+      const unlink = () => fs.unlink(path, (error) => done(codeOf(error) === "ENOENT" ? null : error))
+      if (removed) removed.whileMapped(path, unlink)
+      else unlink()
+    }),
   removeDirectory: (path) =>
     callAsync("removing a directory", path, (done) => fs.rm(path, { recursive: true, force: true }, done)),
   sync,

@@ -29,8 +29,9 @@ export const codeOf = (error: unknown): string | undefined => {
   return typeof code === "string" && /^E[A-Z0-9]+$/.test(code) ? code : undefined
 }
 
-/** True when Deno's permissions, not the system, denied it. */
-export const isDenied = (error: unknown): boolean => error instanceof Error && error.name === "NotCapable"
+/** True when the permissions of Deno or Node, not the system, denied it. */
+const isDenied = (error: unknown): boolean =>
+  error instanceof Error && (error.name === "NotCapable" || ("code" in error && error.code === "ERR_ACCESS_DENIED"))
 
 /** Runs a synchronous call, and throws `Unavailable` when it throws. */
 export const callUnsafe = <A>(operation: string, path: string, call: () => A): A => {

@@ -7,9 +7,9 @@ import { type OpenFile, OpenFiles } from "../../src/core/files/open_files.ts"
 import { boundMaps } from "../../src/runtime/bound_maps.ts"
 import { mapNothing } from "../../src/runtime/posix_file.ts"
 import { makeRoot } from "../support/api.ts"
+import { canMapFiles } from "../support/runtime_layer.ts"
 
-const runtimeMaps = "Bun" in globalThis || "Deno" in globalThis
-const mayCount = process.platform === "linux" && runtimeMaps
+const mayCount = process.platform === "linux" && canMapFiles
 
 describe("boundMaps", () => {
   test("maps nothing more while so many mappings live", () => {

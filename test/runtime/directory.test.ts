@@ -12,7 +12,7 @@ import { detectRuntime } from "../../src/runtime/detect.ts"
 import { networkTypeOf } from "../../src/runtime/network_file_system.ts"
 import { systemError } from "../../src/runtime/system_error.ts"
 import { codeOf, describeDirectory } from "../support/directory_conformance.ts"
-import { loadRuntimeLayer } from "../support/runtime_layer.ts"
+import { canMapFiles, loadRuntimeLayer } from "../support/runtime_layer.ts"
 
 const makeRoot = (): string => fs.mkdtempSync(join(tmpdir(), "bop-aof-"))
 
@@ -23,7 +23,7 @@ describeDirectory(`the adapter for ${detectRuntime()}`, async () => ({
   name: detectRuntime(),
   layer: await loadRuntimeLayer(),
   root: makeRoot(),
-  canMap: detectRuntime() !== "node",
+  canMap: canMapFiles,
 }))
 
 test("files and directories are private", async () => {
