@@ -4,22 +4,27 @@
  * record start by a short walk.
  */
 
-/** Record starts of one frame: each `stride`th, as distances from the frame's header. */
+/**
+ * Record starts of one frame: each `stride`th, as distances from the frame's header. Whole numbers of up to 31 bits wherever it can be: a runtime
+ * keeps others in memory of their own, which is in no cache when reads are at random.
+ */
 export interface FrameSamples {
   readonly firstRecordNumber: number
   readonly timestampMs: number
   readonly starts: Uint16Array
   readonly stride: number
+  /** Length of the frame. */
+  readonly lengthBytes: number
 }
 
 /** Every how many records a start is kept at most. */
 const strideMax = 16
-/** About how many bytes lie between two starts where records are small against it. */
-export const sampleBytes = 2048
+/** So many bytes and at most one record more lie between two starts: a start takes two bytes, a fiftieth of that. */
+export const sampleBytes = 100
 
 /** Every how many records a start is kept in a frame of so many records and bytes. */
 export const sampleStride = (recordCount: number, frameBytes: number): number =>
-  Math.max(1, Math.min(strideMax, Math.floor((sampleBytes * recordCount) / frameBytes)))
+  Math.min(strideMax, Math.ceil((sampleBytes * recordCount) / frameBytes))
 
 /** Entries kept at most; beyond, everything is forgotten and checked anew. */
 const entriesMax = 65536

@@ -216,7 +216,7 @@ test("what a stream that has ended held is no longer counted, nor used again", (
 test("verified frames are forgotten together, never wrong", () => {
   const frames = new VerifiedFrames()
   frames.add(1536)
-  const samples = { firstRecordNumber: 1, timestampMs: 2, starts: new Uint16Array(1), stride: 16 }
+  const samples = { firstRecordNumber: 1, timestampMs: 2, starts: new Uint16Array(1), stride: 16, lengthBytes: 64 }
   frames.addSamples(2048, samples)
   frames.addBatch(1536)
   expect([frames.has(1536), frames.has(2048), frames.has(8), frames.hasBatch(1536)]).toEqual([true, true, false, true])

@@ -151,7 +151,8 @@ const sample = ({ view, base }: Window, frameOffset: number): FrameSamples => {
     distance += recordLength(view, start + distance)
   }
   const firstRecordNumber = getSafe(view, start + at.firstRecordNumber) ?? 0
-  return { firstRecordNumber, timestampMs: getSafe(view, start + at.timestampMs) ?? 0, starts, stride }
+  const timestampMs = getSafe(view, start + at.timestampMs) ?? 0
+  return { firstRecordNumber, timestampMs, starts, stride, lengthBytes }
 }
 
 const recordLength = (view: DataView, start: number): number => {
@@ -167,20 +168,38 @@ interface Walk {
   readonly limit: number
 }
 
+/** The last of the ascending starts that is at most `target`, or -1. Looks first at where it is when records are of one size. */
+const findStart = ({ starts, lengthBytes }: FrameSamples, target: number): number => {
+  const end = starts.length
+  let low = Math.min(end - 1, Math.floor((target * end) / lengthBytes))
+  let high = low
+  for (let step = 1; low >= 0 && starts[low]! > target; step *= 2) {
+    high = low
+    low -= step
+  }
+  if (low < 0) low = -1
+  for (let step = 1; high === low || (high < end && starts[high]! <= target); step *= 2) {
+    low = high
+    high = low + step
+  }
+  // Now the start at `low` is at most `target`, and that at `high` is above it.
+  high = Math.min(high, end)
+  while (high - low > 1) {
+    const middle = (low + high) >>> 1
+    if (starts[middle]! <= target) low = middle
+    else high = middle
+  }
+  return low
+}
+
 /** Walks from the nearest sample to `offset`; the record's number, or -1 when none starts there. */
 const walkTo = (segment: Segment, { samples, frameOffset, offset, limit }: Walk): number => {
   const { starts } = samples
   const target = offset - frameOffset
-  let low = 0
-  let high = starts.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (starts[middle]! <= target) low = middle + 1
-    else high = middle
-  }
-  if (low === 0) return -1
-  let distance = starts[low - 1]!
-  let number = samples.firstRecordNumber + (low - 1) * samples.stride
+  const nearest = findStart(samples, target)
+  if (nearest < 0) return -1
+  let distance = starts[nearest]!
+  let number = samples.firstRecordNumber + nearest * samples.stride
   const from = frameOffset + distance
   if (!segment.fill(window, from, offset - from + recordHeaderBytes, offset - from + aheadBytes, limit)) return -1
   const base = frameOffset - window.base
