@@ -2,7 +2,7 @@
 // to be one that a list would allow: appends in the order of real time, batches in one piece, reads that see all that was acknowledged before they began.
 
 import { describe, expect, test } from "bun:test"
-import type { Aof } from "bop-aof"
+import { type Aof, NotFound } from "bop-aof"
 import { makeRandom, stores } from "../support/api.ts"
 
 interface Call {
@@ -29,6 +29,9 @@ class History {
   /** Texts of calls that were interrupted: each may be there or not. */
   readonly unsure: Set<string> = new Set()
   readonly trims: Array<Call & { readonly before: number }> = []
+  /** When a trim was under way last; `Infinity` while one is. */
+  trimmedLast = 0
+  trimsRunning = 0
   #step = 0
   #texts = 0
 
@@ -66,7 +69,13 @@ const appendSome = async (stream: Aof, history: History, random: (below: number)
 const readSome = async (stream: Aof, history: History, level: "durable" | "written"): Promise<void> => {
   const began = history.step()
   const records: Array<readonly [number, string]> = []
-  for await (const record of stream.read({ level })) records.push([record.recordNumber, record.text()])
+  try {
+    for await (const record of stream.read({ level })) records.push([record.recordNumber, record.text()])
+  } catch (error) {
+    // A read that a trim overtakes is told so.
+    if (!(error instanceof NotFound) || history.trimmedLast < began) throw error
+    return
+  }
   history.reads.push({ began, ended: history.step(), records })
 }
 
@@ -74,7 +83,10 @@ const trimSome = async (stream: Aof, history: History, random: (below: number) =
   const one = history.appends[random(history.appends.length)]
   if (one === undefined) return
   const began = history.step()
+  history.trimsRunning++
+  history.trimmedLast = Number.POSITIVE_INFINITY
   await stream.trim({ before: one.firstId })
+  if (--history.trimsRunning === 0) history.trimmedLast = history.step()
   history.trims.push({ began, ended: history.step(), before: one.firstNumber })
 }
 
