@@ -1,6 +1,6 @@
 /**
  * Overload: more is offered than the disk takes, by several streams at once, for a while; what the process then holds beyond what it held
- * before, beside the bound that the documents give. The disk's speed is measured first, by writing and syncing large blocks.
+ * before, beside the budget that it was given. The disk's speed is measured first, by writing and syncing large blocks.
  */
 import * as fs from "node:fs"
 import { join } from "node:path"
@@ -16,7 +16,7 @@ export interface MemoryParameters {
   readonly ms: number
   /** Times the disk's speed that is offered. */
   readonly overload: number
-  readonly unflushedBytesMax: number
+  readonly memoryBytesMax: number
 }
 
 export interface MemoryResult {
@@ -28,7 +28,7 @@ export interface MemoryResult {
   readonly rssBeforeBytes: number
   readonly rssMostBytes: number
   readonly rssP50Bytes: number
-  /** What the streams may hold by the documents. */
+  /** `memoryBytesMax`. */
   readonly budgetBytes: number
   /** Growth of RSS by the budget. */
   readonly ratio: number
@@ -48,13 +48,13 @@ const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(reso
 
 /** Offers and watches. */
 export const benchMemory = async (parameters: MemoryParameters): Promise<MemoryResult> => {
-  const { root, streams: count, payloadBytes, ms, overload, unflushedBytesMax } = parameters
+  const { root, streams: count, payloadBytes, ms, overload, memoryBytesMax } = parameters
   const diskBytesPerSecond = measureDisk(join(root, "plain"))
   const payloads = makePayloads(payloadBytes)
   const manager = await AofManager.open({
     root: join(root, "store"),
     segmentBytes,
-    unflushedBytesMax,
+    memoryBytesMax,
     retention: { bytes: retainedBytes },
     tier2: false,
   })
@@ -77,7 +77,6 @@ export const benchMemory = async (parameters: MemoryParameters): Promise<MemoryR
   await manager.close()
   fs.rmSync(root, { recursive: true })
   const sum = (pick: (one: Offered) => number): number => results.reduce((total, one) => total + pick(one), 0)
-  const budgetBytes = count * unflushedBytesMax
   const rssMostBytes = Math.max(...rss)
   return {
     diskBytesPerSecond,
@@ -87,8 +86,8 @@ export const benchMemory = async (parameters: MemoryParameters): Promise<MemoryR
     rssBeforeBytes,
     rssMostBytes,
     rssP50Bytes: quantileOf(rss, 0.5),
-    budgetBytes,
-    ratio: (rssMostBytes - rssBeforeBytes) / budgetBytes,
+    budgetBytes: memoryBytesMax,
+    ratio: (rssMostBytes - rssBeforeBytes) / memoryBytesMax,
   }
 }
 

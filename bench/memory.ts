@@ -1,5 +1,5 @@
 /**
- * `npm run bench:memory [-- --runtime NAMES] [--seconds N] [--streams N] [--payload N] [--overload N] [--unflushed-mib N] [--records N]
+ * `npm run bench:memory [-- --runtime NAMES] [--seconds N] [--streams N] [--payload N] [--overload N] [--memory-mib N] [--records N]
  * [--json FILE|-] [--root DIR]`: what an overloaded store holds in memory, and bytes of heap for each record.
  */
 import { mkdtempSync, writeFileSync } from "node:fs"
@@ -32,7 +32,7 @@ const takeOptions = () => {
     streams: { type: "string", default: "4" },
     payload: { type: "string", default: "1024" },
     overload: { type: "string", default: "2" },
-    "unflushed-mib": { type: "string", default: "64" },
+    "memory-mib": { type: "string", default: "256" },
     records: { type: "string", default: "200000" },
     json: { type: "string" },
     root: { type: "string", default: "data" },
@@ -47,7 +47,7 @@ const takeOptions = () => {
       streams: takeNumber("streams", values["streams"], { lowest: 1, highest: 1000 }),
       payloadBytes: takeNumber("payload", values["payload"], { lowest: 16, highest: MiB }),
       overload: takeNumber("overload", values["overload"], { lowest: 1, highest: 100 }),
-      unflushedBytesMax: takeNumber("unflushed-mib", values["unflushed-mib"], { lowest: 1, highest: 1024 }) * MiB,
+      memoryBytesMax: takeNumber("memory-mib", values["memory-mib"], { lowest: 32, highest: 65_536 }) * MiB,
     },
   }
 }
@@ -62,7 +62,7 @@ const lines: ReadonlyArray<readonly [string, (row: RuntimeRow) => string]> = [
   ["refused appends", ({ overload }) => String(overload.refusals)],
   ["RSS before, MiB", ({ overload }) => mib(overload.rssBeforeBytes)],
   ["RSS, median / most, MiB", ({ overload }) => `${mib(overload.rssP50Bytes)} / ${mib(overload.rssMostBytes)}`],
-  ["budget (streams x unflushedBytesMax), MiB", ({ overload }) => mib(overload.budgetBytes)],
+  ["budget (memoryBytesMax), MiB", ({ overload }) => mib(overload.budgetBytes)],
   [
     `growth by budget, at most ${ratioMax}`,
     ({ overload }) => `${overload.ratio.toFixed(2)} ${verdict(overload.ratio <= ratioMax)}`,

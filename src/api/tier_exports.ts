@@ -10,6 +10,7 @@ export type {
   AdmissionMetricsSnapshot,
   BucketMetricsSnapshot,
   FlushMetricsSnapshot,
+  MemoryMetricsSnapshot,
   Tier0MetricsSnapshot,
   Tier1MetricsSnapshot,
   TieredObservabilitySnapshot,

@@ -88,6 +88,7 @@ export const isBlocked = (stream: StreamState): boolean =>
   stream.blocked < 0 ||
   stream.sealing.length >= unfinishedSegmentsMax ||
   stream.services.tiers.tier0.isRefused(stream.owner) ||
+  stream.services.staging.isWaiting(stream) ||
   unflushedBytes(stream) + stream.services.pool.bufferBytes > stream.services.config.unflushedBytesMax
 
 /** Returns when a `tryAppend` that was not taken may succeed; at once when nothing is known to stand in its way. */

@@ -3,6 +3,7 @@ import type {
   AdmissionMetricsSnapshot,
   BucketMetricsSnapshot,
   FlushMetricsSnapshot,
+  MemoryMetricsSnapshot,
   Tier0MetricsSnapshot,
   Tier1MetricsSnapshot,
   TieredObservabilitySnapshot,
@@ -20,6 +21,7 @@ export const observe = (services: StreamServices, streams: Iterable<StreamState>
     timestampMs: clock.currentTimeMillisUnsafe(),
     admission: admissionOf(tiers),
     flush: { ...flushOf(streams), stagingBytes: services.pool.heldBytes },
+    memory: memoryOf(services),
     tier0: tier0Of(tiers),
     tier1: tier1Of(tiers),
     tier2: tier2Of(tiers, clock.currentTimeMillisUnsafe()),
@@ -27,6 +29,14 @@ export const observe = (services: StreamServices, streams: Iterable<StreamState>
     manifestReplay: manifest.replay,
     backlog: { uncompressedSegments: uncompressed, unuploadedSegments: unuploaded, unuploadedBytes, deletes },
   }
+}
+
+const memoryOf = ({ config, pool, staging, tiers }: StreamServices): MemoryMetricsSnapshot => {
+  const { bytesMax, stagingBytes } = config.memory
+  const { stretches, tables } = tiers.services
+  const scanBytes = tiers.coordinator.hydrator.scans.usedBytes
+  const usedBytes = pool.heldBytes + stretches.usedBytes + scanBytes + tables.usedBytes
+  return { bytesMax, usedBytes, stagingBytesMax: stagingBytes, waitingStreams: staging.waitingCount }
 }
 
 const bucketOf = ({ services: { bucket, replicas } }: Tiers): BucketMetricsSnapshot | undefined => {

@@ -14,7 +14,9 @@ import { Directory } from "../port/directory.ts"
 import { EventLoop } from "../port/event_loop.ts"
 import type { ObjectStore } from "../port/object_store.ts"
 import { RootLock } from "../port/root_lock.ts"
+import { StagingBudget } from "../state/staging_budget.ts"
 import { BufferPool } from "../state/staging_tail.ts"
+import { requestFlush } from "./append/flusher.ts"
 import { type BucketOpening, type OpenedBucket, openBucket } from "./bucket/bucket_open.ts"
 import { watchSealAge } from "./bucket/bucket_seal_age.ts"
 import { Fence } from "./bucket/head_fence.ts"
@@ -38,7 +40,7 @@ import { RecoveryReport } from "./recovery/recovery_report.ts"
 import { adoptLost, renewManifest } from "./recovery/recovery_restore.ts"
 import { openKnownStream } from "./stream/open_stream.ts"
 import { removeDeleted } from "./stream/removed_streams.ts"
-import type { StreamServices, StreamState } from "./stream/stream_state.ts"
+import { type StreamServices, type StreamState, unflushedBytes, wakeReady } from "./stream/stream_state.ts"
 import { StoreSwitch } from "./tier2/store_switch.ts"
 import { makeTier2, type Tier2 } from "./tier2/tier2.ts"
 import { Tiers } from "./tiers/tiers.ts"
@@ -111,7 +113,7 @@ export const openManager: (
     fence,
     shared: journal.shared,
     streamsFolder: new SharedFolder(directory, streamsPath(config.root)),
-    pool: makePool(config),
+    ...makeStaging(config, eventLoop),
     run: background.run,
   }
   yield* Scope.addFinalizer(scope, Effect.sync(background.stop))
@@ -149,10 +151,11 @@ const openRoot = Effect.fnUntraced(function* (
   return { root, opened }
 })
 
-const makePool = (config: AofManagerConfig): BufferPool => {
+const makeStaging = (config: AofManagerConfig, { nextTurn }: EventLoop): Pick<StreamServices, "pool" | "staging"> => {
   // A buffer is reserved in Tier 0 before it is filled: several must fit.
   const bufferBytes = Math.min(config.stagingBytes, config.unflushedBytesMax, Math.floor(config.tier0.bytesMax / 8))
-  return new BufferPool(bufferBytes)
+  const pool = new BufferPool(bufferBytes)
+  return { pool, staging: new StagingBudget(pool, config.memory.stagingBytes, { wake: wakeReady, nextTurn }) }
 }
 
 /** A network file system keeps neither locks nor syncs as promised. */
@@ -195,6 +198,9 @@ const makeManager = Effect.fnUntraced(function* (
     },
   )
   for (const stream of recovered) streams.set(stream.name, stream)
+  services.staging.onShort = () => {
+    for (const stream of streams.values()) if (unflushedBytes(stream) > 0) requestFlush(stream)
+  }
   const damage = manifest.replay.damage.map((one) => `${one.file}, bytes ${one.from} to ${one.to}: ${one.why}`)
   if (isRootDamaged) damage.unshift("ROOT: a byte of it had changed and was put right")
   damage.push(...journal.damage)

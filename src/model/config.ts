@@ -2,6 +2,7 @@
 import { type ColdConfig, type ColdOptions, hasOwnStore, makeColdConfig } from "./cold_config.ts"
 import { checkNames } from "./config_check.ts"
 import { invalidArgument } from "./errors.ts"
+import { type MemoryConfig, makeMemoryConfig } from "./memory_config.ts"
 import { segmentSpan } from "./record_id.ts"
 import { type BackgroundScrubOptions, makeScrubConfig, type ScrubConfig } from "./scrub.ts"
 import {
@@ -50,6 +51,11 @@ export interface AofManagerOptions {
   readonly stagingBytes?: number | undefined
   /** Appended bytes of a stream that may wait for a sync, 4 KiB to 1 GiB; default 64 MiB. */
   readonly unflushedBytesMax?: number | undefined
+  /**
+   * Memory that everything which this manager holds may take, 32 MiB to 1 TiB; default 512 MiB, or twice what `unflushedBytesMax` and
+   * `tier0.frameCacheBytes` ask for.
+   */
+  readonly memoryBytesMax?: number | undefined
   /** Largest payload, 1 byte to 255 MiB; default 8 MiB. */
   readonly recordBytesMax?: number | undefined
   /** Bytes of the commit journal that streams share when several want durability at once, 0 (none) or 64 KiB to 4 GiB; default 128 MiB. */
@@ -96,6 +102,7 @@ export interface AofManagerConfig {
   /** Undefined: never. */
   readonly sealAfterMs: number | undefined
   readonly retention: Retention
+  readonly memory: MemoryConfig
   readonly tier0: Tier0Config
   readonly tier1: Tier1Config
   readonly tier2: ColdConfig
@@ -132,7 +139,7 @@ const bounds: Record<SizeOption, readonly [number, number, number]> = {
   closeTimeoutMs: [1, hourMs, 10_000],
 }
 
-const tierNames = ["tier0", "tier1", "tier2", "manifest", "scrub", "onEvent"]
+const tierNames = ["memoryBytesMax", "tier0", "tier1", "tier2", "manifest", "scrub", "onEvent"]
 const optionNames = ["root", "readOnly", "sealAfterMs", "retention", "signal", ...tierNames, ...Object.keys(bounds)]
 
 /** Checks options and fills in defaults; throws `InvalidArgument` for an unknown name or a value out of range. */
@@ -145,15 +152,16 @@ export const makeConfig = (options: AofManagerOptions): AofManagerConfig => {
   if (typeof readOnly !== "boolean") throw invalidArgument("readOnly", readOnly, "true or false")
   const { onEvent } = options
   if (onEvent !== undefined && typeof onEvent !== "function") throw invalidArgument("onEvent", onEvent, "a function")
-  const tier0 = makeTier0Config(options.tier0)
   const path = root.length > 1 ? root.replace(/(?<=.)\/+$/, "") : root
+  const unflushedBytesMax = checkBound("unflushedBytesMax", options.unflushedBytesMax)
+  const { memory, tier0, tier2 } = divideMemory(options, unflushedBytesMax, path)
   return {
     root: path,
     readOnly,
     segmentBytes: segmentBytesOf(options.segmentBytes, tier0),
     preallocateBytesMax: checkBound("preallocateBytesMax", options.preallocateBytesMax),
     stagingBytes: checkBound("stagingBytes", options.stagingBytes),
-    unflushedBytesMax: checkBound("unflushedBytesMax", options.unflushedBytesMax),
+    unflushedBytesMax,
     recordBytesMax: checkBound("recordBytesMax", options.recordBytesMax),
     journalBytes: options.journalBytes === 0 ? 0 : checkBound("journalBytes", options.journalBytes),
     journalStreamsMin: checkBound("journalStreamsMin", options.journalStreamsMin),
@@ -162,11 +170,34 @@ export const makeConfig = (options: AofManagerOptions): AofManagerConfig => {
     sealAfterMs: checkSealAfter(options.sealAfterMs),
     retention: checkRetention(options.retention),
     manifest: makeManifestConfig(options.manifest),
+    memory,
     tier0,
     tier1: makeTier1Config(options.tier1, hasOwnStore(options.tier2)),
-    tier2: makeColdConfig(options.tier2, path),
+    tier2,
     scrub: makeScrubConfig(options.scrub),
     onEvent,
+  }
+}
+
+/** Checks the options of those that hold memory, and gives each its share. */
+const divideMemory = (
+  options: AofManagerOptions,
+  unflushedBytesMax: number,
+  path: string,
+): Pick<AofManagerConfig, "memory" | "tier0" | "tier2"> => {
+  const tier0 = makeTier0Config(options.tier0)
+  const tier2 = makeColdConfig(options.tier2, path)
+  const memory = makeMemoryConfig({
+    memoryBytesMax: options.memoryBytesMax,
+    unflushedBytesMax,
+    frameCacheBytes: options.tier0?.frameCacheBytes,
+    transfers: tier2.store === undefined ? 0 : tier2.client.concurrency,
+  })
+  const client = { ...tier2.client, concurrency: Math.max(1, memory.transfers) }
+  return {
+    memory,
+    tier0: { ...tier0, frameCacheBytes: memory.frameCacheBytes },
+    tier2: { ...tier2, client },
   }
 }
 

@@ -117,6 +117,18 @@ export interface FlushMetricsSnapshot {
   readonly blockedStreams: number
 }
 
+/** The memory that the manager holds, of what it may hold. */
+export interface MemoryMetricsSnapshot {
+  /** `memoryBytesMax`. */
+  readonly bytesMax: number
+  /** Staging buffers, decoded frames and seek tables of this moment. */
+  readonly usedBytes: number
+  /** The share of the staging buffers of all streams. */
+  readonly stagingBytesMax: number
+  /** Streams whose appends wait for memory that others have. */
+  readonly waitingStreams: number
+}
+
 /** The bucket that makes Tier 2 enough for another machine. */
 export interface BucketMetricsSnapshot {
   /** Epoch of this writer; 0 before it has one. */
@@ -141,6 +153,8 @@ export interface TieredObservabilitySnapshot {
   readonly admission: AdmissionMetricsSnapshot
   /** Writing and syncing. */
   readonly flush: FlushMetricsSnapshot
+  /** Memory. */
+  readonly memory: MemoryMetricsSnapshot
   /** Plain segment files. */
   readonly tier0: Tier0MetricsSnapshot
   /** Warm files. */

@@ -20,9 +20,16 @@ export class BufferPool {
   #lentBytes = 0
   readonly #small: Map<number, Array<Uint8Array>> = new Map()
   #smallBytes = 0
+  /** Called when a buffer has come back. */
+  onGiven: () => void = () => undefined
 
   constructor(bufferBytes: number) {
     this.bufferBytes = bufferBytes
+  }
+
+  /** Memory of all buffers in use. */
+  get lentBytes(): number {
+    return this.#lentBytes
   }
 
   /** Memory of all buffers: those in use, and those kept. */
@@ -56,6 +63,11 @@ export class BufferPool {
 
   /** Takes a buffer back; when `isPinned`, a reader has views of it, and it is left to the collector. */
   give(bytes: Uint8Array, isPinned: boolean): void {
+    this.#keep(bytes, isPinned)
+    this.onGiven()
+  }
+
+  #keep(bytes: Uint8Array, isPinned: boolean): void {
     const { length } = bytes
     this.#lentBytes -= length
     if (length === this.bufferBytes) {

@@ -245,11 +245,11 @@ describe("the workload", () => {
       payloadBytes: 1024,
       ms: 200,
       overload: 2,
-      unflushedBytesMax: 4 * 1024 * 1024,
+      memoryBytesMax: 32 * 1024 * 1024,
     })
     expect(result.takenBytesPerSecond).toBeGreaterThan(0)
     expect(result.takenBytesPerSecond).toBeLessThan(result.offeredBytesPerSecond * 2)
-    expect(result.budgetBytes).toBe(8 * 1024 * 1024)
+    expect(result.budgetBytes).toBe(32 * 1024 * 1024)
   }, 60_000)
 
   test("of growth goes on where it was", async () => {

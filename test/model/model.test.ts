@@ -61,6 +61,13 @@ test("options have the documented defaults", () => {
     flushIntervalMs: 50,
     closeTimeoutMs: 10_000,
     retention: {},
+    memory: {
+      bytesMax: 536_870_912,
+      stagingBytes: 427_819_008,
+      frameCacheBytes: 33_554_432,
+      tableBytes: 8_388_608,
+      transfers: 4,
+    },
     tier0: {
       bytesMax: 34_359_738_368,
       policy: "strict",

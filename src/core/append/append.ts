@@ -86,6 +86,8 @@ export const tryAppendBatch = (
     // Before the batch begins, because a frame that was opened for it must not stay empty.
     const admitted = admitBytes(stream, batch.sizeBytes)
     if (admitted < 0) return admitted
+    const room = batch.neededBytes > bufferBytesOf(stream) ? admitMemory(stream) : 0
+    if (room < 0) return room
     if (stream.active !== undefined && !admitTier0(stream, batch.neededBytes)) return refused(stream, APPEND_ADMISSION)
     if (stream.active?.closedWith !== undefined) markOpen(stream.active)
     const writer = stream.active?.writer
@@ -117,6 +119,8 @@ export const appendBlocked = (stream: StreamState, code: number): WouldBlock => 
     return admissionBlocked(tiers.tier0.usedBytes, tiers.tier0.limitBytes, tier2Trouble(tiers))
   }
   if (code === APPEND_ROLLOVER) return wouldBlock("Rollover", stream.sealing.length, unfinishedSegmentsMax)
+  const { staging } = stream.services
+  if (staging.isWaiting(stream)) return wouldBlock("Flush", staging.usedBytes, staging.bytesMax)
   return wouldBlock("Flush", unflushedBytes(stream), unflushedBytesMax)
 }
 
@@ -207,6 +211,13 @@ const admitBytes = (stream: StreamState, sizeBytes: number): number => {
   return refused(stream, APPEND_FLUSH)
 }
 
+/** Returns 0 when all streams together hold little enough for one buffer more, else `APPEND_FLUSH`. */
+const admitMemory = (stream: StreamState): number => {
+  if (stream.services.staging.admits(stream)) return 0
+  requestFlush(stream)
+  return refused(stream, APPEND_FLUSH)
+}
+
 /** True when the active segment may grow by `bytes` in Tier 0; what its seal will add is part of it. */
 const admitTier0 = (stream: StreamState, bytes: number): boolean => {
   const { segment, endOffset } = stream.active!
@@ -234,6 +245,8 @@ const nextBuffer = (stream: StreamState, sizeBytesMax: number): number => {
   if (!admitTier0(stream, Math.max(bufferBytes, sizeBytesMax + recordOverheadMax + 2 * frameOverheadMax))) {
     return refused(stream, APPEND_ADMISSION)
   }
+  const room = admitMemory(stream)
+  if (room < 0) return room
   if (stream.active?.closedWith !== undefined) markOpen(stream.active)
   takeBuffer(stream, sizeBytesMax)
   // A caller that never lets the event loop turn is half-way to having to wait: the disk may begin now.

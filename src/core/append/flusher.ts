@@ -253,7 +253,8 @@ const failWaiters = (stream: StreamState, error: AofError): void => {
 /** After a quiet moment the watermark goes into the header, for readers in other processes and for recovery. */
 const planIdle = (stream: StreamState): void => {
   const { active } = stream
-  if (active === undefined || stream.isIdlePlanned || active.slotOffset === active.durableOffset) return
+  if (active === undefined || stream.isIdlePlanned) return
+  if (active.slotOffset === active.durableOffset && active.tail.start === undefined) return
   stream.isIdlePlanned = true
   const before = active.durableOffset
   stream.services.run(
@@ -263,7 +264,7 @@ const planIdle = (stream: StreamState): void => {
       if (stream.closedAs !== undefined || stream.isFlushing || stream.blocked === blockedForGood) return
       // Somebody has gone on meanwhile, perhaps in another segment: the quiet time begins anew.
       if (stream.active !== active || active.durableOffset !== before) return planIdle(stream)
-      repeatWatermark(stream, active)
+      if (active.slotOffset !== active.durableOffset) repeatWatermark(stream, active)
       if (unsettledBytes(stream) > 0) return
       releaseBuffers(active)
       stream.nextBufferBytes = firstBufferBytes

@@ -13,6 +13,7 @@ import type { EventLoop } from "../../port/event_loop.ts"
 import type { SegmentFile } from "../../port/segment_file.ts"
 import { Catalog } from "../../state/catalog.ts"
 import type { WriterState } from "../../state/segment_writer.ts"
+import type { StagingBudget } from "../../state/staging_budget.ts"
 import type { BufferPool } from "../../state/staging_tail.ts"
 import { WaitQueue } from "../../state/wait_queue.ts"
 import { type Mark, startMark, Watermark } from "../../state/watermark.ts"
@@ -70,6 +71,7 @@ export interface StreamServices {
   readonly manifest: ManifestLog
   readonly openFiles: OpenFiles
   readonly pool: BufferPool
+  readonly staging: StagingBudget<StreamState>
   readonly tiers: Tiers
   /** Says whether another writer has taken the root. */
   readonly fence: Fence

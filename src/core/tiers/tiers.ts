@@ -48,9 +48,6 @@ export interface SegmentObject {
   readonly key: string
 }
 
-/** Memory for seek tables: 8 bytes for each 64 KiB of segment. */
-const tableBytesMax = 8 * 1024 * 1024
-
 export class Tiers {
   readonly services: TierServices
   readonly segments: TierSegments
@@ -64,7 +61,7 @@ export class Tiers {
     const segments = new TierSegments(config.root)
     const uses = new UseClock()
     const stretches = new ByteCache<Stretch>(config.tier0.frameCacheBytes / 2)
-    const tables = new ByteCache<SeekTable>(tableBytesMax)
+    const tables = new ByteCache<SeekTable>(config.memory.tableBytes)
     const isReadOnly = config.readOnly
     const counters = new TierCounters()
     const reader = new TierReader({

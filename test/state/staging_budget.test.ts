@@ -1,0 +1,88 @@
+// The budget of all staging buffers: order, fairness, and nobody is kept waiting by one who does not come.
+
+import { expect, test } from "bun:test"
+import { StagingBudget } from "../../src/state/staging_budget.ts"
+import { BufferPool } from "../../src/state/staging_tail.ts"
+
+const make = (bytesMax: number) => {
+  const pool = new BufferPool(10)
+  const turns: Array<() => void> = []
+  const woken: Array<string> = []
+  const onWake = new Map<string, () => void>()
+  const budget = new StagingBudget<string>(pool, bytesMax, {
+    nextTurn: (callback) => void turns.push(callback),
+    wake: (who) => {
+      woken.push(who)
+      onWake.get(who)?.()
+    },
+  })
+  const turn = (): void => {
+    for (const callback of turns.splice(0)) callback()
+  }
+  const take = (who: string): Uint8Array | undefined => (budget.admits(who) ? pool.take(10) : undefined)
+  return { pool, budget, woken, onWake, turn, take }
+}
+
+test("room goes to those who wait, in the order in which they were refused, and nobody passes them", () => {
+  const { pool, budget, woken, onWake, turn, take } = make(20)
+  const held = [take("a"), take("b")]
+  expect([take("c"), take("d"), take("c")]).toEqual([undefined, undefined, undefined])
+  expect([budget.usedBytes, budget.waitingCount, budget.isWaiting("c"), budget.isWaiting("a")]).toEqual([
+    20,
+    2,
+    true,
+    false,
+  ])
+  const taken: Array<string> = []
+  for (const who of ["c", "d", "a"]) onWake.set(who, () => void (take(who) && taken.push(who)))
+  pool.give(held[0]!, false)
+  // Within the turn in which it has given its buffer back.
+  expect(take("a")).toBe(undefined)
+  expect(woken).toEqual([])
+  turn()
+  expect([woken, taken, budget.waitingCount]).toEqual([["c"], ["c"], 2])
+  pool.give(held[1]!, false)
+  turn()
+  expect([taken, budget.waitingCount]).toEqual([["c", "d"], 1])
+})
+
+test("room is kept for a moment for one who was woken, and then for the next", () => {
+  const { pool, budget, woken, turn, take } = make(10)
+  const held = take("a")!
+  expect([take("b"), take("c")]).toEqual([undefined, undefined])
+  pool.give(held, false)
+  turn()
+  expect(woken).toEqual(["b"])
+  turn()
+  // A late one.
+  expect(take("d")).toBe(undefined)
+  const mine = take("b")
+  expect(mine).toBeDefined()
+  pool.give(mine!, false)
+  turn()
+  expect(woken).toEqual(["b", "c"])
+  // Neither comes again.
+  for (let i = 0; i < 20; i++) turn()
+  expect([woken, budget.waitingCount]).toEqual([["b", "c", "d"], 0])
+  expect(take("e")).toBeDefined()
+})
+
+test("a buffer for a large record exceeds the budget once, and is waited for by others", () => {
+  const { pool, budget, take } = make(20)
+  expect(budget.admits("a")).toBe(true)
+  const large = pool.take(100)
+  expect([take("b"), budget.usedBytes]).toEqual([undefined, 100])
+  pool.give(large, false)
+  expect([budget.usedBytes, budget.isWaiting("b")]).toEqual([0, true])
+})
+
+test("says that memory is short with the first refusal, and for those who still wait", () => {
+  const { pool, budget, turn, take } = make(10)
+  let calls = 0
+  budget.onShort = () => void calls++
+  const held = take("a")!
+  expect([take("b"), take("c"), calls]).toEqual([undefined, undefined, 1])
+  pool.give(held, false)
+  turn()
+  expect(calls).toBe(2)
+})
