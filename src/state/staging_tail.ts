@@ -7,16 +7,22 @@ import { assert } from "../model/assert.ts"
 
 /** Smaller buffers are kept up to so many bytes in all. */
 const smallBytesMax = 16 * 1024 * 1024
+/** For how long as many buffers are kept as were in use at once. */
+const keptMs = 10_000
 
 /**
  * Buffers, kept for use again: those of the full size, and smaller ones by size. Of the full size as many are kept as were in use at once
- * since the last trim: new ones beside garbage that the collector has not seen yet would take more memory, and time.
+ * within the last 10 or 20 seconds, until none is in use: new ones beside garbage that the collector has not seen yet would take more memory, and time.
  */
 export class BufferPool {
   readonly bufferBytes: number
   readonly #free: Array<Uint8Array> = []
   #lent = 0
+  /** So many are in use and kept at most. */
   #lentMost = 0
+  /** In use at once at most since `#sinceMs`. */
+  #lentMostSince = 0
+  #sinceMs = 0
   #lentBytes = 0
   readonly #small: Map<number, Array<Uint8Array>> = new Map()
   #smallBytes = 0
@@ -42,7 +48,8 @@ export class BufferPool {
     const length = Math.max(sizeBytes, bufferBytes)
     this.#lentBytes += length
     if (length === this.bufferBytes) {
-      this.#lentMost = Math.max(this.#lentMost, ++this.#lent)
+      this.#lentMostSince = Math.max(this.#lentMostSince, ++this.#lent)
+      this.#lentMost = Math.max(this.#lentMost, this.#lentMostSince)
       return this.#free.pop() ?? new Uint8Array(length)
     }
     const kept = this.#small.get(length)?.pop()
@@ -51,11 +58,15 @@ export class BufferPool {
     return kept
   }
 
-  /** Lets go of all but `bytesMax` of what is kept, or as much as others have in use. */
-  trim(bytesMax: number): void {
-    const keptMax = Math.max(this.#lent, Math.ceil(bytesMax / this.bufferBytes))
-    this.#lentMost = this.#lent + keptMax
-    this.#free.length = Math.min(this.#free.length, keptMax)
+  /** Called when a stream has gone quiet: lets go of what was not in use lately, and of all but `bytesMax` when nothing is in use. */
+  trim(bytesMax: number, nowMs: number): void {
+    if (this.#lent === 0) this.#lentMost = Math.ceil(bytesMax / this.bufferBytes)
+    // A clock that was put back begins a new stretch.
+    else if (Math.abs(nowMs - this.#sinceMs) < keptMs) return
+    else this.#lentMost = this.#lentMostSince
+    this.#lentMostSince = this.#lent
+    this.#sinceMs = nowMs
+    this.#free.length = Math.min(this.#free.length, this.#lentMost - this.#lent)
     if (this.#smallBytes <= bytesMax) return
     this.#small.clear()
     this.#smallBytes = 0

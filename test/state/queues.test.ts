@@ -183,20 +183,35 @@ describe("StagingTail", () => {
   })
 })
 
-test("a pool keeps as many buffers as were in use at once since it was trimmed, and none that a reader has", () => {
+test("a pool keeps as many buffers as were in use at once lately, and none that a reader has", () => {
   const pool = new BufferPool(100)
   const many = Array.from({ length: 6 }, () => pool.take(100))
   for (const one of many) pool.give(one, false)
   const again = Array.from({ length: 7 }, () => pool.take(100))
   expect(again.filter((one) => many.includes(one)).length).toBe(6)
   for (const one of again.slice(1)) pool.give(one, one === again[1])
-  pool.trim(200)
-  const kept = Array.from({ length: 3 }, () => pool.take(100))
-  expect(kept.filter((one) => again.includes(one)).length).toBe(2)
-  // Two were lent and three are: no more than those are kept.
-  for (const one of [...kept, again[0]!, new Uint8Array(100)]) pool.give(one, false)
-  const last = Array.from({ length: 5 }, () => pool.take(100))
-  expect(last.filter((one) => [...kept, again[0]!].includes(one)).length).toBe(4)
+  expect(pool.heldBytes).toBe(600)
+  // One is in use. Seven were, since the last trim, and one is left to the collector.
+  pool.trim(200, 20_000)
+  expect(pool.heldBytes).toBe(600)
+  const some = [pool.take(100), pool.take(100)]
+  for (const one of some) pool.give(one, false)
+  pool.trim(200, 29_999)
+  expect(pool.heldBytes).toBe(600)
+  pool.trim(200, 30_000)
+  expect(pool.heldBytes).toBe(300)
+  pool.trim(200, 29_000)
+  expect(pool.heldBytes).toBe(300)
+  // The clock was put back.
+  pool.trim(200, 1000)
+  expect(pool.heldBytes).toBe(100)
+  pool.give(again[0]!, false)
+  expect(pool.heldBytes).toBe(100)
+  // Nothing is in use any more.
+  for (const one of Array.from({ length: 6 }, () => pool.take(100))) pool.give(one, false)
+  expect(pool.heldBytes).toBe(600)
+  pool.trim(200, 1001)
+  expect(pool.heldBytes).toBe(200)
 })
 
 test("what a stream that has ended held is no longer counted, nor used again", () => {

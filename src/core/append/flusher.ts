@@ -268,7 +268,7 @@ const planIdle = (stream: StreamState): void => {
       if (unsettledBytes(stream) > 0) return
       releaseBuffers(active)
       stream.nextBufferBytes = firstBufferBytes
-      stream.services.pool.trim(idlePoolBytes)
+      stream.services.pool.trim(idlePoolBytes, stream.services.nowMs())
       if (active.zeroing !== undefined || stream.isTurnPlanned) return
       // Opened again by the next append: a stream that does nothing keeps no descriptor.
       active.segment.isQuiet = true
