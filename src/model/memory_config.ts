@@ -45,6 +45,8 @@ export const makeMemoryConfig = (wishes: MemoryWishes): MemoryConfig => {
   const cache = frameCacheBytes ?? Math.min(frameCacheByDefault, Math.floor(bytesMax / 8))
   const tableBytes = Math.min(tableBytesMost, Math.floor(bytesMax / 32))
   const transfers = Math.min(wishes.transfers, Math.max(1, Math.floor(bytesMax / 4 / transferBytes)))
-  const stagingBytes = bytesMax - cache - tableBytes - Math.min(transfers * transferBytes, Math.floor(bytesMax / 4))
+  const shared = cache + tableBytes + Math.min(transfers * transferBytes, Math.floor(bytesMax / 4))
+  // What nobody uses any more is memory until the collector has seen it.
+  const stagingBytes = bytesMax - shared - Math.floor(bytesMax / 8)
   return { bytesMax, stagingBytes, frameCacheBytes: cache, tableBytes, transfers }
 }

@@ -32,6 +32,7 @@ export class StagingBudget<Claimant> {
     this.bytesMax = bytesMax
     this.#pool = pool
     this.#hooks = hooks
+    pool.heldBytesMax = bytesMax
     pool.onGiven = () => {
       if (this.#waiting.size > 0) this.#plan()
     }

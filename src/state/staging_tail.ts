@@ -7,12 +7,10 @@ import { assert } from "../model/assert.ts"
 
 /** Smaller buffers are kept up to so many bytes in all. */
 const smallBytesMax = 16 * 1024 * 1024
-/** For how long as many buffers are kept as were in use at once. */
-const keptMs = 10_000
 
 /**
- * Buffers, kept for use again: those of the full size, and smaller ones by size. Of the full size as many are kept as were in use at once
- * within the last 10 or 20 seconds, until none is in use: new ones beside garbage that the collector has not seen yet would take more memory, and time.
+ * Buffers, kept for use again: those of the full size, and smaller ones by size. Of the full size as many are kept as were in use at once,
+ * an eighth less with each trim, until none was in use between two of them: new ones beside garbage that the collector has not seen yet would take more memory, and time.
  */
 export class BufferPool {
   readonly bufferBytes: number
@@ -20,14 +18,17 @@ export class BufferPool {
   #lent = 0
   /** So many are in use and kept at most. */
   #lentMost = 0
-  /** In use at once at most since `#sinceMs`. */
+  /** In use at once at most since the last trim. */
   #lentMostSince = 0
-  #sinceMs = 0
   #lentBytes = 0
   readonly #small: Map<number, Array<Uint8Array>> = new Map()
   #smallBytes = 0
   /** Called when a buffer has come back. */
   onGiven: () => void = () => undefined
+  /** What is kept makes room for what is in use beyond this. */
+  heldBytesMax: number = Number.POSITIVE_INFINITY
+  /** True while a trim is planned. */
+  isTrimPlanned = false
 
   constructor(bufferBytes: number) {
     this.bufferBytes = bufferBytes
@@ -50,24 +51,37 @@ export class BufferPool {
     if (length === this.bufferBytes) {
       this.#lentMostSince = Math.max(this.#lentMostSince, ++this.#lent)
       this.#lentMost = Math.max(this.#lentMost, this.#lentMostSince)
-      return this.#free.pop() ?? new Uint8Array(length)
+      return this.#free.pop() ?? this.#make(length)
     }
     const kept = this.#small.get(length)?.pop()
-    if (kept === undefined) return new Uint8Array(length)
+    if (kept === undefined) return this.#make(length)
     this.#smallBytes -= length
     return kept
   }
 
-  /** Called when a stream has gone quiet: lets go of what was not in use lately, and of all but `bytesMax` when nothing is in use. */
-  trim(bytesMax: number, nowMs: number): void {
-    if (this.#lent === 0) this.#lentMost = Math.ceil(bytesMax / this.bufferBytes)
-    // A clock that was put back begins a new stretch.
-    else if (Math.abs(nowMs - this.#sinceMs) < keptMs) return
-    else this.#lentMost = this.#lentMostSince
+  /** A new buffer, in place of what is kept where that would be too much. */
+  #make(length: number): Uint8Array {
+    if (this.heldBytes > this.heldBytesMax) {
+      this.#small.clear()
+      this.#smallBytes = 0
+      while (this.heldBytes > this.heldBytesMax && this.#free.length > 0) this.#free.pop()
+    }
+    return new Uint8Array(length)
+  }
+
+  /** True when more is kept than `bytesMax`. */
+  keepsMore(bytesMax: number): boolean {
+    return this.#free.length * this.bufferBytes + this.#smallBytes > bytesMax
+  }
+
+  /** Called now and then: lets go of some of what was not in use since the last time, and of all but `bytesMax` when nothing was. */
+  trim(bytesMax: number): void {
+    const isQuiet = this.#lentMostSince === 0
+    const fewer = isQuiet ? Math.ceil(bytesMax / this.bufferBytes) : Math.floor((this.#lentMost * 7) / 8)
+    this.#lentMost = isQuiet ? fewer : Math.max(this.#lentMostSince, fewer)
     this.#lentMostSince = this.#lent
-    this.#sinceMs = nowMs
     this.#free.length = Math.min(this.#free.length, this.#lentMost - this.#lent)
-    if (this.#smallBytes <= bytesMax) return
+    if (!isQuiet || this.#smallBytes <= bytesMax) return
     this.#small.clear()
     this.#smallBytes = 0
   }

@@ -76,6 +76,18 @@ test("a buffer for a large record exceeds the budget once, and is waited for by 
   expect([budget.usedBytes, budget.isWaiting("b")]).toEqual([0, true])
 })
 
+test("what is kept for use again is part of it", () => {
+  const { pool, take } = make(60)
+  const small = [pool.take(4, 4), pool.take(4, 4)]
+  const full = Array.from({ length: 4 }, () => take("a")!)
+  for (const one of [...small, ...full]) pool.give(one, false)
+  expect(pool.heldBytes).toBe(48)
+  for (let i = 0; i < 3; i++) pool.take(8, 8)
+  expect(pool.heldBytes).toBeLessThanOrEqual(60)
+  for (let i = 0; i < 3; i++) take("a")
+  expect(pool.heldBytes).toBeLessThanOrEqual(60)
+})
+
 test("says that memory is short with the first refusal, and for those who still wait", () => {
   const { pool, budget, turn, take } = make(10)
   let calls = 0

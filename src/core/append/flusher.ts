@@ -14,6 +14,7 @@ import {
   blockedForGood,
   failReady,
   firstBufferBytes,
+  type StreamServices,
   type StreamState,
   unflushedBytes,
   unsettledBytes,
@@ -36,6 +37,8 @@ const syncsBeforeZeros = 4
 const idleMs = 10
 /** Staging memory that a quiet store keeps for use again. */
 const idlePoolBytes = 4 * 1024 * 1024
+/** Pause between two looks at what is kept beyond that. */
+const trimMs = 1000
 const retryDelayMsMin = 10
 const retryDelayMsMax = 250
 
@@ -250,9 +253,24 @@ const failWaiters = (stream: StreamState, error: AofError): void => {
   failReady(stream, error)
 }
 
+/** Lets go of staging memory that nobody has used for a while. */
+const planTrim = (services: StreamServices): void => {
+  const { pool } = services
+  if (pool.isTrimPlanned || !pool.keepsMore(idlePoolBytes)) return
+  pool.isTrimPlanned = true
+  services.run(
+    Effect.map(Effect.sleep(trimMs), () => {
+      pool.isTrimPlanned = false
+      pool.trim(idlePoolBytes)
+      planTrim(services)
+    }),
+  )
+}
+
 /** After a quiet moment the watermark goes into the header, for readers in other processes and for recovery. */
 const planIdle = (stream: StreamState): void => {
   const { active } = stream
+  planTrim(stream.services)
   if (active === undefined || stream.isIdlePlanned) return
   if (active.slotOffset === active.durableOffset && active.tail.start === undefined) return
   stream.isIdlePlanned = true
@@ -267,8 +285,8 @@ const planIdle = (stream: StreamState): void => {
       if (active.slotOffset !== active.durableOffset) repeatWatermark(stream, active)
       if (unsettledBytes(stream) > 0) return
       releaseBuffers(active)
+      planTrim(stream.services)
       stream.nextBufferBytes = firstBufferBytes
-      stream.services.pool.trim(idlePoolBytes, stream.services.nowMs())
       if (active.zeroing !== undefined || stream.isTurnPlanned) return
       // Opened again by the next append: a stream that does nothing keeps no descriptor.
       active.segment.isQuiet = true
