@@ -199,7 +199,8 @@ const makeManager = Effect.fnUntraced(function* (
   )
   for (const stream of recovered) streams.set(stream.name, stream)
   services.staging.onShort = () => {
-    for (const stream of streams.values()) if (unflushedBytes(stream) > 0) requestFlush(stream)
+    for (const stream of streams.values())
+      if (stream.closedAs === undefined && unflushedBytes(stream) > 0) requestFlush(stream)
   }
   const damage = manifest.replay.damage.map((one) => `${one.file}, bytes ${one.from} to ${one.to}: ${one.why}`)
   if (isRootDamaged) damage.unshift("ROOT: a byte of it had changed and was put right")

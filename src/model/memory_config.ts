@@ -46,7 +46,7 @@ export const makeMemoryConfig = (wishes: MemoryWishes): MemoryConfig => {
   const tableBytes = Math.min(tableBytesMost, Math.floor(bytesMax / 32))
   const transfers = Math.min(wishes.transfers, Math.max(1, Math.floor(bytesMax / 4 / transferBytes)))
   const shared = cache + tableBytes + Math.min(transfers * transferBytes, Math.floor(bytesMax / 4))
-  // What nobody uses any more is memory until the collector has seen it.
-  const stagingBytes = bytesMax - shared - Math.floor(bytesMax / 8)
+  // For garbage that the collector has not seen yet, compiled code, and the heap of the worker.
+  const stagingBytes = bytesMax - shared - Math.floor(bytesMax / 4)
   return { bytesMax, stagingBytes, frameCacheBytes: cache, tableBytes, transfers }
 }

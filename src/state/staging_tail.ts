@@ -10,7 +10,7 @@ const smallBytesMax = 16 * 1024 * 1024
 
 /**
  * Buffers, kept for use again: those of the full size, and smaller ones by size. Of the full size as many are kept as were in use at once,
- * an eighth less with each trim, until none was in use between two of them: new ones beside garbage that the collector has not seen yet would take more memory, and time.
+ * until none was in use between two trims: new ones beside garbage that the collector has not seen yet would take more memory, and time.
  */
 export class BufferPool {
   readonly bufferBytes: number
@@ -18,8 +18,8 @@ export class BufferPool {
   #lent = 0
   /** So many are in use and kept at most. */
   #lentMost = 0
-  /** In use at once at most since the last trim. */
-  #lentMostSince = 0
+  /** Whether one was since the last trim. */
+  #wasInUse = false
   #lentBytes = 0
   readonly #small: Map<number, Array<Uint8Array>> = new Map()
   #smallBytes = 0
@@ -49,8 +49,8 @@ export class BufferPool {
     const length = Math.max(sizeBytes, bufferBytes)
     this.#lentBytes += length
     if (length === this.bufferBytes) {
-      this.#lentMostSince = Math.max(this.#lentMostSince, ++this.#lent)
-      this.#lentMost = Math.max(this.#lentMost, this.#lentMostSince)
+      this.#wasInUse = true
+      this.#lentMost = Math.max(this.#lentMost, ++this.#lent)
       return this.#free.pop() ?? this.#make(length)
     }
     const kept = this.#small.get(length)?.pop()
@@ -74,14 +74,14 @@ export class BufferPool {
     return this.#free.length * this.bufferBytes + this.#smallBytes > bytesMax
   }
 
-  /** Called now and then: lets go of some of what was not in use since the last time, and of all but `bytesMax` when nothing was. */
+  /** Called now and then: when none was in use since the last time, lets go of all but `bytesMax`. */
   trim(bytesMax: number): void {
-    const isQuiet = this.#lentMostSince === 0
-    const fewer = isQuiet ? Math.ceil(bytesMax / this.bufferBytes) : Math.floor((this.#lentMost * 7) / 8)
-    this.#lentMost = isQuiet ? fewer : Math.max(this.#lentMostSince, fewer)
-    this.#lentMostSince = this.#lent
-    this.#free.length = Math.min(this.#free.length, this.#lentMost - this.#lent)
-    if (!isQuiet || this.#smallBytes <= bytesMax) return
+    const wasInUse = this.#wasInUse
+    this.#wasInUse = this.#lent > 0
+    if (wasInUse) return
+    this.#lentMost = Math.ceil(bytesMax / this.bufferBytes)
+    this.#free.length = Math.min(this.#free.length, this.#lentMost)
+    if (this.#smallBytes <= bytesMax) return
     this.#small.clear()
     this.#smallBytes = 0
   }

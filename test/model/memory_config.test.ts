@@ -9,7 +9,7 @@ const root = "/data"
 test.each([32, 33, 64, 100, 128, 500, 512, 4096])("the shares of %i MiB are all of it", (size: number) => {
   const { memory, tier0, tier2 } = makeConfig({ root, memoryBytesMax: size * MiB })
   expect(memory.bytesMax).toBe(size * MiB)
-  expect(memory.stagingBytes).toBeGreaterThanOrEqual(memory.bytesMax * 0.46)
+  expect(memory.stagingBytes).toBeGreaterThanOrEqual(memory.bytesMax / 3)
   const sum = memory.stagingBytes + memory.frameCacheBytes + memory.tableBytes
   expect(sum).toBeLessThan(memory.bytesMax)
   expect(tier0.frameCacheBytes).toBe(memory.frameCacheBytes)
@@ -21,7 +21,7 @@ test("few objects are on their way at once where memory is small, and none witho
     makeConfig({ root, memoryBytesMax, tier2: { concurrency } }).tier2.client.concurrency
   expect([transfers(32 * MiB, 8), transfers(256 * MiB, 8), transfers(1024 * MiB, 8)]).toEqual([1, 4, 8])
   const without = makeConfig({ root, memoryBytesMax: 64 * MiB, tier2: false }).memory
-  expect([without.transfers, without.stagingBytes]).toEqual([0, 46 * MiB])
+  expect([without.transfers, without.stagingBytes]).toEqual([0, 38 * MiB])
 })
 
 test("a budget that nobody has set fits what was asked for by name", () => {

@@ -63,7 +63,7 @@ test("options have the documented defaults", () => {
     retention: {},
     memory: {
       bytesMax: 536_870_912,
-      stagingBytes: 360_710_144,
+      stagingBytes: 293_601_280,
       frameCacheBytes: 33_554_432,
       tableBytes: 8_388_608,
       transfers: 4,
