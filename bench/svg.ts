@@ -11,6 +11,8 @@ const widthMin = 900
 const nameWidth = 170
 const valueWidth = 80
 
+const title = "bop-aof beside the limit of the machine and other logs"
+
 const colours: Readonly<Record<Figure["kind"], string>> = { limit: "#9aa4b2", own: "#0f766e", peer: "#c8d0da" }
 
 /** One SVG document; `caption` says on what it was measured. */
@@ -32,8 +34,9 @@ export const drawBars = (figures: ReadonlyArray<Figure>, caption: string): strin
   const width = Math.max(widthMin, 24 + sizes.length * columnWidth)
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${top}" viewBox="0 0 ${width} ${top}" font-family="system-ui, sans-serif" font-size="11" fill="#1f2933">`,
+    `<title>${title}</title>`,
     `<rect width="${width}" height="${top}" fill="#ffffff"/>`,
-    text(12, 24, "bop-aof beside the limit of the machine and other logs", 'font-size="16" font-weight="600"'),
+    text(12, 24, title, 'font-size="16" font-weight="600"'),
     text(12, 44, caption, 'fill="#52606d"'),
     ...parts,
     "</svg>",
