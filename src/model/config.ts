@@ -52,8 +52,8 @@ export interface AofManagerOptions {
   /** Appended bytes of a stream that may wait for a sync, 4 KiB to 1 GiB; default 64 MiB. */
   readonly unflushedBytesMax?: number | undefined
   /**
-   * Memory that everything which this manager holds may take, 32 MiB to 1 TiB; default 512 MiB, or twice what `unflushedBytesMax` and
-   * `tier0.frameCacheBytes` ask for.
+   * Memory that everything which this manager holds may take, 32 MiB to 1 TiB; default 512 MiB, or more where `unflushedBytesMax`,
+   * `tier0.frameCacheBytes` or `tier2.concurrency` ask for more.
    */
   readonly memoryBytesMax?: number | undefined
   /** Largest payload, 1 byte to 255 MiB; default 8 MiB. */

@@ -37,7 +37,8 @@ const transferBytes = 16 * MiB
 export const makeMemoryConfig = (wishes: MemoryWishes): MemoryConfig => {
   const { memoryBytesMax, frameCacheBytes, unflushedBytesMax } = wishes
   // What somebody has asked for by name fits the budget that nobody has.
-  const bytesMax = memoryBytesMax ?? Math.max(bytesByDefault, 2 * (unflushedBytesMax + (frameCacheBytes ?? 0)))
+  const asked = Math.max(2 * (unflushedBytesMax + (frameCacheBytes ?? 0)), 4 * transferBytes * wishes.transfers)
+  const bytesMax = memoryBytesMax ?? Math.max(bytesByDefault, asked)
   if (!Number.isSafeInteger(bytesMax) || bytesMax < bytesMin || bytesMax > bytesMost)
     throw invalidArgument("memoryBytesMax", bytesMax, `an integer from ${bytesMin} to ${bytesMost}`)
   if (frameCacheBytes !== undefined && frameCacheBytes > bytesMax / 2)

@@ -28,6 +28,8 @@ test("a budget that nobody has set fits what was asked for by name", () => {
   const { memory } = makeConfig({ root, unflushedBytesMax: 1024 * MiB, tier0: { frameCacheBytes: 1024 * MiB } })
   expect([memory.bytesMax, memory.frameCacheBytes]).toEqual([4096 * MiB, 1024 * MiB])
   expect(memory.stagingBytes).toBeGreaterThanOrEqual(1024 * MiB)
+  const many = makeConfig({ root, tier2: { concurrency: 64 } })
+  expect([many.tier2.client.concurrency, many.memory.bytesMax]).toEqual([64, 4096 * MiB])
 })
 
 test.each([0, 31 * MiB, 1.5, -1, Number.NaN, "64", 2 ** 41])("a budget of %p is refused", (memoryBytesMax) => {
