@@ -42,7 +42,7 @@ export const makeMemoryConfig = (wishes: MemoryWishes): MemoryConfig => {
   if (!Number.isSafeInteger(bytesMax) || bytesMax < bytesMin || bytesMax > bytesMost)
     throw invalidArgument("memoryBytesMax", bytesMax, `an integer from ${bytesMin} to ${bytesMost}`)
   if (frameCacheBytes !== undefined && frameCacheBytes > bytesMax / 2)
-    throw invalidArgument("tier0.frameCacheBytes", frameCacheBytes, `half of memoryBytesMax, ${bytesMax / 2}`)
+    throw invalidArgument("tier0.frameCacheBytes", frameCacheBytes, `at most half of memoryBytesMax, ${bytesMax / 2}`)
   const cache = frameCacheBytes ?? Math.min(frameCacheByDefault, Math.floor(bytesMax / 8))
   const tableBytes = Math.min(tableBytesMost, Math.floor(bytesMax / 32))
   const transfers = Math.min(wishes.transfers, Math.max(1, Math.floor(bytesMax / 4 / transferBytes)))

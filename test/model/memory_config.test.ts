@@ -41,5 +41,5 @@ test.each([0, 31 * MiB, 1.5, -1, Number.NaN, "64", 2 ** 41])("a budget of %p is 
 
 test("a cache of more than half of it is refused with both", () => {
   const open = (): unknown => makeConfig({ root, memoryBytesMax: 64 * MiB, tier0: { frameCacheBytes: 33 * MiB } })
-  expect(open).toThrow("tier0.frameCacheBytes is 34603008, allowed is half of memoryBytesMax, 33554432")
+  expect(open).toThrow("tier0.frameCacheBytes is 34603008, allowed is at most half of memoryBytesMax, 33554432")
 })
