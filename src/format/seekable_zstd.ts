@@ -251,6 +251,20 @@ export const isZstdFrame = (frame: Uint8Array, contentBytes: number): boolean =>
   }
 }
 
+/**
+ * The content of `frame`, as a view of it, when it is a zstd frame of `contentBytes` bytes with one block that holds them as they are, since a
+ * compressor gained nothing; else undefined. The checksum at its end is not compared.
+ */
+export const storedContent = (frame: Uint8Array, contentBytes: number): Uint8Array | undefined => {
+  const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength)
+  const at = zstdHeaderBytes(view, contentBytes)
+  if (at === undefined || at + blockHeaderBytes + contentBytes + frameChecksumBytes !== frame.length) return undefined
+  const block = view.getUint16(at, true) | (frame[at + 2]! << 16)
+  const isLastAndStored = (block & 7) === 1
+  if (!isLastAndStored || block >>> 3 !== contentBytes || contentBytes > blockBytesMax) return undefined
+  return frame.subarray(at + blockHeaderBytes, at + blockHeaderBytes + contentBytes)
+}
+
 /** Length of the header of a frame, or undefined when it is not one that `isZstdFrame` takes. */
 const zstdHeaderBytes = (view: DataView, contentBytes: number): number | undefined => {
   if (view.byteLength < 6 || view.getUint32(0, true) !== zstdMagic) return undefined

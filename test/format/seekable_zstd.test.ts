@@ -1,12 +1,14 @@
 // The seek table: round trip, each byte flipped, each length cut, numbers that lie; and the first bytes of a zstd frame.
 
 import { describe, expect, test } from "bun:test"
+import { zlibCodec } from "../../src/compressor/frame_codec.ts"
 import {
   decodeSeekTable,
   encodeSeekTable,
   isZstdFrame,
   seekTableBytes,
   seekTableBytesOf,
+  storedContent,
 } from "../../src/format/seekable_zstd.ts"
 import { expectCutsRejected, expectFlipsRejected, fromHex } from "../support/codec.ts"
 
@@ -145,5 +147,56 @@ describe("isZstdFrame()", () => {
     for (const wrong of [block(0, 3, true), block(1, 0, true), block(131_073, 1, true), block(0, 0, false)]) {
       expect([wrong, isZstdFrame(fromHex(`28b52ffd6400ff${wrong}01020304`), 65_536)]).toEqual([wrong, false])
     }
+  })
+})
+
+describe("storedContent()", () => {
+  /** A frame with a content size of 4 bytes, one block of the type and size given, and four bytes for a checksum. */
+  const frameOf = (type: number, content: Uint8Array, { isLast = 1, size = content.length } = {}): Uint8Array => {
+    const frame = new Uint8Array(9 + 3 + content.length + 4)
+    const view = new DataView(frame.buffer)
+    view.setUint32(0, 0xfd2fb528, true)
+    frame[4] = 0xa4
+    view.setUint32(5, content.length, true)
+    view.setUint16(9, (isLast | (type << 1) | (size << 3)) & 0xffff, true)
+    frame[11] = size >>> 13
+    frame.set(content, 12)
+    return frame
+  }
+  const content = Uint8Array.from({ length: 70_000 }, (_, index) => (index * 31) & 255)
+
+  test("is a view of what the one block of the frame holds", () => {
+    const frame = frameOf(0, content)
+    const stored = storedContent(frame, content.length)!
+    expect([stored.buffer === frame.buffer, stored.byteOffset, stored.length]).toEqual([true, 12, content.length])
+    expect(stored).toEqual(content)
+  })
+
+  test("is nothing for a block that is compressed or a run, one of several, and one of another length", () => {
+    for (const type of [1, 2, 3]) expect(storedContent(frameOf(type, content), content.length)).toBe(undefined)
+    expect(storedContent(frameOf(0, content, { isLast: 0 }), content.length)).toBe(undefined)
+    expect(storedContent(frameOf(0, content, { size: content.length - 1 }), content.length)).toBe(undefined)
+    expect(storedContent(frameOf(0, content), content.length - 1)).toBe(undefined)
+    expect(storedContent(frameOf(0, new Uint8Array(128 * 1024 + 1)), 128 * 1024 + 1)).toBe(undefined)
+  })
+
+  test("is nothing for a frame that was cut or goes on", () => {
+    const frame = frameOf(0, content.subarray(0, 40))
+    for (let length = 0; length < frame.length; length++) {
+      expect(storedContent(frame.subarray(0, length), 40)).toBe(undefined)
+    }
+    expect(storedContent(new Uint8Array([...frame, 0]), 40)).toBe(undefined)
+  })
+
+  test("is what the library of the runtime has stored", () => {
+    let state = 1
+    const noise = Uint8Array.from({ length: 65_000 }, () => {
+      state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0
+      return state >>> 17
+    })
+    const frame = zlibCodec()?.compress(noise, 8)
+    if (frame !== undefined) expect(storedContent(frame, noise.length)).toEqual(noise)
+    const zeros = zlibCodec()?.compress(new Uint8Array(1000), 8)
+    if (zeros !== undefined) expect(storedContent(zeros, 1000)).toBe(undefined)
   })
 })

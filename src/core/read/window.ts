@@ -9,6 +9,8 @@ export class Window {
   end = 0
   /** True when the bytes are this process's own and need no check. */
   isTrusted = false
+  /** True when each frame that lies in it as a whole was checked there. */
+  isIntact = false
   /** True when the buffer may be read into again. */
   isOwned = false
   /** True when the memory is kept by others too, or by one record for the sake of another: what is kept for long is copied. */
@@ -41,4 +43,5 @@ export const setWindow = (
   window.isTrusted = isTrusted
   window.isOwned = false
   window.isShared = false
+  window.isIntact = false
 }

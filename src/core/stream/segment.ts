@@ -350,6 +350,10 @@ export class Segment implements ResidencyView {
     return target.length
   }
 
+  get checksumSeed(): number {
+    return this.header.checksumSeed
+  }
+
   /** After a frame did not check: true when another copy of the segment is read from now on, and it is worth trying again. */
   heal(): boolean {
     if (this.state !== "sealed" || !this.residency.isHot) return false

@@ -11,6 +11,7 @@ import type { SpareBuffers } from "../flow/spare_buffers.ts"
 import type { ColdNeed } from "../read/cold_need.ts"
 import type { Tier2ReadOptions } from "../tier2/tier2.ts"
 import type { Residency } from "./residency.ts"
+import { isStoredIntact, type StoredFrame, storedFrames } from "./stored_frames.ts"
 import { decodeFrames, makeStretch, stretchKey, tableOf } from "./tier_reader.ts"
 import type { TierServices } from "./tier_services.ts"
 
@@ -49,12 +50,15 @@ export interface ScanRun {
   readonly last: ZstdFrame
 }
 
+/** Takes what frames hold, from frame `from` on; `isIntact` when the log frames in it were checked where they lie. */
+type TakeContent = (from: ZstdFrame, bytes: Uint8Array, isIntact: boolean) => void
+
 /** Fetches frames as part of a scan, by way of `buffers`, and gives what they hold slice by slice, in order. */
 export const fetchRun: (
   services: TierServices,
   run: ScanRun,
   buffers: SpareBuffers,
-  take: (from: ZstdFrame, bytes: Uint8Array) => void,
+  take: TakeContent,
 ) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (services, run, buffers, take) {
   const { residency, first, last } = run
   const length = last.compressedOffset + last.compressedBytes - first.compressedOffset
@@ -62,9 +66,28 @@ export const fetchRun: (
   // Not before its turn: many scans may wait for one.
   const into = (): Uint8Array => (lent = buffers.take(length))
   const packed = yield* readPadded(services, residency, first.compressedOffset, length, { isBulk: true, into })
+  const stored = storedFrames({ ...run, packed })
+  const seed = residency.view?.checksumSeed
+  if (stored !== undefined && seed !== undefined) return yield* takeStored(services, run, { stored, seed, take })
   yield* decodeSlices(services, residency, { ...run, packed }, take)
   // After a failure it may still be somebody's: then it is left to the garbage collector.
   if (lent !== undefined) buffers.give(lent)
+})
+
+/** Gives what stored frames hold without a copy; what does not check is fetched again. */
+const takeStored = Effect.fnUntraced(function* (
+  services: TierServices,
+  { residency, table }: ScanRun,
+  options: { readonly stored: ReadonlyArray<StoredFrame>; readonly seed: number; readonly take: TakeContent },
+): Effect.fn.Return<void, AofError> {
+  const { stored, seed, take } = options
+  let turnBytes = 0
+  for (const one of stored) {
+    if (turnBytes <= 0) turnBytes = yield* services.readingTurns.next
+    turnBytes -= one.content.length
+    if (isStoredIntact(one, seed)) take(one.frame, one.content, true)
+    else take(one.frame, yield* fetchAgain(services, residency, { table, frame: one.frame }), false)
+  }
 })
 
 const readObject = (
@@ -185,7 +208,7 @@ const decodeSlices = Effect.fnUntraced(function* (
   services: TierServices,
   residency: Residency,
   { table, first, last, packed }: FetchedFrames,
-  take: (from: ZstdFrame, bytes: Uint8Array) => void,
+  take: TakeContent,
 ): Effect.fn.Return<void, AofError> {
   for (let index = first.index; index <= last.index; ) {
     const turnBytes = yield* services.readingTurns.next
@@ -201,7 +224,7 @@ const decodeSlices = Effect.fnUntraced(function* (
     for (const frame of bad) {
       decoded.set(yield* fetchAgain(services, residency, { table, frame }), frame.contentOffset - from.contentOffset)
     }
-    take(from, decoded)
+    take(from, decoded, false)
     index = to.index + 1
   }
 })

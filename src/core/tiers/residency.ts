@@ -39,6 +39,8 @@ export interface ColdPlace {
 
 /** What keeps something open that has to be let go when a file goes. */
 export interface ResidencyView {
+  /** Start value of the checksums of its log frames. */
+  readonly checksumSeed: number
   /** The Tier 0 file appeared or disappeared: descriptors, mappings and what was verified are forgotten. */
   readonly onHotChange: () => void
 }

@@ -133,8 +133,8 @@ export class ScanAhead {
     const fetched = Effect.suspend(() => {
       this.#running.set(key, run)
       this.#ends.set(stretchKey(residency, last.index + 1), bytes, 1)
-      return fetchRun(this.#services, run, this.#buffers, (from, content) => {
-        const stretch: ScanStretch = { ...makeStretch(from.contentOffset, content), run }
+      return fetchRun(this.#services, run, this.#buffers, (from, content, isIntact) => {
+        const stretch: ScanStretch = { ...makeStretch(from.contentOffset, content, isIntact), run }
         this.#stretches.set(stretchKey(residency, from.index), stretch, content.length)
       })
     })

@@ -23,6 +23,8 @@ export interface Stretch {
   readonly offset: number
   readonly bytes: Uint8Array
   readonly view: DataView
+  /** True when the log frames in it were checked where they lie. */
+  readonly isIntact: boolean
 }
 
 /** What a reader of other tiers works with. */
@@ -99,6 +101,7 @@ export class TierReader implements SegmentSource {
     window.segment = segment
     setWindow(window, stretch.bytes, stretch.view, stretch.offset, end, false)
     window.isShared = true
+    window.isIntact = stretch.isIntact
     return range.offset + range.least <= end
   }
 
@@ -281,9 +284,10 @@ export class TierReader implements SegmentSource {
 const noRange: FillRange = { offset: 0, least: 0, most: 0, limit: 0 }
 
 /** A stretch of decoded bytes. */
-export const makeStretch = (offset: number, bytes: Uint8Array): Stretch => ({
+export const makeStretch = (offset: number, bytes: Uint8Array, isIntact = false): Stretch => ({
   offset,
   bytes,
+  isIntact,
   view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
 })
 
