@@ -96,7 +96,7 @@ export class RecordIterator<T> implements AsyncIterableIterator<AofRecord<T>> {
 
   #inOwnTurn(source: RecordSource<T>, step: Step<T>): Promise<Step<T>> {
     return new Promise((resolve) =>
-      source.turns.wait((bytes) => {
+      source.inOwnTurn((bytes) => {
         this.#left = bytes
         resolve(step)
       }),

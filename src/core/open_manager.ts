@@ -97,7 +97,7 @@ export const openManager: (
   const common = { config, rootId: root.rootId, directory, eventLoop, clock, manifest, openFiles }
   const bucket = opened?.bucket
   if (bucket !== undefined) yield* bucket.attach(manifest)
-  const readingTurns = new ReadingTurns(eventLoop, nowMs)
+  const readingTurns = new ReadingTurns({ eventLoop, nowMs, run: background.run })
   const tiers = new Tiers({ ...common, readingTurns, clock: steady, compressor, fork, tier2, bucket, emit, reserve })
   yield* Scope.addFinalizer(scope, tiers.close(0))
   const forJournal = { config, directory, clock: steady, random32, eventLoop, run: background.run }

@@ -2,6 +2,8 @@
 
 import { describe, expect, test } from "bun:test"
 import { memoryStore } from "bop-aof"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { openWith } from "../../src/api/manager.ts"
 import { ReadingTurns, recordCostBytes, turnBytes, wokenBytes } from "../../src/core/read/reading_turns.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
@@ -9,22 +11,27 @@ import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 describe("ReadingTurns", () => {
   const makeTurns = () => {
     const planned: Array<() => void> = []
+    const pauses: Array<Effect.Effect<void>> = []
     const state = { nowMs: 1000, isUrgent: false }
-    const turns = new ReadingTurns({ nextTurn: (callback) => void planned.push(callback) }, () => state.nowMs)
+    const turns = new ReadingTurns({
+      eventLoop: { nextTurn: (callback) => void planned.push(callback) },
+      nowMs: () => state.nowMs,
+      run: (pause) => void pauses.push(pause),
+    })
     turns.isUrgent = () => state.isUrgent
     const turn = (): void => {
       for (const one of planned.splice(0)) one()
     }
-    return { turns, state, turn }
+    return { turns, state, turn, pauses }
   }
 
   test("lets one go in each turn, in the order in which they asked", () => {
     const { turns, turn } = makeTurns()
     const gone: Array<number> = []
-    for (const one of [0, 1, 2]) turns.wait(() => void gone.push(one))
+    for (const one of [0, 1, 2]) turns.wait(() => void gone.push(one), false)
     turn()
     expect(gone).toEqual([0])
-    turns.wait(() => void gone.push(3))
+    turns.wait(() => void gone.push(3), false)
     for (let i = 0; i < 3; i++) turn()
     expect(gone).toEqual([0, 1, 2, 3])
   })
@@ -33,7 +40,7 @@ describe("ReadingTurns", () => {
     const { turns, state, turn } = makeTurns()
     const given: Array<number> = []
     const ask = (): number => {
-      turns.wait((bytes) => void given.push(bytes))
+      turns.wait((bytes) => void given.push(bytes), false)
       turn()
       return given.at(-1)!
     }
@@ -51,6 +58,52 @@ describe("ReadingTurns", () => {
     state.isUrgent = false
     state.nowMs -= 60_000
     expect(ask()).toBe(turnBytes)
+  })
+
+  test("have a pause for those who read other tiers, but only while somebody appends, and for nobody else", async () => {
+    const { turns, state, turn, pauses } = makeTurns()
+    let [cold, hot] = [0, 0]
+    const ask = (isCold: boolean): void => {
+      turns.wait(() => void (isCold ? cold++ : hot++), isCold)
+      turn()
+    }
+    for (let i = 0; i < 100; i++) ask(true)
+    expect([cold, pauses.length]).toEqual([100, 0])
+    state.isUrgent = true
+    const before = cold
+    for (let i = 0; i < 100; i++) ask(true)
+    const inOneGo = cold - before
+    expect(inOneGo).toBeLessThan(20)
+    expect(pauses.length).toBe(1)
+    for (let i = 0; i < 100; i++) ask(false)
+    expect([hot, cold - before]).toEqual([100, inOneGo])
+    // All who wait go on behind the pause, as far as the next one.
+    await Effect.runPromise(pauses[0]!)
+    for (let i = 0; i < 200; i++) turn()
+    expect(cold - before).toBeGreaterThan(inOneGo)
+    state.isUrgent = false
+    state.nowMs += 1000
+    for (let i = 0; i < 100; i++) ask(true)
+    for (const pause of pauses.splice(1)) await Effect.runPromise(pause)
+    for (let i = 0; i < 300; i++) turn()
+    expect(cold).toBe(300)
+  })
+
+  test("leave nobody behind when what pauses is interrupted", async () => {
+    const { turns, state, turn, pauses } = makeTurns()
+    state.isUrgent = true
+    let gone = 0
+    for (let i = 0; i < 30; i++) {
+      turns.wait(() => void gone++, true)
+      turn()
+    }
+    while (pauses.length > 0) {
+      const fiber = Effect.runFork(pauses.shift()!)
+      fiber.interruptUnsafe()
+      await Effect.runPromise(Fiber.await(fiber))
+      for (let i = 0; i < 30; i++) turn()
+    }
+    expect(gone).toBe(30)
   })
 })
 

@@ -13,7 +13,6 @@ import { firstRecordId } from "./first_record.ts"
 import { locateRecord, readPoint } from "./point_read.ts"
 import { refreshStream, startPolling } from "./read_only.ts"
 import { checkReadLevel, type ReadLevel } from "./reader.ts"
-import type { ReadingTurns } from "./reading_turns.ts"
 import { AofRecord } from "./record.ts"
 import type { RecordView } from "./record_view.ts"
 import { checkNotTrimmed, type ReadPlan } from "./start.ts"
@@ -26,8 +25,8 @@ export interface RecordSource<T> {
   /** Returns when `pull` may give something again. */
   readonly ready: Effect.Effect<void, AofError>
   readonly close: () => void
-  /** Whose turn it is, of all who read. */
-  readonly turns: ReadingTurns
+  /** Calls back in a turn of the event loop of this reader's own, with the bytes that may be handed out in it. */
+  readonly inOwnTurn: (callback: (bytes: number) => void) => void
 }
 
 /** Opens a source that ends at the watermark of this moment, or one that goes on for ever. Throws like `seekStart`. */
@@ -56,7 +55,7 @@ export const openSource = <T>(
     isDone: () => !cursor.isWaiting && (cursor.isDone || (!isFollowing && cursor instanceof ForwardCursor)),
     ready: cursorReady(cursor),
     close: () => cursor.close(),
-    turns: stream.services.readingTurns,
+    inOwnTurn: (callback) => stream.services.readingTurns.wait(callback, cursor.window.isShared),
   }
 }
 

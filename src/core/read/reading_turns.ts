@@ -16,29 +16,71 @@ export const wokenBytes: number = 128 * 1024
 /** What a record costs beside its bytes. */
 export const recordCostBytes: number = 1024
 
+/** What those who read out of other tiers may do together meanwhile, before they leave the event loop to all others for a moment. */
+const coldBytes = 1024 * 1024
+const coldPauseMs = 1
+
 export class ReadingTurns {
   /** Tells whether somebody else waits for the turns of the event loop. */
   isUrgent: () => boolean = () => false
   readonly #eventLoop: EventLoop
   readonly #nowMs: () => number
+  readonly #run: (effect: Effect.Effect<void>) => void
   readonly #waiting: Array<(bytes: number) => void> = []
+  /** Readers of other tiers that wait for the end of the pause. */
+  readonly #paused: Array<(bytes: number) => void> = []
   #isPlanned = false
+  #coldSpentBytes = 0
   #urgentUntilMs = Number.NEGATIVE_INFINITY
 
-  constructor(eventLoop: EventLoop, nowMs: () => number) {
-    this.#eventLoop = eventLoop
-    this.#nowMs = nowMs
+  constructor(options: {
+    readonly eventLoop: EventLoop
+    readonly nowMs: () => number
+    readonly run: (effect: Effect.Effect<void>) => void
+  }) {
+    this.#eventLoop = options.eventLoop
+    this.#nowMs = options.nowMs
+    this.#run = options.run
   }
 
-  /** Waits for a turn of one's own; gives what may be done in it, in bytes. */
+  /** True while somebody waits for a sync, or did a moment ago. */
+  get isLive(): boolean {
+    const nowMs = this.#nowMs()
+    if (this.isUrgent()) this.#urgentUntilMs = nowMs + urgentMs
+    // A clock that was put back makes nobody slow for long.
+    return nowMs <= this.#urgentUntilMs && this.#urgentUntilMs - nowMs <= urgentMs
+  }
+
+  /** Waits for a turn of one's own to bring something from another tier; gives what may be done in it, in bytes. */
   readonly next: Effect.Effect<number> = Effect.callback((resume) =>
-    this.wait((bytes) => resume(Effect.succeed(bytes))),
+    this.wait((bytes) => resume(Effect.succeed(bytes)), true),
   )
 
-  /** Calls back in a turn of the reader's own, with what it may hand out in it. */
-  wait(callback: (bytes: number) => void): void {
-    this.#waiting.push(callback)
+  /** Calls back in a turn of the reader's own, with what it may hand out in it. `isCold`: out of another tier. */
+  wait(callback: (bytes: number) => void, isCold: boolean): void {
+    if (isCold && this.#coldSpentBytes >= coldBytes && this.isLive) {
+      this.#paused.push(callback)
+      if (this.#paused.length === 1) this.#pause()
+      return
+    }
+    this.#waiting.push(isCold ? this.#counted(callback) : callback)
     this.#plan()
+  }
+
+  #counted(callback: (bytes: number) => void): (bytes: number) => void {
+    return (bytes) => {
+      this.#coldSpentBytes += bytes
+      callback(bytes)
+    }
+  }
+
+  #pause(): void {
+    const end = Effect.sync(() => {
+      this.#coldSpentBytes = 0
+      for (const callback of this.#paused.splice(0)) this.wait(callback, true)
+    })
+    // Nobody is left behind when the manager closes meanwhile.
+    this.#run(Effect.ensuring(Effect.sleep(coldPauseMs), end))
   }
 
   #plan(): void {
@@ -48,14 +90,7 @@ export class ReadingTurns {
       this.#isPlanned = false
       const next = this.#waiting.shift()
       if (this.#waiting.length > 0) this.#plan()
-      next?.(this.#turnBytes())
+      next?.(this.isLive ? urgentTurnBytes : turnBytes)
     })
-  }
-
-  #turnBytes(): number {
-    const nowMs = this.#nowMs()
-    if (this.isUrgent()) this.#urgentUntilMs = nowMs + urgentMs
-    // A clock that was put back makes nobody slow for long.
-    return nowMs <= this.#urgentUntilMs && this.#urgentUntilMs - nowMs <= urgentMs ? urgentTurnBytes : turnBytes
   }
 }

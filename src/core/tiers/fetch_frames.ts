@@ -51,7 +51,7 @@ export interface ScanRun {
 }
 
 /** Takes what frames hold, from frame `from` on; `isIntact` when the log frames in it were checked where they lie. */
-type TakeContent = (from: ZstdFrame, bytes: Uint8Array, isIntact: boolean) => void
+export type TakeContent = (from: ZstdFrame, bytes: Uint8Array, isIntact: boolean) => void
 
 /** Fetches frames as part of a scan, by way of `buffers`, and gives what they hold slice by slice, in order. */
 export const fetchRun: (

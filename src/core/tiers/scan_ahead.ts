@@ -12,8 +12,9 @@ import { ByteCache } from "../../state/byte_cache.ts"
 import { SingleFlight } from "../flow/single_flight.ts"
 import { SpareBuffers } from "../flow/spare_buffers.ts"
 import { getBytesMax } from "../tier2/tier2_requests.ts"
-import { fetchRun, fetchTable, type ScanRun, sliceFrames } from "./fetch_frames.ts"
+import { fetchRun, fetchTable, type ScanRun, sliceFrames, type TakeContent } from "./fetch_frames.ts"
 import type { Residency } from "./residency.ts"
+import { ScanPace } from "./scan_pace.ts"
 import { makeStretch, type Stretch, stretchKey } from "./tier_reader.ts"
 import type { TierServices } from "./tier_services.ts"
 
@@ -44,6 +45,7 @@ export class ScanAhead {
   readonly #ends: ByteCache<number> = new ByteCache(endsMax)
   readonly #flights: SingleFlight<number, void>
   readonly #buffers: SpareBuffers = new SpareBuffers(getBytesMax)
+  readonly #pace: ScanPace
   /** Runs that are under way, by the key of their first frame. */
   readonly #running: Map<number, Run> = new Map()
   /** Runs that were begun ahead and are not read. */
@@ -55,6 +57,11 @@ export class ScanAhead {
     this.#bytesMax = bytesMax
     this.#stretches = new ByteCache(bytesMax)
     this.#flights = new SingleFlight(services.fork)
+    const { readingTurns, clock } = services
+    this.#pace = new ScanPace(
+      () => readingTurns.isLive,
+      () => clock.currentTimeMillisUnsafe(),
+    )
   }
 
   /** Bytes in memory. */
@@ -133,10 +140,11 @@ export class ScanAhead {
     const fetched = Effect.suspend(() => {
       this.#running.set(key, run)
       this.#ends.set(stretchKey(residency, last.index + 1), bytes, 1)
-      return fetchRun(this.#services, run, this.#buffers, (from, content, isIntact) => {
+      const take: TakeContent = (from, content, isIntact) => {
         const stretch: ScanStretch = { ...makeStretch(from.contentOffset, content, isIntact), run }
         this.#stretches.set(stretchKey(residency, from.index), stretch, content.length)
-      })
+      }
+      return this.#pace.paced(fetchRun(this.#services, run, this.#buffers, take))
     })
     const ended = Effect.sync(() => {
       this.#running.delete(key)
