@@ -1,44 +1,25 @@
 /**
  * What is known of a segment's frames while it is resident: a frame that checked once is trusted until it is forgotten, as a
- * database trusts a page. For point reads a frame also has samples of where its records start, so that an id is proven to be a
- * record start by a short walk.
+ * database trusts a page. For point reads it is also known where the records of a frame start.
  */
-
-/**
- * Record starts of one frame: each `stride`th, as distances from the frame's header. Whole numbers of up to 31 bits wherever it can be: a runtime
- * keeps others in memory of their own, which is in no cache when reads are at random.
- */
-export interface FrameSamples {
-  readonly firstRecordNumber: number
-  readonly timestampMs: number
-  readonly starts: Uint16Array
-  readonly stride: number
-  /** Length of the frame. */
-  readonly lengthBytes: number
-}
-
-/** Every how many records a start is kept at most. */
-const strideMax = 16
-/** So many bytes and at most one record more lie between two starts: a start takes two bytes, a fiftieth of that. */
-export const sampleBytes = 100
-
-/** Every how many records a start is kept in a frame of so many records and bytes. */
-export const sampleStride = (recordCount: number, frameBytes: number): number =>
-  Math.min(strideMax, Math.ceil((sampleBytes * recordCount) / frameBytes))
+import { type FrameFacts, RecordStarts } from "./record_starts.ts"
 
 /** Entries kept at most; beyond, everything is forgotten and checked anew. */
 const entriesMax = 65536
 
-const noFrames: Map<number, FrameSamples | undefined> = new Map()
+const noFrames: Set<number> = new Set()
 const noBatches: Set<number> = new Set()
 const noNext: Map<number, number> = new Map()
+const noStarts: RecordStarts = new RecordStarts()
 
 export class VerifiedFrames {
   // Made when there is something to keep: of very many segments nothing is ever read.
-  #frames: Map<number, FrameSamples | undefined> = noFrames
+  #frames: Set<number> = noFrames
   #batches: Set<number> = noBatches
   /** Of batches with several frames: where each checked frame leads, 0 for the last one. */
   #next: Map<number, number> = noNext
+  /** Of the frames that records were read of by id. */
+  #starts: RecordStarts = noStarts
 
   has(frameOffset: number): boolean {
     return this.#frames.has(frameOffset)
@@ -46,18 +27,20 @@ export class VerifiedFrames {
 
   add(frameOffset: number): void {
     if (this.#frames.size >= entriesMax) this.clear()
-    if (this.#frames === noFrames) this.#frames = new Map()
-    this.#frames.set(frameOffset, undefined)
+    if (this.#frames === noFrames) this.#frames = new Set()
+    this.#frames.add(frameOffset)
   }
 
-  samples(frameOffset: number): FrameSamples | undefined {
-    return this.#frames.get(frameOffset)
+  /** Starts of records, of the frames that `addStarts` has taken in. */
+  get starts(): RecordStarts {
+    return this.#starts
   }
 
-  addSamples(frameOffset: number, samples: FrameSamples): void {
-    if (this.#frames.size >= entriesMax) this.clear()
-    if (this.#frames === noFrames) this.#frames = new Map()
-    this.#frames.set(frameOffset, samples)
+  /** Takes in where the records of a checked frame start; gives its number in `starts`. */
+  addStarts(facts: FrameFacts, next: () => number | undefined): number {
+    if (this.#starts.size >= entriesMax) this.clear()
+    if (this.#starts === noStarts) this.#starts = new RecordStarts()
+    return this.#starts.add(facts, next)
   }
 
   hasBatch(batchOffset: number): boolean {
@@ -85,5 +68,6 @@ export class VerifiedFrames {
     this.#frames = noFrames
     this.#batches = noBatches
     this.#next = noNext
+    this.#starts = noStarts
   }
 }

@@ -224,11 +224,12 @@ test("what a stream that has ended held is no longer counted, nor used again", (
 test("verified frames are forgotten together, never wrong", () => {
   const frames = new VerifiedFrames()
   frames.add(1536)
-  const samples = { firstRecordNumber: 1, timestampMs: 2, starts: new Uint16Array(1), stride: 16, lengthBytes: 64 }
-  frames.addSamples(2048, samples)
+  const facts = { frameOffset: 2048, firstRecordNumber: 1, timestampMs: 2, recordCount: 0, lengthBytes: 64 }
+  frames.add(2048)
+  frames.addStarts(facts, () => undefined)
   frames.addBatch(1536)
   expect([frames.has(1536), frames.has(2048), frames.has(8), frames.hasBatch(1536)]).toEqual([true, true, false, true])
-  expect([frames.samples(2048), frames.samples(1536)]).toEqual([samples, undefined])
+  expect([frames.starts.find(2048), frames.starts.find(1536)]).toEqual([0, -1])
   frames.clear()
-  expect([frames.has(1536), frames.hasBatch(1536), frames.samples(2048)]).toEqual([false, false, undefined])
+  expect([frames.has(1536), frames.hasBatch(1536), frames.starts.find(2048)]).toEqual([false, false, -1])
 })

@@ -12,7 +12,7 @@ import { assert } from "../../model/assert.ts"
 import { type AofError, corrupt, invalidArgument } from "../../model/errors.ts"
 import { segmentIndexOf, segmentOffsetOf } from "../../model/record_id.ts"
 import { type EnteredRecord, RecordScanner } from "../../state/record_scanner.ts"
-import { type FrameSamples, sampleBytes, sampleStride } from "../../state/verified_frames.ts"
+import { type RecordStarts, sampleBytes } from "../../state/record_starts.ts"
 import type { Segment } from "../stream/segment.ts"
 import type { StreamState } from "../stream/stream_state.ts"
 import { checkFrame, FRAME_OK } from "./frame_reader.ts"
@@ -47,14 +47,20 @@ export const locateRecord = (
   const offset = segmentOffsetOf(recordId)
   const limit = segmentIndexOf(limitPosition) > segment.index ? segment.framesEnd : segmentOffsetOf(limitPosition)
   const frameOffset = frameOffsetOf(segment, offset, limit)
-  const samples = frameOffset === undefined ? undefined : samplesOf(stream, segment, frameOffset, limit)
-  const number = samples === undefined ? -1 : walkTo(segment, { samples, frameOffset: frameOffset!, offset, limit })
+  const frame = frameOffset === undefined ? -1 : frameAt(stream, segment, frameOffset, limit)
+  // Reading on may find that the file has gone, and then all that was known of it is forgotten.
+  const { starts } = segment.verified
+  const number = frame < 0 ? -1 : walkTo(segment, { starts, frame, frameOffset: frameOffset!, offset, limit })
   if (number < 0) {
     const damage = segment.residency.damage.find(({ from, to }) => offset >= from && offset < to)
     if (damage !== undefined) throw damaged(stream, segment, damage)
     throw invalidArgument("record id", recordId, "the start of a record")
   }
-  return { frameOffset: frameOffset!, recordNumber: number, frameTimestampMs: samples!.timestampMs }
+  return {
+    frameOffset: frameOffset!,
+    recordNumber: number,
+    frameTimestampMs: starts.timestampMs(frame),
+  }
 }
 
 /** The record itself, found like `locateRecord` and throwing like it. What is returned is good until the next call. */
@@ -105,26 +111,19 @@ const frameOffsetOf = (segment: Segment, offset: number, limit: number): number 
   return frameOffset % 8 === 0 && frameOffset >= segmentHeaderBytes && frameOffset < offset ? frameOffset : undefined
 }
 
-/** The sampled record starts of a frame that checks; undefined when no frame starts there. */
-const samplesOf = (
-  stream: StreamState,
-  segment: Segment,
-  frameOffset: number,
-  limit: number,
-): FrameSamples | undefined => {
-  const known = segment.verified.samples(frameOffset)
-  if (known !== undefined) return known
-  if (!segment.fill(window, frameOffset, frameHeader.sizeBytes, 65536, limit)) return undefined
-  if (!isFrameHeader(window.view, frameOffset - window.base, frameOffset, limit)) return undefined
+/** The number of a frame that checks among those whose record starts are known; -1 when no frame starts there. */
+const frameAt = (stream: StreamState, segment: Segment, frameOffset: number, limit: number): number => {
+  const known = segment.verified.starts.find(frameOffset)
+  if (known >= 0) return known
+  if (!segment.fill(window, frameOffset, frameHeader.sizeBytes, 65536, limit)) return -1
+  if (!isFrameHeader(window.view, frameOffset - window.base, frameOffset, limit)) return -1
   const isNamed = checkFrame(segment, window, frameOffset, limit, 65536) === FRAME_OK
   if (!isNamed && segment.heal()) {
     window.segment = undefined
-    return samplesOf(stream, segment, frameOffset, limit)
+    return frameAt(stream, segment, frameOffset, limit)
   }
   if (!isNamed) throw damaged(stream, segment, { from: frameOffset, to: frameOffset })
-  const samples = sample(window, frameOffset)
-  segment.verified.addSamples(frameOffset, samples)
-  return samples
+  return noteStarts(segment, window, frameOffset)
 }
 
 const damaged = (
@@ -139,20 +138,19 @@ const damaged = (
     segment.position(to),
   )
 
-const sample = ({ view, base }: Window, frameOffset: number): FrameSamples => {
+const noteStarts = ({ verified }: Segment, { view, base }: Window, frameOffset: number): number => {
   const start = frameOffset - base
-  const count = view.getUint32(start + at.recordCount, true)
+  const recordCount = view.getUint32(start + at.recordCount, true)
   const lengthBytes = view.getUint32(start + at.lengthBytes, true)
-  const stride = sampleStride(count, lengthBytes)
-  const starts = new Uint16Array(Math.ceil(count / stride))
-  let distance = view.getUint16(start + at.headerBytes, true)
-  for (let i = 0; i < count && distance < lengthBytes; i++) {
-    if (i % stride === 0) starts[i / stride] = distance
-    distance += recordLength(view, start + distance)
-  }
   const firstRecordNumber = getSafe(view, start + at.firstRecordNumber) ?? 0
   const timestampMs = getSafe(view, start + at.timestampMs) ?? 0
-  return { firstRecordNumber, timestampMs, starts, stride, lengthBytes }
+  let left = recordCount
+  let distance = 0
+  const next = (): number | undefined => {
+    distance += distance === 0 ? view.getUint16(start + at.headerBytes, true) : recordLength(view, start + distance)
+    return left-- > 0 && distance < lengthBytes ? distance : undefined
+  }
+  return verified.addStarts({ frameOffset, lengthBytes, recordCount, firstRecordNumber, timestampMs }, next)
 }
 
 const recordLength = (view: DataView, start: number): number => {
@@ -162,44 +160,20 @@ const recordLength = (view: DataView, start: number): number => {
 }
 
 interface Walk {
-  readonly samples: FrameSamples
+  readonly starts: RecordStarts
+  readonly frame: number
   readonly frameOffset: number
   readonly offset: number
   readonly limit: number
 }
 
-/** The last of the ascending starts that is at most `target`, or -1. Looks first at where it is when records are of one size. */
-const findStart = ({ starts, lengthBytes }: FrameSamples, target: number): number => {
-  const end = starts.length
-  let low = Math.min(end - 1, Math.floor((target * end) / lengthBytes))
-  let high = low
-  for (let step = 1; low >= 0 && starts[low]! > target; step *= 2) {
-    high = low
-    low -= step
-  }
-  if (low < 0) low = -1
-  for (let step = 1; high === low || (high < end && starts[high]! <= target); step *= 2) {
-    low = high
-    high = low + step
-  }
-  // Now the start at `low` is at most `target`, and that at `high` is above it.
-  high = Math.min(high, end)
-  while (high - low > 1) {
-    const middle = (low + high) >>> 1
-    if (starts[middle]! <= target) low = middle
-    else high = middle
-  }
-  return low
-}
-
-/** Walks from the nearest sample to `offset`; the record's number, or -1 when none starts there. */
-const walkTo = (segment: Segment, { samples, frameOffset, offset, limit }: Walk): number => {
-  const { starts } = samples
+/** Walks from the nearest known start to `offset`; the record's number, or -1 when none starts there. */
+const walkTo = (segment: Segment, { starts, frame, frameOffset, offset, limit }: Walk): number => {
   const target = offset - frameOffset
-  const nearest = findStart(samples, target)
+  const nearest = starts.nearest(frame, target)
   if (nearest < 0) return -1
-  let distance = starts[nearest]!
-  let number = samples.firstRecordNumber + nearest * samples.stride
+  let distance = starts.distance(frame, nearest)
+  let number = starts.recordNumber(frame, nearest)
   const from = frameOffset + distance
   if (!segment.fill(window, from, offset - from + recordHeaderBytes, offset - from + aheadBytes, limit)) return -1
   const base = frameOffset - window.base
