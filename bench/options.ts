@@ -6,6 +6,9 @@ import { currentRuntime, type RuntimeName, runtimeNames } from "../scripts/runti
 /** The caller asked for something that is not there. */
 export class UsageError extends Error {}
 
+/** How the programs start themselves, and what their tests ask for. */
+const internalNames = ["child", "check"]
+
 type Values = Record<string, string | boolean | undefined>
 
 /** The values of `--name value` options; booleans take none. */
@@ -13,7 +16,7 @@ export const parseOptions = (options: NonNullable<ParseArgsConfig["options"]>): 
   try {
     return parseArgs({ args: process.argv.slice(2), options }).values as Values
   } catch (error) {
-    const names = Object.keys(options).map((name) => `--${name}`)
+    const names = Object.keys(options).flatMap((name) => (internalNames.includes(name) ? [] : [`--${name}`]))
     throw new UsageError(`${(error as Error).message.split(". ")[0]}; options are ${names.join(", ")}`)
   }
 }

@@ -15,8 +15,8 @@ import { EventLoop } from "../port/event_loop.ts"
 import type { ObjectStore } from "../port/object_store.ts"
 import { RootLock } from "../port/root_lock.ts"
 import { StagingBudget } from "../state/staging_budget.ts"
-import { BufferPool } from "../state/staging_tail.ts"
 import { requestFlush } from "./append/flusher.ts"
+import { PoolTrim } from "./append/pool_trim.ts"
 import { type BucketOpening, type OpenedBucket, openBucket } from "./bucket/bucket_open.ts"
 import { watchSealAge } from "./bucket/bucket_seal_age.ts"
 import { Fence } from "./bucket/head_fence.ts"
@@ -113,7 +113,7 @@ export const openManager: (
     fence,
     shared: journal.shared,
     streamsFolder: new SharedFolder(directory, streamsPath(config.root)),
-    ...makeStaging(config, eventLoop),
+    ...makeStaging(config, eventLoop, background.run),
     run: background.run,
   }
   yield* Scope.addFinalizer(scope, Effect.sync(background.stop))
@@ -151,11 +151,15 @@ const openRoot = Effect.fnUntraced(function* (
   return { root, opened }
 })
 
-const makeStaging = (config: AofManagerConfig, { nextTurn }: EventLoop): Pick<StreamServices, "pool" | "staging"> => {
+const makeStaging = (
+  config: AofManagerConfig,
+  { nextTurn }: EventLoop,
+  run: StreamServices["run"],
+): Pick<StreamServices, "pool" | "staging" | "poolTrim"> => {
   // A buffer is reserved in Tier 0 before it is filled: several must fit.
   const bufferBytes = Math.min(config.stagingBytes, config.unflushedBytesMax, Math.floor(config.tier0.bytesMax / 8))
-  const pool = new BufferPool(bufferBytes)
-  return { pool, staging: new StagingBudget(pool, config.memory.stagingBytes, { wake: wakeReady, nextTurn }) }
+  const staging = new StagingBudget<StreamState>(bufferBytes, config.memory.stagingBytes, { wake: wakeReady, nextTurn })
+  return { pool: staging.pool, staging, poolTrim: new PoolTrim(staging.pool, run) }
 }
 
 /** A network file system keeps neither locks nor syncs as promised. */

@@ -5,7 +5,7 @@
  *
  * Invariants: whoever was told that there is room may be slow to take it, and it is kept for a moment; whoever never comes keeps nobody waiting.
  */
-import type { BufferPool } from "./staging_tail.ts"
+import { BufferPool } from "./staging_tail.ts"
 
 /** How a budget tells others. */
 export interface StagingBudgetHooks<Claimant> {
@@ -19,7 +19,8 @@ const turnsKept = 4
 
 export class StagingBudget<Claimant> {
   readonly bytesMax: number
-  readonly #pool: BufferPool
+  /** Where the buffers come from. */
+  readonly pool: BufferPool
   readonly #hooks: StagingBudgetHooks<Claimant>
   readonly #waiting: Set<Claimant> = new Set()
   /** Called when memory is short: what can be made durable should be, so that it comes back. */
@@ -28,19 +29,18 @@ export class StagingBudget<Claimant> {
   readonly #woken: Map<Claimant, object> = new Map()
   #isPlanned = false
 
-  constructor(pool: BufferPool, bytesMax: number, hooks: StagingBudgetHooks<Claimant>) {
+  /** For buffers of `bufferBytes`, that take `bytesMax` together. */
+  constructor(bufferBytes: number, bytesMax: number, hooks: StagingBudgetHooks<Claimant>) {
     this.bytesMax = bytesMax
-    this.#pool = pool
     this.#hooks = hooks
-    pool.heldBytesMax = bytesMax
-    pool.onGiven = () => {
+    this.pool = new BufferPool(bufferBytes, bytesMax, () => {
       if (this.#waiting.size > 0) this.#plan()
-    }
+    })
   }
 
   /** Bytes of all buffers that are in use. */
   get usedBytes(): number {
-    return this.#pool.lentBytes
+    return this.pool.lentBytes
   }
 
   /** True when `claimant` may take a buffer now; otherwise it is woken when there is room. */
@@ -65,7 +65,7 @@ export class StagingBudget<Claimant> {
   }
 
   #hasRoom(): boolean {
-    return this.#pool.lentBytes + this.#woken.size * this.#pool.bufferBytes < this.bytesMax
+    return this.pool.lentBytes + this.#woken.size * this.pool.bufferBytes < this.bytesMax
   }
 
   #plan(): void {

@@ -23,15 +23,18 @@ export class BufferPool {
   #lentBytes = 0
   readonly #small: Map<number, Array<Uint8Array>> = new Map()
   #smallBytes = 0
-  /** Called when a buffer has come back. */
-  onGiven: () => void = () => undefined
-  /** What is kept makes room for what is in use beyond this. */
-  heldBytesMax: number = Number.POSITIVE_INFINITY
-  /** True while a trim is planned. */
-  isTrimPlanned = false
+  readonly #heldBytesMax: number
+  readonly #onGiven: () => void
 
-  constructor(bufferBytes: number) {
+  /** What is kept makes room for what is in use beyond `heldBytesMax`; `onGiven` is called when a buffer has come back. */
+  constructor(
+    bufferBytes: number,
+    heldBytesMax: number = Number.POSITIVE_INFINITY,
+    onGiven: () => void = () => undefined,
+  ) {
     this.bufferBytes = bufferBytes
+    this.#heldBytesMax = heldBytesMax
+    this.#onGiven = onGiven
   }
 
   /** Memory of all buffers in use. */
@@ -61,10 +64,10 @@ export class BufferPool {
 
   /** A new buffer, in place of what is kept where that would be too much. */
   #make(length: number): Uint8Array {
-    if (this.heldBytes > this.heldBytesMax) {
+    if (this.heldBytes > this.#heldBytesMax) {
       this.#small.clear()
       this.#smallBytes = 0
-      while (this.heldBytes > this.heldBytesMax && this.#free.length > 0) this.#free.pop()
+      while (this.heldBytes > this.#heldBytesMax && this.#free.length > 0) this.#free.pop()
     }
     return new Uint8Array(length)
   }
@@ -89,7 +92,7 @@ export class BufferPool {
   /** Takes a buffer back; when `isPinned`, a reader has views of it, and it is left to the collector. */
   give(bytes: Uint8Array, isPinned: boolean): void {
     this.#keep(bytes, isPinned)
-    this.onGiven()
+    this.#onGiven()
   }
 
   #keep(bytes: Uint8Array, isPinned: boolean): void {

@@ -2,20 +2,19 @@
 
 import { expect, test } from "bun:test"
 import { StagingBudget } from "../../src/state/staging_budget.ts"
-import { BufferPool } from "../../src/state/staging_tail.ts"
 
 const make = (bytesMax: number) => {
-  const pool = new BufferPool(10)
   const turns: Array<() => void> = []
   const woken: Array<string> = []
   const onWake = new Map<string, () => void>()
-  const budget = new StagingBudget<string>(pool, bytesMax, {
+  const budget = new StagingBudget<string>(10, bytesMax, {
     nextTurn: (callback) => void turns.push(callback),
     wake: (who) => {
       woken.push(who)
       onWake.get(who)?.()
     },
   })
+  const { pool } = budget
   const turn = (): void => {
     for (const callback of turns.splice(0)) callback()
   }

@@ -14,7 +14,6 @@ import {
   blockedForGood,
   failReady,
   firstBufferBytes,
-  type StreamServices,
   type StreamState,
   unflushedBytes,
   unsettledBytes,
@@ -35,10 +34,6 @@ const slotStrideBytes = 1024 * 1024
 const syncsBeforeZeros = 4
 /** Quiet time after which the watermark is repeated and memory is given back. */
 const idleMs = 10
-/** Staging memory that a quiet store keeps for use again. */
-const idlePoolBytes = 4 * 1024 * 1024
-/** Pause between two looks at what is kept beyond that. */
-const trimMs = 1000
 const retryDelayMsMin = 10
 const retryDelayMsMax = 250
 
@@ -208,7 +203,6 @@ const complete = (stream: StreamState, target: Mark): void => {
     active.writer.watermark = stream.durable.position
     if (active.durableOffset - active.slotOffset >= slotStrideBytes) repeatWatermark(stream, active)
   }
-  for (const one of stream.sealing) if (one.durableOffset === one.endOffset) one.tail.release(one.durableOffset, true)
   stream.durableWaiters.wake(stream.durable.position)
   wakeReady(stream)
 }
@@ -253,24 +247,10 @@ const failWaiters = (stream: StreamState, error: AofError): void => {
   failReady(stream, error)
 }
 
-/** Lets go of staging memory that nobody has used for a while. */
-const planTrim = (services: StreamServices): void => {
-  const { pool } = services
-  if (pool.isTrimPlanned || !pool.keepsMore(idlePoolBytes)) return
-  pool.isTrimPlanned = true
-  services.run(
-    Effect.map(Effect.sleep(trimMs), () => {
-      pool.isTrimPlanned = false
-      pool.trim(idlePoolBytes)
-      planTrim(services)
-    }),
-  )
-}
-
 /** After a quiet moment the watermark goes into the header, for readers in other processes and for recovery. */
 const planIdle = (stream: StreamState): void => {
   const { active } = stream
-  planTrim(stream.services)
+  stream.services.poolTrim.plan()
   if (active === undefined || stream.isIdlePlanned) return
   if (active.slotOffset === active.durableOffset && active.tail.start === undefined) return
   stream.isIdlePlanned = true
@@ -285,7 +265,7 @@ const planIdle = (stream: StreamState): void => {
       if (active.slotOffset !== active.durableOffset) repeatWatermark(stream, active)
       if (unsettledBytes(stream) > 0) return
       releaseBuffers(active)
-      planTrim(stream.services)
+      stream.services.poolTrim.plan()
       stream.nextBufferBytes = firstBufferBytes
       if (active.zeroing !== undefined || stream.isTurnPlanned) return
       // Opened again by the next append: a stream that does nothing keeps no descriptor.

@@ -17,6 +17,7 @@ import type { StagingBudget } from "../../state/staging_budget.ts"
 import type { BufferPool } from "../../state/staging_tail.ts"
 import { WaitQueue } from "../../state/wait_queue.ts"
 import { type Mark, startMark, Watermark } from "../../state/watermark.ts"
+import type { PoolTrim } from "../append/pool_trim.ts"
 import { payloadBytesMax } from "../append/segment_limits.ts"
 import type { WritingSegment } from "../append/writing_segment.ts"
 import type { Fence } from "../bucket/head_fence.ts"
@@ -71,6 +72,7 @@ export interface StreamServices {
   readonly manifest: ManifestLog
   readonly openFiles: OpenFiles
   readonly pool: BufferPool
+  readonly poolTrim: PoolTrim
   readonly staging: StagingBudget<StreamState>
   readonly tiers: Tiers
   /** Says whether another writer has taken the root. */
