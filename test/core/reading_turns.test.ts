@@ -36,6 +36,30 @@ describe("ReadingTurns", () => {
     expect(gone).toEqual([0, 1, 2, 3])
   })
 
+  test("lets a point read go before all scans, and without a pause", async () => {
+    const { turns, state, turn, pauses } = makeTurns()
+    state.isUrgent = true
+    const gone: Array<number | string> = []
+    for (let i = 0; i < 30; i++) {
+      turns.wait(() => void gone.push(i), true)
+      turn()
+    }
+    expect(pauses.length).toBe(1)
+    for (let i = 0; i < 3; i++) turns.wait(() => void gone.push("reader"), false)
+    const point = Effect.runPromise(Effect.map(turns.nextOfPoint, () => void gone.push("point")))
+    gone.length = 0
+    for (let i = 0; i < 5; i++) turn()
+    await point
+    expect(gone).toContain("point")
+    expect(gone.filter((one) => one === "reader").length).toBe(3)
+    const order: Array<string> = []
+    turns.wait(() => void order.push("reader"), false)
+    const next = Effect.runPromise(Effect.map(turns.nextOfPoint, () => void order.push("point")))
+    turn()
+    await next
+    expect(order).toEqual(["point"])
+  })
+
   test("gives less while somebody waits for a sync and for a moment after, also when the clock is put back", () => {
     const { turns, state, turn } = makeTurns()
     const given: Array<number> = []

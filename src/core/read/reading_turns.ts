@@ -51,10 +51,16 @@ export class ReadingTurns {
     return nowMs <= this.#urgentUntilMs && this.#urgentUntilMs - nowMs <= urgentMs
   }
 
-  /** Waits for a turn of one's own to bring something from another tier; gives what may be done in it, in bytes. */
-  readonly next: Effect.Effect<number> = Effect.callback((resume) =>
+  /** Waits for a turn of one's own to bring part of a scan from another tier; gives what may be done in it, in bytes. */
+  readonly nextOfScan: Effect.Effect<number> = Effect.callback((resume) =>
     this.wait((bytes) => resume(Effect.succeed(bytes)), true),
   )
+
+  /** The same for somebody who waits for a few frames: before all scans. */
+  readonly nextOfPoint: Effect.Effect<number> = Effect.callback((resume) => {
+    this.#waiting.unshift((bytes) => resume(Effect.succeed(bytes)))
+    this.#plan()
+  })
 
   /** Calls back in a turn of the reader's own, with what it may hand out in it. `isCold`: out of another tier. */
   wait(callback: (bytes: number) => void, isCold: boolean): void {

@@ -69,7 +69,7 @@ export const fetchRun: (
   const stored = storedFrames({ ...run, packed })
   const seed = residency.view?.checksumSeed
   if (stored !== undefined && seed !== undefined) return yield* takeStored(services, run, { stored, seed, take })
-  yield* decodeSlices(services, residency, { ...run, packed }, take)
+  yield* decodeSlices(services, residency, { ...run, packed }, { turn: services.readingTurns.nextOfScan, take })
   // After a failure it may still be somebody's: then it is left to the garbage collector.
   if (lent !== undefined) buffers.give(lent)
 })
@@ -83,7 +83,7 @@ const takeStored = Effect.fnUntraced(function* (
   const { stored, seed, take } = options
   let turnBytes = 0
   for (const one of stored) {
-    if (turnBytes <= 0) turnBytes = yield* services.readingTurns.next
+    if (turnBytes <= 0) turnBytes = yield* services.readingTurns.nextOfScan
     turnBytes -= one.content.length
     if (isStoredIntact(one, seed)) take(one.frame, one.content, true)
     else take(one.frame, yield* fetchAgain(services, residency, { table, frame: one.frame }), false)
@@ -192,9 +192,10 @@ const keepFrames = (
 ): Effect.Effect<void, AofError> => {
   const { first, last } = fetched
   const bytes = new Uint8Array(last.contentOffset + last.contentBytes - first.contentOffset)
-  const decoded = decodeSlices(services, residency, fetched, (from, slice) =>
-    bytes.set(slice, from.contentOffset - first.contentOffset),
-  )
+  const decoded = decodeSlices(services, residency, fetched, {
+    turn: services.readingTurns.nextOfPoint,
+    take: (from, slice) => bytes.set(slice, from.contentOffset - first.contentOffset),
+  })
   return Effect.map(decoded, () => {
     services.stretches.set(stretchKey(residency, first.index), makeStretch(first.contentOffset, bytes), bytes.length)
   })
@@ -208,10 +209,10 @@ const decodeSlices = Effect.fnUntraced(function* (
   services: TierServices,
   residency: Residency,
   { table, first, last, packed }: FetchedFrames,
-  take: TakeContent,
+  { turn, take }: { readonly turn: Effect.Effect<number>; readonly take: TakeContent },
 ): Effect.fn.Return<void, AofError> {
   for (let index = first.index; index <= last.index; ) {
-    const turnBytes = yield* services.readingTurns.next
+    const turnBytes = yield* turn
     const from = table.frame(index)!
     const count = Math.max(1, Math.min(sliceFrames, Math.floor(turnBytes / from.contentBytes)))
     const to = table.frame(Math.min(last.index, index + count - 1))!
