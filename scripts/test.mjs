@@ -1,5 +1,6 @@
 // Runs every `test/**/*.test.ts` on each runtime, each file in a process of its own, so that a file that crashes or
-// leaves something behind can't touch another. Two files run at a time where there are two processors (`--jobs N`), but for those that must be alone.
+// leaves something behind can't touch another. Three files run at a time where there are two processors, as many of them wait for something
+// (`--jobs N` for another number), but for those that must be alone.
 
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { availableParallelism, tmpdir } from "node:os"
@@ -39,7 +40,7 @@ const commandLines = {
 
 /** Gives the exit code: 0 if on each runtime some test ran and none failed. Filters are parts of file paths. */
 export async function runTests(names, args) {
-  const { count: jobs, rest: others } = takeCount(args, "--jobs", Math.min(2, availableParallelism()))
+  const { count: jobs, rest: others } = takeCount(args, "--jobs", availableParallelism() < 2 ? 1 : 3)
   const { count: minutes, rest: filters } = takeCount(others, "--file-minutes", fileMinutes)
   const files = testFiles(filters)
   endWithChildren()
