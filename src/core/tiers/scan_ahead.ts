@@ -57,16 +57,22 @@ export class ScanAhead {
     this.#bytesMax = bytesMax
     this.#stretches = new ByteCache(bytesMax)
     this.#flights = new SingleFlight(services.fork)
-    const { readingTurns, clock } = services
-    this.#pace = new ScanPace(
-      () => readingTurns.isLive,
-      () => clock.currentTimeMillisUnsafe(),
-    )
+    const { readingTurns, clock, scanRest } = services
+    this.#pace = new ScanPace({
+      restShare: scanRest,
+      isLive: () => readingTurns.isLive,
+      nowMs: () => clock.currentTimeMillisUnsafe(),
+    })
   }
 
   /** Bytes in memory. */
   get usedBytes(): number {
     return this.#stretches.usedBytes
+  }
+
+  /** Milliseconds for which fetches have rested while somebody appended. */
+  get restedMs(): number {
+    return this.#pace.restedMs
   }
 
   /** The stretch that holds a frame, if it is here; the runs behind it are begun. */
