@@ -128,6 +128,47 @@ describe("a cold scan", () => {
     await close(manager)
   })
 
+  /** A stream of long records that is only in Tier 2. */
+  const longRecords = async (gets: Array<Get>, frameCacheBytes: number) => {
+    const manager = await openMemory({
+      segmentBytes: 8 * MiB,
+      tier0: { frameCacheBytes },
+      tier1: { level: 1 },
+      tier2: { store: watched(gets), deleteGraceMs: 0 },
+    })
+    const stream = await manager.stream("long")
+    const random = makeRandom(3)
+    const records = Array.from({ length: 12 }, () => Uint8Array.from({ length: 500_000 }, () => random(256)))
+    for (const record of records) await stream.append(record)
+    await stream.seal()
+    await stream.evict({ to: "tier2" })
+    gets.length = 0
+    const read = async (): Promise<void> => {
+      let number = 0
+      for await (const { bytes } of stream.read()) expect(Buffer.compare(bytes, records[number++]!)).toBe(0)
+      expect(number).toBe(records.length)
+    }
+    return { manager, read, recordBytes: 500_000 * records.length, count: records.length }
+  }
+
+  test.each([1, 8])("of records longer than a zstd frame fetches each byte once, readers: %d", async (readers) => {
+    const gets: Array<Get> = []
+    const { manager, read, recordBytes, count } = await longRecords(gets, 64 * MiB)
+    await Promise.all(Array.from({ length: readers }, read))
+    expect(bytesOf(gets)).toBeLessThan(1.1 * recordBytes)
+    // Not one for each record.
+    expect(gets.length).toBeLessThanOrEqual(count)
+    await close(manager)
+  })
+
+  test("of long records goes through with memory for one of them or two", async () => {
+    for (const frameCacheBytes of [1 * MiB, 2 * MiB, 4 * MiB, 8 * MiB]) {
+      const { manager, read } = await longRecords([], frameCacheBytes)
+      await Promise.all(Array.from({ length: 3 }, read))
+      await close(manager)
+    }
+  })
+
   test("with a frame that was damaged on its way fetches that frame again", async () => {
     const gets: Array<Get> = []
     let left = 3

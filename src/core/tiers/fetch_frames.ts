@@ -66,7 +66,7 @@ export const fetchRun: (
   // Not before its turn: many scans may wait for one.
   const into = (): Uint8Array => (lent = buffers.take(length))
   const packed = yield* readPadded(services, residency, first.compressedOffset, length, { isBulk: true, into })
-  const stored = storedFrames({ ...run, packed })
+  const stored = storedFrames({ table: run.table, first, last, packed })
   const seed = residency.view?.checksumSeed
   if (stored !== undefined && seed !== undefined) return yield* takeStored(services, run, { stored, seed, take })
   yield* decodeSlices(services, residency, { ...run, packed }, { turn: services.readingTurns.nextOfScan, take })

@@ -75,8 +75,29 @@ export class ScanAhead {
     return this.#pace.restedMs
   }
 
-  /** The stretch that holds a frame, if it is here; the runs behind it are begun. */
-  find(residency: Residency, frame: ZstdFrame): Stretch | undefined {
+  /**
+   * The stretch that holds the frames from `first` to `last`, joined where they came one by one; else the first frame that is missing. The runs
+   * behind what is here are begun.
+   */
+  find(residency: Residency, table: SeekTable, first: ZstdFrame, last: ZstdFrame): Stretch | ZstdFrame {
+    const parts: Array<Stretch> = []
+    const endOfAll = last.contentOffset + last.contentBytes
+    for (let frame = first; ; ) {
+      const part = this.#find(residency, frame)
+      if (part === undefined) return frame
+      parts.push(part)
+      const end = part.offset + part.bytes.length
+      if (end >= endOfAll) return parts.length === 1 ? part : joined(parts)
+      frame = table.frameAt(end)!
+    }
+  }
+
+  /** True when so many bytes may be waited for until they are here at the same time. */
+  holds(bytes: number): boolean {
+    return bytes <= this.#bytesMax / 4
+  }
+
+  #find(residency: Residency, frame: ZstdFrame): Stretch | undefined {
     const stretch = this.#holding(residency, frame)
     if (stretch === undefined) return undefined
     const { run } = stretch
@@ -203,6 +224,13 @@ export class ScanAhead {
     }
     return bytes
   }
+}
+
+const joined = (parts: ReadonlyArray<Stretch>): Stretch => {
+  const { offset } = parts[0]!
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.bytes.length, 0))
+  for (const part of parts) bytes.set(part.bytes, part.offset - offset)
+  return makeStretch(offset, bytes)
 }
 
 const keyOf = ({ residency, first }: Run): number => stretchKey(residency, first.index)

@@ -4,11 +4,9 @@
  */
 import { alignFrame, frameHeader, isFrameHeader, isFrameIntact } from "../../format/frame.ts"
 import { type SeekTable, storedContent, type ZstdFrame } from "../../format/seekable_zstd.ts"
-import type { Residency } from "./residency.ts"
 
 /** A run of frames as they came. */
 interface PackedRun {
-  readonly residency: Residency
   readonly table: SeekTable
   readonly first: ZstdFrame
   readonly last: ZstdFrame
@@ -22,30 +20,33 @@ export interface StoredFrame {
   readonly content: Uint8Array
 }
 
-/** The frames of a run that holds nothing but log frames, when all of them are stored; else undefined: memory is kept for a whole run. */
+/**
+ * The frames of a run, when all of them are stored and each is made of whole log frames, as it is unless records are very long; else undefined: memory is kept
+ * for a whole run.
+ */
 export const storedFrames = (run: PackedRun): ReadonlyArray<StoredFrame> | undefined => {
-  const { residency, table, first, last, packed } = run
-  const end = last.contentOffset + last.contentBytes
-  // The first one begins with the header of the segment.
-  if (first.index === 0 || end > (residency.seal?.framesEnd ?? 0)) return undefined
+  const { table, first, last, packed } = run
   const stored: Array<StoredFrame> = []
   for (let index = first.index; index <= last.index; index++) {
     const frame = table.frame(index)!
     const at = frame.compressedOffset - first.compressedOffset
     const content = storedContent(packed.subarray(at, at + frame.compressedBytes), frame.contentBytes)
-    if (content === undefined) return undefined
+    if (content === undefined || !everyLogFrame({ frame, content }, () => true)) return undefined
     stored.push({ frame, content })
   }
   return stored
 }
 
-/** True when a stored frame is made of whole log frames that check with `seed`. */
-export const isStoredIntact = ({ frame, content }: StoredFrame, seed: number): boolean => {
+/** True when the log frames in a stored frame check with `seed`. */
+export const isStoredIntact = (stored: StoredFrame, seed: number): boolean =>
+  everyLogFrame(stored, (view, at) => isFrameIntact(stored.content, view, at, seed))
+
+/** True when a stored frame is made of whole log frames for which `is` is true; `at` is where one lies in it. */
+const everyLogFrame = ({ frame, content }: StoredFrame, is: (view: DataView, at: number) => boolean): boolean => {
   const view = new DataView(content.buffer, content.byteOffset, content.byteLength)
   const end = frame.contentOffset + content.length
-  let at = 0
-  while (at < content.length) {
-    if (!isFrameHeader(view, at, frame.contentOffset + at, end) || !isFrameIntact(content, view, at, seed)) return false
+  for (let at = 0; at < content.length; ) {
+    if (!isFrameHeader(view, at, frame.contentOffset + at, end) || !is(view, at)) return false
     at = alignFrame(at + view.getUint32(at + frameHeader.at.lengthBytes, true))
   }
   return true

@@ -27,6 +27,14 @@ export interface Stretch {
   readonly isIntact: boolean
 }
 
+/** Stretches that scans have brought. */
+export interface ScannedStretches {
+  /** The frames from `first` to `last` as one stretch; else the first that is missing. */
+  readonly find: (residency: Residency, table: SeekTable, first: ZstdFrame, last: ZstdFrame) => Stretch | ZstdFrame
+  /** True when so many bytes may be waited for until they are here at the same time. */
+  readonly holds: (bytes: number) => boolean
+}
+
 /** What a reader of other tiers works with. */
 export interface TierReaderOptions {
   readonly directory: Directory
@@ -36,8 +44,8 @@ export interface TierReaderOptions {
   readonly tables: ByteCache<SeekTable>
   readonly uses: UseClock
   readonly isReadOnly: boolean
-  /** What scans have brought of a segment that is only in Tier 2, around a frame. */
-  readonly findScanned: (residency: Residency, frame: ZstdFrame) => Stretch | undefined
+  /** What scans bring of segments that are only in Tier 2. */
+  readonly scans: () => ScannedStretches
   readonly queueDepth: () => number
   /** Starts to bring what a reader was missing. */
   readonly onNeed: (need: ColdNeed) => void
@@ -54,6 +62,15 @@ const framesMax = 2 ** 20
 
 /** The key of the stretch that starts with frame `index` of a segment. */
 export const stretchKey = (residency: Residency, index: number): number => residency.uid * framesMax + index
+
+/** Frames that a reader needs at once. */
+interface Wanted {
+  readonly table: SeekTable
+  readonly first: ZstdFrame
+  readonly last: ZstdFrame
+  readonly range: FillRange
+  readonly isScan: boolean
+}
 
 interface WarmFile {
   readonly isReleasable: true
@@ -95,7 +112,7 @@ export class TierReader implements SegmentSource {
     const wanted = isScan && segment.residency.isWarm ? Math.max(range.least, range.most) : range.least
     const last = table.frameAt(Math.min(range.offset + wanted, Math.max(range.limit, range.offset + range.least)) - 1)
     if (first === undefined || last === undefined) return false
-    const stretch = this.#stretch(segment, { first, last, range, isScan })
+    const stretch = this.#stretch(segment, { table, first, last, range, isScan })
     if (!isScan && residency.isWarm) this.#options.onDecoded(residency)
     const end = Math.min(stretch.offset + stretch.bytes.length, range.limit)
     window.segment = segment
@@ -117,34 +134,36 @@ export class TierReader implements SegmentSource {
     if (open !== undefined) this.#options.openFiles.release(open)
   }
 
-  #stretch(
-    segment: Segment,
-    wanted: {
-      readonly first: ZstdFrame
-      readonly last: ZstdFrame
-      readonly range: FillRange
-      readonly isScan: boolean
-    },
-  ): Stretch {
+  #stretch(segment: Segment, wanted: Wanted): Stretch {
     const { residency } = segment
     const { stretches } = this.#options
     const { first, last, range, isScan } = wanted
     const key = stretchKey(residency, first.index)
     const kept = stretches.get(key)
     if (kept !== undefined && kept.offset + kept.bytes.length >= last.contentOffset + last.contentBytes) return kept
-    if (!residency.isWarm) {
-      const scanned = isScan ? this.#options.findScanned(residency, first) : undefined
-      if (scanned !== undefined && scanned.offset + scanned.bytes.length >= last.contentOffset + last.contentBytes)
-        return scanned
-      // What lies in two runs of a scan is fetched by itself.
-      throw this.#blocked(segment, isScan && scanned === undefined ? "scan" : "frames", range)
-    }
+    if (!residency.isWarm) return this.#scanned(segment, wanted)
     const bytes = this.#readWarm(segment, first, last)
     // The file has just turned out to be lost.
     if (bytes === undefined) throw this.#blocked(segment, "frames", range)
     const stretch = makeStretch(first.contentOffset, bytes)
     if (!isScan) stretches.set(key, stretch, bytes.length)
     return stretch
+  }
+
+  /** What a scan has brought; throws what it has to wait for. */
+  #scanned(segment: Segment, { table, first, last, range, isScan }: Wanted): Stretch {
+    const { residency } = segment
+    const scans = this.#options.scans()
+    if (!isScan || !scans.holds(last.contentOffset + last.contentBytes - first.contentOffset))
+      throw this.#blocked(segment, "frames", range)
+    const found = scans.find(residency, table, first, last)
+    if ("bytes" in found) return found
+    // What was here and has gone before the rest of it came is fetched by itself, so that it does not go again.
+    const isGone = found.index === first.index && first.index < last.index && residency.scannedTo > first.contentOffset
+    throw this.#blocked(segment, isGone ? "frames" : "scan", {
+      ...range,
+      offset: Math.max(range.offset, found.contentOffset),
+    })
   }
 
   #table(segment: Segment, range: FillRange): SeekTable {

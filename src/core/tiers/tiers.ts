@@ -72,7 +72,7 @@ export class Tiers {
       tables,
       uses,
       isReadOnly,
-      findScanned: (residency, frame) => this.coordinator.hydrator.scans.find(residency, frame),
+      scans: () => this.coordinator.hydrator.scans,
       queueDepth: () => this.coordinator.hydrator.queueDepth,
       onNeed: (need) => {
         counters.wouldBlock.Hydration++
