@@ -58,7 +58,7 @@ const tier2Of = ({ services, segments, coordinator }: Tiers, nowMs: number): Tie
   let oldestMs = nowMs
   for (const one of segments.unuploaded) oldestMs = Math.min(oldestMs, one.warmSinceMs)
   const backlog = { segments: unuploaded, bytes: unuploadedBytes, ageMs: nowMs - oldestMs, deletes }
-  return { ...services.tier2.snapshot(), backlog, scanRestMs: coordinator.hydrator.scans.restedMs }
+  return { ...services.tier2.snapshot(), backlog, scanPacedMs: coordinator.hydrator.scans.pacedMs }
 }
 
 const admissionOf = ({ services: { counters } }: Tiers): AdmissionMetricsSnapshot => ({

@@ -38,10 +38,10 @@ export interface Tier2Options {
   /** Bytes of segments that are moved in a second, up and down together, 1 024 or more; default no limit. */
   readonly bytesPerSecondMax?: number | undefined
   /**
-   * While records are appended, scans of cold history fetch one run at a time and rest behind it for so many times what it took, so that
-   * appends and followers stay quick, 0 (they fetch as always) to 100; default 2.
+   * Bytes of cold history that scans fetch in a second while records are appended, so that appends and followers beside them stay quick,
+   * 1 048 576 to 2^50; default 67 108 864 (64 MiB). When nothing is appended there is no limit.
    */
-  readonly scanRest?: number | undefined
+  readonly scanBytesPerSecondMax?: number | undefined
 }
 
 /** `RetryOptions` with every default filled in. */
@@ -66,7 +66,7 @@ export interface Tier2Config {
   readonly breaker: BreakerConfig
   /** Undefined: no limit. */
   readonly bytesPerSecondMax: number | undefined
-  readonly scanRest: number
+  readonly scanBytesPerSecondMax: number
 }
 
 /** Longest pause between two tries. */
@@ -91,7 +91,7 @@ const bytesPerSecondBound: Bound = [1024, 2 ** 50, 0]
 const bounds = {
   concurrency: [1, 64, 4],
   requestTimeoutMs: [1, 3_600_000, 30_000],
-  scanRest: [0, 100, 2],
+  scanBytesPerSecondMax: [2 ** 20, 2 ** 50, 64 * 2 ** 20],
 } satisfies Record<string, Bound>
 
 /** Checks options of Tier 2 and fills in defaults; throws `InvalidArgument` for an unknown name or a value out of range. */
@@ -102,7 +102,11 @@ export const makeTier2Config = (options: Tier2Options = {}): Tier2Config => {
     retry: makeRetryPolicy(options.retry),
     concurrency: bounded("tier2.concurrency", options.concurrency, bounds.concurrency),
     requestTimeoutMs: bounded("tier2.requestTimeoutMs", options.requestTimeoutMs, bounds.requestTimeoutMs),
-    scanRest: bounded("tier2.scanRest", options.scanRest, bounds.scanRest),
+    scanBytesPerSecondMax: bounded(
+      "tier2.scanBytesPerSecondMax",
+      options.scanBytesPerSecondMax,
+      bounds.scanBytesPerSecondMax,
+    ),
     breaker: makeBreakerConfig(options.breaker),
     bytesPerSecondMax:
       bytesPerSecondMax === undefined

@@ -54,8 +54,8 @@ export interface Tier2BacklogSnapshot {
 export interface Tier2MetricsSnapshot extends Tier2ClientSnapshot {
   /** What it still has to get. */
   readonly backlog: Tier2BacklogSnapshot
-  /** Milliseconds for which scans of cold history have rested, so that appends beside them are quick. */
-  readonly scanRestMs: number
+  /** Milliseconds that fetches of scans have waited for `scanBytesPerSecondMax`. */
+  readonly scanPacedMs: number
 }
 
 /** What the client of Tier 2 has done and is doing. */

@@ -95,7 +95,7 @@ test("options have the documented defaults", () => {
       client: {
         concurrency: 4,
         requestTimeoutMs: 30_000,
-        scanRest: 2,
+        scanBytesPerSecondMax: 64 * 2 ** 20,
         retry: { maxAttempts: 5, baseDelayMs: 100, jitter: 0.5 },
         breaker: { failuresMax: 10, openMs: 1000, openMsMax: 15_000 },
       },

@@ -57,9 +57,9 @@ export class ScanAhead {
     this.#bytesMax = bytesMax
     this.#stretches = new ByteCache(bytesMax)
     this.#flights = new SingleFlight(services.fork)
-    const { readingTurns, clock, scanRest } = services
+    const { readingTurns, clock, scanBytesPerSecondMax } = services
     this.#pace = new ScanPace({
-      restShare: scanRest,
+      bytesPerSecondMax: scanBytesPerSecondMax,
       isLive: () => readingTurns.isLive,
       nowMs: () => clock.currentTimeMillisUnsafe(),
     })
@@ -70,9 +70,9 @@ export class ScanAhead {
     return this.#stretches.usedBytes
   }
 
-  /** Milliseconds for which fetches have rested while somebody appended. */
-  get restedMs(): number {
-    return this.#pace.restedMs
+  /** Milliseconds that fetches have waited since somebody appended. */
+  get pacedMs(): number {
+    return this.#pace.waitedMs
   }
 
   /**
@@ -171,7 +171,7 @@ export class ScanAhead {
         const stretch: ScanStretch = { ...makeStretch(from.contentOffset, content, isIntact), run }
         this.#stretches.set(stretchKey(residency, from.index), stretch, content.length)
       }
-      return this.#pace.paced(fetchRun(this.#services, run, this.#buffers, take))
+      return this.#pace.paced(bytes, fetchRun(this.#services, run, this.#buffers, take))
     })
     const ended = Effect.sync(() => {
       this.#running.delete(key)

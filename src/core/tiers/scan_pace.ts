@@ -1,58 +1,54 @@
 /**
- * Leaves the live end the larger part of the machine: while records are appended, what scans fetch comes one run at a time, with a rest behind each
- * that is some times as long as it took. Otherwise everything is fetched at once.
+ * Leaves the live end the larger part of the machine: while records are appended, what scans fetch begins no faster than so many bytes a
+ * second. Otherwise everything is fetched at once.
  */
 import * as Effect from "effect/Effect"
-import * as Semaphore from "effect/Semaphore"
 
-/** How often those who rest look whether somebody still appends. */
+/** How often those who wait look whether somebody still appends. */
 const lookMs = 10
 
 export class ScanPace {
-  /** Milliseconds of all rests. */
-  restedMs = 0
-  readonly #restShare: number
+  /** Milliseconds that fetches have waited. */
+  waitedMs = 0
+  readonly #bytesPerMs: number
   readonly #isLive: () => boolean
   readonly #nowMs: () => number
-  readonly #gate = Semaphore.makeUnsafe(1)
-  #restUntilMs = 0
+  /** When the next fetch may begin. */
+  #nextMs = 0
 
   constructor(options: {
-    /** Rest behind a run, in times of what it took; 0 for no pace at all. */
-    readonly restShare: number
+    readonly bytesPerSecondMax: number
     /** True while somebody appends. */
     readonly isLive: () => boolean
     readonly nowMs: () => number
   }) {
-    this.#restShare = options.restShare
+    this.#bytesPerMs = options.bytesPerSecondMax / 1000
     this.#isLive = options.isLive
     this.#nowMs = options.nowMs
   }
 
-  /** Fetches now, or in its turn. */
-  paced<A, E>(fetch: Effect.Effect<A, E>): Effect.Effect<A, E> {
+  /** Fetches `bytes` now, or when it is their turn. */
+  paced<A, E>(bytes: number, fetch: Effect.Effect<A, E>): Effect.Effect<A, E> {
     return Effect.suspend(() => {
-      if (this.#restShare === 0 || !this.#isLive()) return fetch
-      return this.#gate.withPermits(1)(Effect.andThen(this.#rest, this.#timed(fetch)))
+      if (!this.#isLive()) return fetch
+      const startMs = Math.max(this.#nowMs(), this.#nextMs)
+      this.#nextMs = startMs + bytes / this.#bytesPerMs
+      return Effect.andThen(this.#until(startMs), fetch)
     })
   }
 
-  readonly #rest: Effect.Effect<void> = Effect.suspend(() => {
-    const leftMs = this.#restUntilMs - this.#nowMs()
-    if (leftMs <= 0 || !this.#isLive()) return Effect.void
-    const restMs = Math.min(leftMs, lookMs)
-    this.restedMs += restMs
-    return Effect.andThen(Effect.sleep(restMs), this.#rest)
-  })
-
-  #timed<A, E>(fetch: Effect.Effect<A, E>): Effect.Effect<A, E> {
+  #until(startMs: number): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const startMs = this.#nowMs()
-      const ended = Effect.sync(() => {
-        const nowMs = this.#nowMs()
-        this.#restUntilMs = nowMs + this.#restShare * (nowMs - startMs)
-      })
-      return Effect.ensuring(fetch, ended)
+      const leftMs = startMs - this.#nowMs()
+      if (leftMs <= 0) return Effect.void
+      if (!this.#isLive()) {
+        // Whoever comes next waits for nobody.
+        this.#nextMs = 0
+        return Effect.void
+      }
+      const pauseMs = Math.min(leftMs, lookMs)
+      this.waitedMs += pauseMs
+      return Effect.andThen(Effect.sleep(pauseMs), this.#until(startMs))
     })
   }
 }

@@ -81,8 +81,8 @@ export interface TierServices {
   readonly replicas: ReplicaLeases | undefined
   readonly isUploadEager: boolean
   readonly deleteGraceMs: number
-  /** Rest of scans of cold history behind each fetch, while somebody appends, in times of what it took. */
-  readonly scanRest: number
+  /** Of cold history, while somebody appends. */
+  readonly scanBytesPerSecondMax: number
   readonly reader: TierReader
   readonly stretches: ByteCache<Stretch>
   readonly tables: ByteCache<SeekTable>

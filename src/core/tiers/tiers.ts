@@ -97,7 +97,7 @@ export class Tiers {
       replicas,
       isUploadEager: config.tier2.upload === "eager",
       deleteGraceMs: config.tier2.deleteGraceMs,
-      scanRest: config.tier2.client.scanRest,
+      scanBytesPerSecondMax: config.tier2.client.scanBytesPerSecondMax,
       reader,
       stretches,
       tables,
