@@ -33,7 +33,7 @@ describe("the options of tier 2", () => {
   test("have defaults", () => {
     const retry = { maxAttempts: 5, baseDelayMs: 100, jitter: 0.5 }
     const breaker = { failuresMax: 10, openMs: 1000, openMsMax: 15_000 }
-    const rest = { breaker, bytesPerSecondMax: undefined }
+    const rest = { breaker, bytesPerSecondMax: undefined, scanBytesPerSecondMax: 64 * 1024 * 1024 }
     expect(makeTier2Config()).toEqual({ retry, concurrency: 4, requestTimeoutMs: 30_000, ...rest })
     expect(makeTier2Config({ retry: { jitter: 0 }, concurrency: 64 })).toEqual({
       retry: { ...retry, jitter: 0 },
@@ -48,6 +48,7 @@ describe("the options of tier 2", () => {
     [{ concurrency: 65 }, "tier2.concurrency"],
     [{ concurrency: 1.5 }, "tier2.concurrency"],
     [{ requestTimeoutMs: 0 }, "tier2.requestTimeoutMs"],
+    [{ scanBytesPerSecondMax: 1000 }, "tier2.scanBytesPerSecondMax"],
     [{ requestTimeoutMs: Number.POSITIVE_INFINITY }, "tier2.requestTimeoutMs"],
     [{ retry: { maxAttempts: 0 } }, "tier2.retry.maxAttempts"],
     [{ retry: { maxAttempts: 101 } }, "tier2.retry.maxAttempts"],
