@@ -25,7 +25,7 @@ export interface FrameFacts {
 const width = 8
 const [offsetAt, lengthAt, strideAt, fromAt, countAt, numberAt, timestampAt] = [0, 1, 2, 3, 4, 5, 6] as const
 
-/** Of the segment in which the frame was found last: most frames have about so many bytes. */
+/** Blocks of 64 KiB: of small records a frame has about as many bytes. */
 const blockShift = 16
 
 export class RecordStarts {

@@ -68,4 +68,19 @@ describe("ScanPace", () => {
     }).pipe(Effect.runPromise)
     expect(begun).toEqual(["first", "third"])
   })
+
+  test("gives the time of those who leave back to those who come", async () => {
+    let nowMs = 0
+    const pace = new ScanPace({ bytesPerSecondMax, isLive: () => true, nowMs: () => nowMs })
+    await Effect.gen(function* () {
+      for (let i = 0; i < 1000; i++) {
+        const fiber = yield* Effect.forkChild(pace.paced(bytes, Effect.void))
+        yield* Effect.yieldNow
+        yield* Fiber.interrupt(fiber)
+      }
+      nowMs = 20
+      // Of a thousand only the first began: without that the next one would wait for ten seconds.
+      yield* pace.paced(bytes, Effect.void)
+    }).pipe(Effect.timeout(5000), Effect.runPromise)
+  })
 })

@@ -32,8 +32,16 @@ export class ScanPace {
     return Effect.suspend(() => {
       if (!this.#isLive()) return fetch
       const startMs = Math.max(this.#nowMs(), this.#nextMs)
-      this.#nextMs = startMs + bytes / this.#bytesPerMs
-      return Effect.andThen(this.#until(startMs), fetch)
+      const tookMs = bytes / this.#bytesPerMs
+      this.#nextMs = startMs + tookMs
+      // Who leaves before it began keeps nobody waiting.
+      const giveBack = Effect.sync(() => {
+        this.#nextMs -= tookMs
+      })
+      return Effect.andThen(
+        Effect.onInterrupt(this.#until(startMs), () => giveBack),
+        fetch,
+      )
     })
   }
 
