@@ -152,6 +152,14 @@ describe("streams that want durability at once", () => {
   })
 })
 
+const thrownBy = (run: () => unknown): unknown => {
+  try {
+    return run()
+  } catch (error) {
+    return error
+  }
+}
+
 describe("a segment that was begun without a file", () => {
   /** The store is journaling: what is appended to a new stream has no file yet. */
   const begin = async (manager: AofManager) => {
@@ -277,7 +285,29 @@ describe("a segment that was begun without a file", () => {
     expect(await withStore(disk.layer, options, appendAgain)).toBeGreaterThan(last)
   })
 
-  test("nor when the segment before could not be sealed, and was closed in order once", async () => {
+  test("nor when the segment before was closed in order, and was about to be sealed", async () => {
+    const disk = new MemoryDisk()
+    let last = 0
+    await withStore(disk.layer, options, async (manager) => {
+      const stream = await manager.stream("new")
+      await stream.append("first")
+      await stream.close()
+      await rounds(manager, { from: 0, to: 3 })
+      const again = await manager.stream("new")
+      disk.onOperation = ({ kind, path }) => {
+        if (kind !== "syncData" || !isJournal(path) || last > 0) return
+        again.seal().catch(() => undefined)
+        last = again.tryAppend("given")
+        disk.kill()
+      }
+      await rounds(manager, { from: 3, to: 20 })
+    }).catch(() => undefined)
+    disk.onOperation = undefined
+    expect(last).toBeGreaterThan(2 ** 29)
+    expect(await withStore(disk.layer, options, appendAgain)).toBeGreaterThan(last)
+  })
+
+  test("is not begun behind one that was closed in order and could not be sealed", async () => {
     const disk = new MemoryDisk()
     await withStore(disk.layer, options, async (manager) => {
       await (await manager.stream("new")).append("first")
@@ -285,19 +315,21 @@ describe("a segment that was begun without a file", () => {
     await withStore(disk.layer, options, async (manager) => {
       const stream = await manager.stream("new")
       await rounds(manager, { from: 0, to: 3 })
-      let last = 0
+      let refused: unknown
       disk.onOperation = ({ kind, path }) => {
         if (path.includes("/new/")) return "EIO"
         // The store is journaling at this moment.
-        if (kind === "syncData" && isJournal(path) && last === 0) last = stream.tryAppend("given")
+        if (kind === "syncData" && isJournal(path)) refused ??= thrownBy(() => stream.tryAppend("given"))
         return undefined
       }
       await expect(stream.seal()).rejects.toMatchObject({ _tag: "Unavailable" })
       await rounds(manager, { from: 3, to: 6 })
-      expect(last).toBeGreaterThan(2 * 2 ** 28)
+      expect(refused).toMatchObject({ _tag: "Unavailable", code: "EIO" })
       await expect(stream.close()).rejects.toMatchObject({ _tag: "Unavailable" })
       disk.onOperation = undefined
-      expect(await appendAgain(manager)).toBeGreaterThan(last)
+      expect(await appendAgain(manager)).toBeGreaterThan(2 ** 28)
+      await (await manager.stream("new")).flush()
+      expect((await contentOf(manager)).get("new")).toEqual(["first", "after"])
     })
   })
 

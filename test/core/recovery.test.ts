@@ -57,6 +57,26 @@ describe("an id that was given and lost", () => {
     })
   })
 
+  test("does not come again when it was given behind a segment that was about to be sealed, whatever a power cut leaves", async () => {
+    for (const end of ["kill", "entries", "everything"] as const) {
+      const disk = new MemoryDisk()
+      await withStore(disk.layer, options, async (manager) => (await manager.stream("s")).append("a"))
+      const manager = await openWith(disk.layer, options)
+      const stream = await manager.stream("s")
+      stream.seal().catch(() => undefined)
+      const lost = stream.tryAppend("lost")
+      expect(lost).toBeGreaterThan(2 ** 29)
+      if (end === "kill") disk.kill()
+      else disk.crash(({ kind }) => end === "everything" || (kind !== "write" && kind !== "truncate"))
+      expect(disk.paths().some((path) => path.endsWith("0000000002.seg"))).toBe(true)
+      await manager.close().catch(() => {})
+      await withStore(disk.layer, options, async (again) => {
+        const { recordId } = await (await again.stream("s")).append("b")
+        expect(recordId).toBeGreaterThan(lost)
+      })
+    }
+  })
+
   test("does not come again when an idle process was killed with records in memory", async () => {
     const disk = new MemoryDisk()
     const manager = await openWith(disk.layer, options)

@@ -57,7 +57,7 @@ const handOver = (stream: StreamState, ended: WritingSegment): void => {
 export const openNextSegment = (stream: StreamState): void => {
   const { services, nextIndex: index } = stream
   if (index >= segmentIndexLimit) throw invalidArgument("segment index", index, segmentIndexLimit - 1)
-  const isLater = stream.active === undefined && stream.nextFile === undefined && services.shared.isJournaling
+  const isLater = stream.active === undefined && stream.nextFile === undefined && mayBeginLater(stream)
   const path = segmentPath(stream.path, index)
   const next = isLater ? undefined : (stream.nextFile ??= openNextFile(stream, path))
   stream.active?.writer?.closeFrame()
@@ -101,6 +101,13 @@ export const openNextSegment = (stream: StreamState): void => {
   })
   if (ended !== undefined) handOver(stream, ended)
 }
+
+/**
+ * True when the file of a segment may be made behind the first acknowledgement. Not while the one before would look after a kill as if it had been closed
+ * in order and nothing was given since.
+ */
+const mayBeginLater = ({ services, sealing }: StreamState): boolean =>
+  services.shared.isJournaling && sealing.every(({ closedWith }) => closedWith === undefined)
 
 /**
  * All of a segment may be read once the next one is appended to. What could not be written yet, because it waits for zeros or its disk fails, is

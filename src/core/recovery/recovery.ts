@@ -80,7 +80,8 @@ export const recoverStream: (
   const { lostIndexes } = stream.services.shared
   stream.nextIndex += lostIndexes
   stream.hasLeftOut = lostIndexes > 0
-  yield* settle(stream, { parts, lastBegun: Math.max(0, ...begun.map(({ segmentIndex }) => segmentIndex)) }, report)
+  const lastBegun = Math.max(0, ...kept, ...begun.map(({ segmentIndex }) => segmentIndex))
+  yield* settle(stream, { parts, lastBegun }, report)
 })
 
 /** Whatever was in it is not to be seen any more. How much that was nobody knows. */

@@ -36,6 +36,7 @@ export const drainStream: (stream: StreamState) => Effect.Effect<void, AofError>
       // One that stays is removed at the next open.
       yield* Effect.ignore(stream.services.directory.remove(sparePath(stream.path)))
     }
+    yield* removeUnused(stream)
     const { active } = stream
     if (active === undefined) return
     yield* settleSegment(stream, active)
@@ -52,6 +53,15 @@ export const drainStream: (stream: StreamState) => Effect.Effect<void, AofError>
     yield* attempt(() => file.closeUnsafe())
   },
 )
+
+/** A file for the next segment whose header could not be written would look like a segment of which a crash has left nothing. */
+const removeUnused = Effect.fnUntraced(function* (stream: StreamState) {
+  if (stream.nextFile === undefined) return
+  const { file } = stream.nextFile
+  stream.nextFile = undefined
+  file.closeUnsafe()
+  yield* Effect.ignore(stream.services.directory.remove(file.path))
+})
 
 /** True while something in the background uses the stream's files. */
 const isBusy = (stream: StreamState): boolean =>
