@@ -20,7 +20,7 @@ export const observe = (services: StreamServices, streams: Iterable<StreamState>
   return {
     timestampMs: clock.currentTimeMillisUnsafe(),
     admission: admissionOf(tiers),
-    flush: { ...flushOf(streams), stagingBytes: services.pool.heldBytes },
+    flush: { ...flushOf(streams), inlineSyncs: services.gauge.inlineSyncs, stagingBytes: services.pool.heldBytes },
     memory: memoryOf(services),
     tier0: tier0Of(tiers),
     tier1: tier1Of(tiers),
@@ -69,7 +69,7 @@ const admissionOf = ({ services: { counters } }: Tiers): AdmissionMetricsSnapsho
   wouldBlock: { ...counters.wouldBlock },
 })
 
-const flushOf = (all: Iterable<StreamState>): Omit<FlushMetricsSnapshot, "stagingBytes"> => {
+const flushOf = (all: Iterable<StreamState>): Omit<FlushMetricsSnapshot, "inlineSyncs" | "stagingBytes"> => {
   const sum = {
     streams: 0,
     writes: 0,

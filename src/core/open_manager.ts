@@ -17,6 +17,7 @@ import { RootLock } from "../port/root_lock.ts"
 import { StagingBudget } from "../state/staging_budget.ts"
 import { requestFlush } from "./append/flusher.ts"
 import { PoolTrim } from "./append/pool_trim.ts"
+import { SyncGauge } from "./append/sync_gauge.ts"
 import { type BucketOpening, type OpenedBucket, openBucket } from "./bucket/bucket_open.ts"
 import { watchSealAge } from "./bucket/bucket_seal_age.ts"
 import { Fence } from "./bucket/head_fence.ts"
@@ -100,7 +101,8 @@ export const openManager: (
   const readingTurns = new ReadingTurns({ eventLoop, nowMs, run: background.run })
   const tiers = new Tiers({ ...common, readingTurns, clock: steady, compressor, fork, tier2, bucket, emit, reserve })
   yield* Scope.addFinalizer(scope, tiers.close(0))
-  const forJournal = { config, directory, clock: steady, random32, eventLoop, run: background.run }
+  const gauge = new SyncGauge(config.inlineSyncMsMax, clock)
+  const forJournal = { config, directory, clock: steady, random32, eventLoop, gauge, run: background.run }
   const journal = yield* openJournal(forJournal, root)
   yield* Scope.addFinalizer(scope, journal.close)
   readingTurns.isUrgent = () => journal.shared.isSyncing
@@ -112,6 +114,7 @@ export const openManager: (
     tiers,
     fence,
     shared: journal.shared,
+    gauge,
     streamsFolder: new SharedFolder(directory, streamsPath(config.root)),
     ...makeStaging(config, eventLoop, background.run),
     run: background.run,

@@ -64,6 +64,11 @@ export interface AofManagerOptions {
   readonly journalStreamsMin?: number | undefined
   /** How long appended bytes stay unsynced when nobody asks, 1 to 3 600 000; default 50. */
   readonly flushIntervalMs?: number | undefined
+  /**
+   * The main thread makes small syncs by itself while they take less than this on average and the event loop has nothing else to do, 0 to 1 000, fractions too;
+   * default 0.3. With 0 the thread pool makes all of them.
+   */
+  readonly inlineSyncMsMax?: number | undefined
   /** How long closing may take, 1 to 3 600 000; default 10 000. */
   readonly closeTimeoutMs?: number | undefined
   /** Age in milliseconds at which an active segment with records is sealed, so that it goes on to Tier 2, 10 to a day; default never. */
@@ -98,6 +103,7 @@ export interface AofManagerConfig {
   readonly journalBytes: number
   readonly journalStreamsMin: number
   readonly flushIntervalMs: number
+  readonly inlineSyncMsMax: number
   readonly closeTimeoutMs: number
   /** Undefined: never. */
   readonly sealAfterMs: number | undefined
@@ -140,7 +146,16 @@ const bounds: Record<SizeOption, readonly [number, number, number]> = {
 }
 
 const tierNames = ["memoryBytesMax", "tier0", "tier1", "tier2", "manifest", "scrub", "onEvent"]
-const optionNames = ["root", "readOnly", "sealAfterMs", "retention", "signal", ...tierNames, ...Object.keys(bounds)]
+const optionNames = [
+  "root",
+  "readOnly",
+  "inlineSyncMsMax",
+  "sealAfterMs",
+  "retention",
+  "signal",
+  ...tierNames,
+  ...Object.keys(bounds),
+]
 
 /** Checks options and fills in defaults; throws `InvalidArgument` for an unknown name or a value out of range. */
 export const makeConfig = (options: AofManagerOptions): AofManagerConfig => {
@@ -166,6 +181,7 @@ export const makeConfig = (options: AofManagerOptions): AofManagerConfig => {
     journalBytes: options.journalBytes === 0 ? 0 : checkBound("journalBytes", options.journalBytes),
     journalStreamsMin: checkBound("journalStreamsMin", options.journalStreamsMin),
     flushIntervalMs: checkBound("flushIntervalMs", options.flushIntervalMs),
+    inlineSyncMsMax: checkInlineSync(options.inlineSyncMsMax),
     closeTimeoutMs: checkBound("closeTimeoutMs", options.closeTimeoutMs),
     sealAfterMs: checkSealAfter(options.sealAfterMs),
     retention: checkRetention(options.retention),
@@ -233,6 +249,11 @@ export const checkBound = (name: SizeOption, value: number | undefined): number 
   if (value === undefined) return byDefault
   if (Number.isSafeInteger(value) && value >= lowest && value <= highest) return value
   throw invalidArgument(name, value, `an integer from ${lowest} to ${highest}`)
+}
+
+const checkInlineSync = (value = 0.3): number => {
+  if (typeof value === "number" && value >= 0 && value <= 1000) return value
+  throw invalidArgument("inlineSyncMsMax", value, "a number from 0 to 1000")
 }
 
 /** Checks a retention; throws `InvalidArgument`. */

@@ -107,6 +107,8 @@ export interface FlushMetricsSnapshot {
   readonly writtenBytes: number
   /** Syncs of segment files. */
   readonly syncs: number
+  /** Syncs that the main thread made, also of the commit journal; the others were made in the thread pool. */
+  readonly inlineSyncs: number
   /** Syncs that failed. */
   readonly syncFailures: number
   /** Appended bytes that no sync covers yet. */

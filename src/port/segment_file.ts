@@ -31,6 +31,8 @@ export interface SegmentFile {
   readonly write: (buffer: Uint8Array, start: number, end: number, position: number) => Effect.Effect<void, Unavailable>
   /** Makes everything written before the call durable (fdatasync). */
   readonly syncData: Effect.Effect<void, Unavailable>
+  /** The same on the thread that calls, which waits for the disk; missing where that cannot be. Throws `Unavailable`. */
+  readonly syncDataUnsafe?: () => void
   /** Writes zeros to `[from, to)` and syncs them. */
   readonly zeroFill: (from: number, to: number) => Effect.Effect<void, Unavailable>
   /** Cuts or extends the file to `length`; not yet synced. */

@@ -21,7 +21,8 @@ export type MapFile = (descriptor: number, path: string, length: number) => Uint
 /** The runtime cannot map files. */
 export const mapNothing: MapFile = () => undefined
 
-const zeroPieceBytes = 1024 * 1024
+/** A thread of the pool may hold its processor for as long as a write takes, and the sync of somebody else waits for it. */
+const zeroPieceBytes = 128 * 1024
 let zeroPiece: Uint8Array | undefined
 
 /** Undefined on Windows, where links are rare and need a privilege. */
@@ -96,6 +97,11 @@ class PosixFile implements SegmentFile {
       throw systemError("reading", this.path, error)
     }
     return at - start
+  }
+
+  syncDataUnsafe(): void {
+    if (this.#closed) throw this.#closedError("syncing data")
+    callUnsafe("syncing data", this.path, () => fs.fdatasyncSync(this.#descriptor))
   }
 
   sizeUnsafe(): number {

@@ -47,6 +47,11 @@ export class JournalWriter {
     return this.#count === 0
   }
 
+  /** Of the group so far, without padding. */
+  get lengthBytes(): number {
+    return this.#end
+  }
+
   /** True when entries that hold `lengthBytes` in all still fit. */
   fits(lengthBytes: number, entryCount: number): boolean {
     return alignGroup(this.#end + lengthBytes + entryCount * journalEntry.sizeBytes) <= this.groupBytesMax

@@ -10,19 +10,9 @@ import type { Directory, OpenMode } from "../port/directory.ts"
 import type { RootLock } from "../port/root_lock.ts"
 import type { SegmentFile } from "../port/segment_file.ts"
 import { MemoryInode } from "./memory_inode.ts"
-import type { DiskFault, DiskOperationKind, DiskState } from "./memory_state.ts"
+import type { DiskFault, DiskRequest, DiskState } from "./memory_state.ts"
 import { asUnavailable, partsOf } from "./memory_state.ts"
 import { MemoryFolder } from "./memory_tree.ts"
-
-/** Where and what an asynchronous operation is. */
-interface Request {
-  readonly kind: DiskOperationKind
-  readonly path: string
-  readonly from?: number
-  readonly to?: number
-  readonly target?: string
-  readonly content?: Uint8Array
-}
 
 const operationOf = (mode: OpenMode): "create" | "open" => (mode === "create" ? "create" : "open")
 
@@ -38,7 +28,7 @@ export class MemoryProcess {
     this.lock = {
       acquire: (root) => Effect.asVoid(Effect.acquireRelease(this.#takeLock(root), () => this.#dropLock(root))),
     }
-    const plain = <A>(request: Request, run: () => A): Effect.Effect<A, Unavailable> =>
+    const plain = <A>(request: DiskRequest, run: () => A): Effect.Effect<A, Unavailable> =>
       this.#run(request, () => (fault) => (fault === undefined ? run() : (undefined as A)))
     const atOnce = <A>(kind: "list" | "makeDirectory" | "rename", path: string, run: () => A, target?: string): A => {
       this.#check(kind, path)
@@ -74,7 +64,7 @@ export class MemoryProcess {
   }
 
   /** `start` runs at once and returns what happens at the end, which gets the fault that was injected, if any. */
-  #run<A>(request: Request, start: () => (fault: string | undefined) => A): Effect.Effect<A, Unavailable> {
+  #run<A>(request: DiskRequest, start: () => (fault: string | undefined) => A): Effect.Effect<A, Unavailable> {
     const state = this.#state
     const { kind, path } = request
     return Effect.uninterruptible(
@@ -160,11 +150,19 @@ export class MemoryProcess {
         return isMapped ? file.bytes.subarray(0, length) : undefined
       },
       ...this.#asyncCalls(path, file, check),
+      ...(state.options.syncsAtOnce === true ? { syncDataUnsafe: () => this.#syncAtOnce(path, file, check) } : {}),
       closeUnsafe: () => {
         if (!isClosed && this.#generation === state.generation) state.release(file)
         isClosed = true
       },
     }
+  }
+
+  #syncAtOnce(path: string, file: MemoryInode, check: (operation: string) => void): void {
+    check("syncData")
+    const fault = this.#state.faultUnsafe("syncData", path)
+    file.settle(file.unsynced(), fault === undefined ? "durable" : "lost")
+    if (fault !== undefined) throw unavailable("syncData", fault, path)
   }
 
   /** What a handle does off the main thread; `check` throws when it may not do it. */
@@ -179,7 +177,7 @@ export class MemoryProcess {
       const covered = file.unsynced()
       return (fault) => file.settle(covered, fault === undefined ? "durable" : "lost")
     })
-    const change = (request: Request, size: () => number, apply: () => void): Effect.Effect<void, Unavailable> =>
+    const change = (request: DiskRequest, size: () => number, apply: () => void): Effect.Effect<void, Unavailable> =>
       this.#run(request, () => {
         check(request.kind)
         return (fault) => {

@@ -41,6 +41,16 @@ export interface DiskOperation {
   readonly content?: Uint8Array | undefined
 }
 
+/** What an operation off the main thread is asked with. */
+export interface DiskRequest {
+  readonly kind: DiskOperationKind
+  readonly path: string
+  readonly from?: number
+  readonly to?: number
+  readonly target?: string
+  readonly content?: Uint8Array
+}
+
 /** The code that an operation fails with, such as `EIO`; nothing lets it pass. */
 export type DiskFault = string | undefined | void
 
@@ -52,6 +62,8 @@ export interface MemoryDiskOptions {
   readonly modelsCrashes?: boolean
   /** False makes `mapUnsafe` undefined, as on Node. True by default: the view is the file's own memory. */
   readonly mapsFiles?: boolean
+  /** True lets the main thread sync files by itself; then no such sync can be held. False by default. */
+  readonly syncsAtOnce?: boolean
   /** How the event loop turns; the runtime's own by default. Everything asynchronous ends in a later turn. */
   readonly nextTurn?: (callback: () => void) => void
 }
@@ -102,9 +114,16 @@ export class DiskState {
       this.sequence++
       return
     }
-    const fault = this.announce(kind, path, from, to, what)
-    if (typeof fault === "string") throw unavailable(kind, fault, path)
-    if (fault !== undefined) throw new Error(`assertion failed: the synchronous operation ${kind} cannot be held`)
+    const fault = this.faultUnsafe(kind, path, from, to, what)
+    if (fault !== undefined) throw unavailable(kind, fault, path)
+  }
+
+  /** Announces a synchronous operation; returns the code that it fails with, if any. */
+  faultUnsafe(...operation: Parameters<DiskState["announce"]>): string | undefined {
+    const fault = this.announce(...operation)
+    if (typeof fault === "string") return fault
+    if (fault === undefined) return undefined
+    throw new Error(`assertion failed: the synchronous operation ${operation[0]} cannot be held`)
   }
 
   /** Throws `Unavailable` with `EIO` in a process that a crash or kill has ended. */

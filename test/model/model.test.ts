@@ -59,6 +59,7 @@ test("options have the documented defaults", () => {
     unflushedBytesMax: 67_108_864,
     recordBytesMax: 8_388_608,
     flushIntervalMs: 50,
+    inlineSyncMsMax: 0.3,
     closeTimeoutMs: 10_000,
     retention: {},
     memory: {

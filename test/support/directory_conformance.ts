@@ -131,6 +131,7 @@ export function describeDirectory(name: string, makeSubject: () => Subject | Pro
         expect(file.readUnsafe(buffer, 0, 100, 100)).toBe(100)
         expect(buffer.every((byte) => byte === 0)).toBe(true)
         await run(file.syncData)
+        file.syncDataUnsafe?.()
         file.closeUnsafe()
       })
 
@@ -175,6 +176,7 @@ export function describeDirectory(name: string, makeSubject: () => Subject | Pro
         expect(await codeOf(() => file.readUnsafe(buffer, 0, 1, 0))).toBe("EBADF")
         expect(await codeOf(() => file.sizeUnsafe())).toBe("EBADF")
         expect(await codeOf(file.syncData)).toBe("EBADF")
+        if (file.syncDataUnsafe) expect(await codeOf(() => file.syncDataUnsafe?.())).toBe("EBADF")
         expect(await codeOf(file.truncate(0))).toBe("EBADF")
         expect(await codeOf(file.zeroFill(0, 1))).toBe("EBADF")
       })

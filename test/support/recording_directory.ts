@@ -56,6 +56,13 @@ const recordFile = (file: SegmentFile, entry: LedgerFile, ledger: SyncLedger): S
         Effect.sync(() => ledger.written(entry, position, position + end - start)),
       ),
     syncData,
+    ...(file.syncDataUnsafe && {
+      syncDataUnsafe: () => {
+        const end = ledger.syncBegins(entry)
+        file.syncDataUnsafe?.()
+        end()
+      },
+    }),
     zeroFill: (from, to) => file.zeroFill(from, to),
     truncate: (length) => file.truncate(length),
     closeUnsafe: () => file.closeUnsafe(),

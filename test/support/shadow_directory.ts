@@ -98,6 +98,12 @@ const shadowFile = (file: SegmentFile, other: SegmentFile, { also, run, onOperat
     run(other.syncData)
     return file.syncData
   }),
+  ...(file.syncDataUnsafe && {
+    syncDataUnsafe: () => {
+      file.syncDataUnsafe?.()
+      other.syncDataUnsafe?.()
+    },
+  }),
   zeroFill: (from, to) => also(file.zeroFill(from, to), other.zeroFill(from, to)),
   truncate: (length) => also(file.truncate(length), other.truncate(length)),
   closeUnsafe: () => {

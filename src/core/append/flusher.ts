@@ -22,6 +22,7 @@ import {
 import { APPEND_FLUSH } from "./append_codes.ts"
 import { preallocate } from "./preallocator.ts"
 import { replaceFile } from "./replace_file.ts"
+import { planDrop } from "./spare_file.ts"
 import { writeSlot } from "./watermark_slot.ts"
 import { writeOut } from "./write_out.ts"
 import type { WritingSegment } from "./writing_segment.ts"
@@ -47,8 +48,8 @@ export const planTurn = (stream: StreamState): void => {
 export const writeInTurn = (stream: StreamState): void => {
   const isComplete = writeOut(stream)
   if (stream.isFlushing) return
-  if (!isComplete || stream.flushWanted > stream.durable.position || unsettledBytes(stream) >= unsyncedBytesMax)
-    startFlushing(stream)
+  const isWanted = stream.flushWanted > stream.durable.position || stream.sealing.some(isUnsynced)
+  if (!isComplete || isWanted || unsettledBytes(stream) >= unsyncedBytesMax) startFlushing(stream, true)
   else if (unflushedBytes(stream) > 0) planInterval(stream)
 }
 
@@ -58,12 +59,12 @@ export const requestFlush = (stream: StreamState): void => {
   if (!stream.isTurnPlanned && !stream.isFlushing) planTurn(stream)
 }
 
-/** Starts the flush loop unless it runs. */
-export const startFlushing = (stream: StreamState): void => {
+/** Starts the flush loop unless it runs. `isInTurn`: nobody is in the middle of something. */
+export const startFlushing = (stream: StreamState, isInTurn = false): void => {
   if (stream.isFlushing) return
   stream.isFlushing = true
   stream.services.shared.flushBegins()
-  stream.services.run(flushLoop(stream))
+  stream.services.run(flushLoop(stream, isInTurn))
 }
 
 const planInterval = (stream: StreamState): void => {
@@ -77,18 +78,24 @@ const planInterval = (stream: StreamState): void => {
   )
 }
 
-const flushLoop = (stream: StreamState): Effect.Effect<void> =>
+const flushLoop = (stream: StreamState, isInTurn: boolean): Effect.Effect<void> =>
   Effect.gen(function* () {
+    const { gauge } = stream.services
     let retryDelayMs = 0
     for (;;) {
       const { syncs } = stream.counters
-      const error = yield* flushOnce(stream)
+      const error = yield* flushOnce(stream, isInTurn)
       if (error === undefined) {
         retryDelayMs = 0
         clearFailure(stream)
         // Where much waits already, those just woken may fill a turn for long: the disk goes on meanwhile.
         const isBehind = stream.counters.syncs > syncs && unflushedBytes(stream) >= unsyncedBytesMax
-        if (!isBehind) yield* nextTurn(stream.services.eventLoop)
+        if (!isBehind) {
+          const askedMs = gauge.nowMs
+          yield* nextTurn(stream.services.eventLoop)
+          gauge.noteTurn(askedMs)
+        }
+        isInTurn = !isBehind
         if (!needsFlush(stream)) break
         if (stream.services.shared.isPreferred(stream)) {
           if (!stream.isTurnPlanned) planTurn(stream)
@@ -110,7 +117,7 @@ const flushLoop = (stream: StreamState): Effect.Effect<void> =>
   })
 
 /** One group: writes what is staged, syncs what is written, moves the watermark. Returns the failure that stands in the way. */
-const flushOnce = Effect.fnUntraced(function* (stream: StreamState) {
+const flushOnce = Effect.fnUntraced(function* (stream: StreamState, isInTurn: boolean) {
   // After a release the path may belong to another stream of the same name.
   if (stream.closedAs !== undefined) return closed(stream.closedAs)
   stream.failure = undefined
@@ -129,7 +136,7 @@ const flushOnce = Effect.fnUntraced(function* (stream: StreamState) {
     if (writing.durableOffset === end && writing.isEntrySynced) continue
     writing.isSyncing = true
     hasWaited = true
-    const synced = syncSegment(stream, writing, end)
+    const synced = syncSegment(stream, writing, { end, isInTurn })
     const error = yield* Effect.ensuring(
       synced,
       Effect.sync(() => {
@@ -149,11 +156,16 @@ const writingSegments = (stream: StreamState): ReadonlyArray<WritingSegment> =>
   stream.active === undefined ? stream.sealing : [...stream.sealing, stream.active]
 
 /** Makes `[0, end)` of a segment durable, its directory entry too; by a replacement file when the sync fails. */
-const syncSegment = Effect.fnUntraced(function* (stream: StreamState, writing: WritingSegment, end: number) {
+const syncSegment = Effect.fnUntraced(function* (
+  stream: StreamState,
+  writing: WritingSegment,
+  { end, isInTurn }: { readonly end: number; readonly isInTurn: boolean },
+) {
   const { counters, services } = stream
   if (!writing.isSuspect) {
     counters.syncs++
-    const synced = yield* Effect.result(writing.file.syncData)
+    const bytes = isPlain(stream, writing) ? end - writing.durableOffset : Number.POSITIVE_INFINITY
+    const synced = yield* Effect.result(services.gauge.sync(writing.file, bytes, isInTurn))
     if (synced._tag === "Failure") {
       counters.syncFailures++
       writing.isSuspect = true
@@ -186,6 +198,13 @@ const syncSegment = Effect.fnUntraced(function* (stream: StreamState, writing: W
   return undefined
 })
 
+/** True when nothing but the bytes of a group decides how long its sync takes. */
+const isPlain = (stream: StreamState, writing: WritingSegment): boolean =>
+  writing === stream.active &&
+  writing.isEntrySynced &&
+  writing.zeroing === undefined &&
+  writing.journaledOffset <= writing.durableOffset
+
 /** What the journal holds of the active segment up to `end` is durable, and `target` with it. */
 export const completeShared = (stream: StreamState, writing: WritingSegment, end: number, target: Mark): void => {
   writing.journaledOffset = Math.max(writing.journaledOffset, end)
@@ -216,6 +235,9 @@ const needsFlush = (stream: StreamState): boolean => {
   // While a stretch is being zeroed the rest waits in memory; the end of that plans a turn.
   return isWanted && !writingSegments(stream).some(isBehindZeros)
 }
+
+/** True when a segment that is to be sealed waits for a sync, as it did when its last bytes waited for zeros. */
+const isUnsynced = ({ durableOffset, endOffset }: WritingSegment): boolean => endOffset > durableOffset
 
 /** True when what is left to be written waits for zeros, which may be in a segment that is complete already. */
 const isBehindZeros = ({ zeroing, writtenOffset, endOffset }: WritingSegment): boolean =>
@@ -265,6 +287,7 @@ const planIdle = (stream: StreamState): void => {
       if (active.slotOffset !== active.durableOffset) repeatWatermark(stream, active)
       if (unsettledBytes(stream) > 0) return
       releaseBuffers(active)
+      planDrop(stream)
       stream.services.poolTrim.plan()
       stream.nextBufferBytes = firstBufferBytes
       if (active.zeroing !== undefined || stream.isTurnPlanned) return

@@ -5,14 +5,15 @@
  */
 import * as Effect from "effect/Effect"
 import type { AofError } from "../../model/errors.ts"
-import { sparePath } from "../files/paths.ts"
 import { attempt } from "../flow/attempt.ts"
 import type { StreamState } from "../stream/stream_state.ts"
-import { framesEndMax, spareZeroBytes } from "./segment_limits.ts"
+import { framesEndMax } from "./segment_limits.ts"
+import { growSpare } from "./spare_file.ts"
 import type { WritingSegment } from "./writing_segment.ts"
 
 const alignBytes = 4096
-const pieceBytesMax = 1024 * 1024
+/** A sync of the data waits for the zeros of the same file that are being written: a millisecond for so many. */
+const pieceBytesMax = 256 * 1024
 
 /**
  * Starts zeroing the next stretch when the writer comes near its end; `syncedBytes` is the size of
@@ -26,7 +27,7 @@ export const preallocate = (
 ): void => {
   const { config } = stream.services
   const end = framesEndMax(stream.segmentBytes)
-  if (stream.fillsSegments && stream.spare === "none" && writing.writtenOffset > end / 2) prepareSpare(stream)
+  growSpare(stream, writing, syncedBytes)
   if (config.preallocateBytesMax === 0 || writing.zeroing !== undefined || writing.isReplacing) return
   const step = Math.min(writing.zeroStepBytes, config.preallocateBytesMax)
   if (syncedBytes * 4 > step) {
@@ -84,31 +85,3 @@ const fillWithZeros = (
 /** True when zeros were refused for want of room, before anything was synced. */
 const isNoRoom = (error: AofError): boolean =>
   error._tag === "Unavailable" && (error.code === "ENOSPC" || error.code === "EDQUOT") && !error.what.startsWith("sync")
-
-/** Makes the file for the next segment ready, so that rollover creates and allocates nothing. */
-const prepareSpare = (stream: StreamState): void => {
-  const bytes = spareZeroBytes(stream.segmentBytes, stream.services.config.preallocateBytesMax)
-  const { tier0 } = stream.services.tiers
-  if (!tier0.fits(stream.owner, bytes)) return
-  stream.spareGuard = tier0.admit(stream.owner, bytes)
-  stream.spare = "preparing"
-  const { directory } = stream.services
-  const path = sparePath(stream.path)
-  const prepared = Effect.gen(function* () {
-    yield* directory.remove(path)
-    const file = yield* attempt(() => directory.openUnsafe(path, "create"))
-    yield* Effect.ensuring(
-      file.zeroFill(0, bytes),
-      Effect.sync(() => file.closeUnsafe()),
-    )
-    yield* directory.sync(stream.path)
-  })
-  stream.services.run(
-    Effect.map(Effect.result(prepared), (result) => {
-      stream.spare = result._tag === "Success" ? "ready" : "none"
-      if (result._tag === "Success") return
-      stream.spareGuard?.release()
-      stream.spareGuard = undefined
-    }),
-  )
-}

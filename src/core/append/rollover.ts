@@ -20,7 +20,8 @@ import { Segment } from "../stream/segment.ts"
 import { makeFolderUnsafe } from "../stream/stream_folder.ts"
 import { bufferBytesOf, type StreamState } from "../stream/stream_state.ts"
 import { startSealing } from "./sealer.ts"
-import { framesEndMax, spareZeroBytes, tailBytesMax } from "./segment_limits.ts"
+import { framesEndMax, tailBytesMax } from "./segment_limits.ts"
+import { dropSpare } from "./spare_file.ts"
 import { statsOf } from "./watermark_slot.ts"
 import { writeOut } from "./write_out.ts"
 import { WritingSegment } from "./writing_segment.ts"
@@ -79,11 +80,6 @@ export const openNextSegment = (stream: StreamState): void => {
     source: services.tiers.services.reader,
     isReadOnly: false,
   })
-  // One that is still being prepared is for the segment after this one, and keeps its bytes.
-  if (stream.spare === "none") {
-    stream.spareGuard?.release()
-    stream.spareGuard = undefined
-  }
   const zeroedBytes = Math.max(next?.zeroedBytes ?? 0, segmentHeaderBytes)
   services.tiers.hold(stream.owner, residency, zeroedBytes)
   segment.file = next?.file
@@ -199,18 +195,18 @@ const openNextFile = (
 ): { readonly file: SegmentFile; readonly zeroedBytes: number } => {
   const { directory } = stream.services
   makeFolderUnsafe(stream)
-  if (stream.spare !== "ready") {
+  const { spare } = stream
+  // One that is still being prepared is for the segment after this one, and keeps its bytes.
+  if (spare === undefined || spare.isBusy) {
     // When a spare file was renamed but could not be opened, it is there already.
     const mode = stream.renamedIndex === stream.nextIndex ? "write" : "create"
     return { file: directory.openUnsafe(path, mode), zeroedBytes: 0 }
   }
-  stream.spare = "none"
+  const { zeroedEnd } = spare
+  dropSpare(stream)
   directory.renameUnsafe(sparePath(stream.path), path)
   stream.renamedIndex = stream.nextIndex
-  return {
-    file: directory.openUnsafe(path, "write"),
-    zeroedBytes: spareZeroBytes(stream.segmentBytes, stream.services.config.preallocateBytesMax),
-  }
+  return { file: directory.openUnsafe(path, "write"), zeroedBytes: zeroedEnd }
 }
 
 /** Bytes of frames in all segments before the next one. */

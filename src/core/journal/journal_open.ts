@@ -6,6 +6,7 @@ import type { AofManagerConfig } from "../../model/config.ts"
 import type { AofError } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
 import type { EventLoop } from "../../port/event_loop.ts"
+import type { SyncGauge } from "../append/sync_gauge.ts"
 import { announceJournal } from "../files/root.ts"
 import type { SharedSync } from "../stream/stream_state.ts"
 import { Journal } from "./journal.ts"
@@ -18,6 +19,7 @@ export interface JournalOpening {
   readonly directory: Directory
   readonly clock: Clock.Clock
   readonly eventLoop: EventLoop
+  readonly gauge: SyncGauge
   readonly random32: () => number
   readonly run: (effect: Effect.Effect<void>) => void
 }
@@ -38,7 +40,7 @@ const nothing: LoadedJournal = { entries: new Map(), lastSequence: 0, processCou
 
 /** Reads what is there; a store that is only read has no journal. */
 export const openJournal: (opening: JournalOpening, root: RootFile) => Effect.Effect<OpenedJournal, AofError> =
-  Effect.fnUntraced(function* ({ config, directory, clock, eventLoop, random32, run }, root) {
+  Effect.fnUntraced(function* ({ config, directory, clock, eventLoop, gauge, random32, run }, root) {
     const rootFile = { ...root }
     const { rootId } = root
     const load = loadJournal(directory, config.root, rootId)
@@ -60,6 +62,7 @@ export const openJournal: (opening: JournalOpening, root: RootFile) => Effect.Ef
       journal,
       streamsMin: config.journalStreamsMin,
       eventLoop,
+      gauge,
       clock,
       run,
       found: loaded.entries,

@@ -16,6 +16,7 @@ import type { EventLoop } from "../../port/event_loop.ts"
 import { completeShared, startFlushing, writeInTurn } from "../append/flusher.ts"
 import { makeFileLater } from "../append/rollover.ts"
 import { untracedIndexesMax } from "../append/segment_limits.ts"
+import type { SyncGauge } from "../append/sync_gauge.ts"
 import { writeOut } from "../append/write_out.ts"
 import type { WritingSegment } from "../append/writing_segment.ts"
 import { type SharedSync, type StreamState, unsettledBytes } from "../stream/stream_state.ts"
@@ -38,6 +39,8 @@ const settlesAtOnceIdle = 24
 /** Who waits for room in the journal waits no longer than this. */
 const stallMsMax = 2000
 const retryMs = 5
+/** How long a sync of the main thread counts as one that is on its way. */
+const freshMs = 5
 
 /** A segment of which the journal has bytes that its own file does not hold durably. */
 interface Dirty {
@@ -53,6 +56,7 @@ export interface JournalSyncOptions {
   /** Streams that have to want durability at once. */
   readonly streamsMin: number
   readonly eventLoop: EventLoop
+  readonly gauge: SyncGauge
   readonly clock: Clock.Clock
   readonly run: (effect: Effect.Effect<void>) => void
   /** What a process before has left in the journal, by stream. */
@@ -135,7 +139,8 @@ export class JournalSync implements SharedSync {
   }
 
   get isSyncing(): boolean {
-    return this.#isSyncing || this.#flushing > 0 || this.#waiting.size > 0
+    // The main thread never sees itself sync.
+    return this.#isSyncing || this.#flushing > 0 || this.#waiting.size > 0 || this.#options.gauge.isFresh(freshMs)
   }
 
   get isJournaling(): boolean {
@@ -196,7 +201,12 @@ export class JournalSync implements SharedSync {
   #planTurn(): void {
     if (this.#isTurnPlanned) return
     this.#isTurnPlanned = true
-    this.#options.eventLoop.nextTurn(() => this.#turn())
+    const { eventLoop, gauge } = this.#options
+    const askedMs = gauge.nowMs
+    eventLoop.nextTurn(() => {
+      gauge.noteTurn(askedMs)
+      this.#turn()
+    })
   }
 
   #turn(): void {
@@ -267,7 +277,7 @@ export class JournalSync implements SharedSync {
     for (const member of members) noteWritten(member)
     this.#isSyncing = true
     this.#lastGroupMs = this.#options.clock.currentTimeMillisUnsafe()
-    const synced = writer.isEmpty ? Effect.void : file.file.syncData
+    const synced = writer.isEmpty ? Effect.void : this.#options.gauge.sync(file.file, writer.lengthBytes, true)
     this.#options.run(Effect.map(Effect.result(synced), ({ _tag }) => this.#end(members, file, _tag === "Success")))
     if (!this.#isSweeping && this.#dirty.size > 0) this.#options.run(this.#sweep)
   }

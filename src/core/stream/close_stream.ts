@@ -8,6 +8,7 @@ import { type AofError, closed } from "../../model/errors.ts"
 import { flushLocally } from "../aof.ts"
 import { openNextSegment } from "../append/rollover.ts"
 import { settleSegment } from "../append/sealer.ts"
+import { dropSpare } from "../append/spare_file.ts"
 import { writeSlot } from "../append/watermark_slot.ts"
 import { sparePath } from "../files/paths.ts"
 import { attempt } from "../flow/attempt.ts"
@@ -29,10 +30,8 @@ export const drainStream: (stream: StreamState) => Effect.Effect<void, AofError>
       if (stream.sealFailure !== undefined) return yield* Effect.fail(stream.sealFailure)
       yield* Effect.sleep(1)
     }
-    if (stream.spare === "ready") {
-      stream.spare = "none"
-      stream.spareGuard?.release()
-      stream.spareGuard = undefined
+    if (stream.spare !== undefined) {
+      dropSpare(stream)
       // One that stays is removed at the next open.
       yield* Effect.ignore(stream.services.directory.remove(sparePath(stream.path)))
     }
@@ -65,7 +64,7 @@ const removeUnused = Effect.fnUntraced(function* (stream: StreamState) {
 
 /** True while something in the background uses the stream's files. */
 const isBusy = (stream: StreamState): boolean =>
-  stream.isSealing || stream.isFlushing || stream.spare === "preparing" || stream.active?.zeroing !== undefined
+  stream.isSealing || stream.isFlushing || stream.spare?.isBusy === true || stream.active?.zeroing !== undefined
 
 /**
  * Ends everything that waits and returns when nothing in the background uses the files any more: what happens to the directory

@@ -28,8 +28,7 @@ export const endStream = (stream: StreamState, what: string, isDeleted = false):
   stream.services.tiers.removeStream(stream.owner)
   for (const one of stream.sealing) one.tail.abandon()
   stream.active?.tail.abandon()
-  stream.spareGuard?.release()
-  stream.spareGuard = undefined
+  stream.spare?.guard.release()
   const error = closed(what)
   stream.durableWaiters.failAll(error)
   stream.writtenWaiters.failAll(error)

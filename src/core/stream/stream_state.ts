@@ -19,6 +19,7 @@ import { WaitQueue } from "../../state/wait_queue.ts"
 import { type Mark, startMark, Watermark } from "../../state/watermark.ts"
 import type { PoolTrim } from "../append/pool_trim.ts"
 import { payloadBytesMax } from "../append/segment_limits.ts"
+import type { SyncGauge } from "../append/sync_gauge.ts"
 import type { WritingSegment } from "../append/writing_segment.ts"
 import type { Fence } from "../bucket/head_fence.ts"
 import type { OpenFiles } from "../files/open_files.ts"
@@ -27,6 +28,7 @@ import type { ManifestLog } from "../manifest/manifest_log.ts"
 import type { ReadingTurns } from "../read/reading_turns.ts"
 import type { TierStream } from "../tiers/tier_services.ts"
 import type { AdmissionGuard } from "../tiers/tier0.ts"
+
 import type { Tiers } from "../tiers/tiers.ts"
 import type { Segment } from "./segment.ts"
 
@@ -78,6 +80,7 @@ export interface StreamServices {
   /** Says whether another writer has taken the root. */
   readonly fence: Fence
   readonly shared: SharedSync
+  readonly gauge: SyncGauge
   /** The directory of all streams. */
   readonly streamsFolder: SharedFolder
   /** Starts an effect in the scope of the manager; defects are reported, errors are the effect's own to handle. */
@@ -95,6 +98,18 @@ export interface PendingTrim {
   readonly point: TrimPoint
   /** Of its record in the manifest. */
   readonly sequence: number
+}
+
+/** A file that is for the segment after the active one, or a later one. */
+export interface SpareFile {
+  /** Holds its bytes in the budget of Tier 0. */
+  readonly guard: AdmissionGuard
+  /** Zeros are durable up to here; 0 while it is being made. */
+  zeroedEnd: number
+  /** True while it is made or more of it is zeroed: then it cannot be used. */
+  isBusy: boolean
+  /** True while somebody waits for the stream to be idle. */
+  isDropPlanned: boolean
 }
 
 export interface StreamState {
@@ -131,10 +146,8 @@ export interface StreamState {
   nextBaseOffset: number
   /** The file for the next segment when it was opened but its header could not be written yet. */
   nextFile: { readonly file: SegmentFile; readonly zeroedBytes: number } | undefined
-  /** A prepared file for the next segment; written by the preallocator, taken by append. */
-  spare: "none" | "preparing" | "ready"
-  /** Holds the bytes of the spare file in the budget of Tier 0. */
-  spareGuard: AdmissionGuard | undefined
+  /** A prepared file for the next segment; made by the flusher, taken by append. */
+  spare: SpareFile | undefined
   /** Size of the next staging buffer: small for who writes rarely, and larger with each that is filled. */
   nextBufferBytes: number
   /** Index of the last segment whose file was a spare one. */
@@ -298,8 +311,7 @@ export const makeStreamState = (options: {
   hasLeftOut: false,
   nextBaseOffset: 0,
   nextFile: undefined,
-  spare: "none",
-  spareGuard: undefined,
+  spare: undefined,
   nextBufferBytes: firstBufferBytes,
   renamedIndex: 0,
   fillsSegments: false,

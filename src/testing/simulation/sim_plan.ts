@@ -126,6 +126,8 @@ export interface SimPlan {
   readonly journalStreamsMin: number
   /** How long appended bytes stay unsynced. */
   readonly flushIntervalMs: number
+  /** What a sync may take for the main thread to make it; 0 for never. */
+  readonly inlineSyncMsMax: number
   /** Budget of Tier 0. */
   readonly tier0Bytes: number
   /** What happens when it is full. */
@@ -220,6 +222,7 @@ export const makePlan = (seed: number, steps: number): SimPlan => {
     journalBytes: journalRandom.pick([0, 64, 64, 256]) * KiB,
     journalStreamsMin: journalRandom.pick([1, 1, 2, 3]),
     flushIntervalMs: random.pick([1, 5, 50, 1000]),
+    inlineSyncMsMax: new SimRandom(seed, 14).pick([0, 1000]),
     tier0Bytes,
     policy: random.pick(["strict", "strict", "elastic"] as const),
     // Without Tier 2 what does not fit has nowhere to go, and appends wait for ever.

@@ -53,6 +53,7 @@ export const optionsOf = (plan: SimPlan, world: SimWorld, readOnly = false): Aof
   journalStreamsMin: plan.journalStreamsMin,
   unflushedBytesMax: plan.unflushedBytesMax,
   flushIntervalMs: plan.flushIntervalMs,
+  inlineSyncMsMax: plan.inlineSyncMsMax,
   closeTimeoutMs: 600_000,
   tier0: { bytesMax: plan.tier0Bytes, policy: plan.policy, promoteReads: 4 },
   tier1: {

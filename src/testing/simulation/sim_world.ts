@@ -106,7 +106,8 @@ export class SimWorld {
     this.#storeRandom = new SimRandom(seed, 4)
     this.#cutRandom = new SimRandom(seed, 5)
     this.#diskFaults = new DiskFaults(plan.diskFaults, new SimRandom(seed, 6))
-    this.disk = new MemoryDisk({ mapsFiles: plan.mapsFiles, nextTurn: (callback) => this.#afterDisk(callback) })
+    const nextTurn = (callback: () => void): void => this.#afterDisk(callback)
+    this.disk = new MemoryDisk({ mapsFiles: plan.mapsFiles, syncsAtOnce: true, nextTurn })
     this.objects = makeMemoryStore()
     this.store = this.faultyStore(this.objects)
   }
