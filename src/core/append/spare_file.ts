@@ -13,6 +13,8 @@ import type { WritingSegment } from "./writing_segment.ts"
 const stepBytes = 1024 * 1024
 /** Who appends less has zeros that are written seldom, and a whole file of them would lie about. */
 const fastBytesPerMs = 4 * 1024
+/** Zeros are so many times as far as the writer: they are complete before it needs them, and take little of the disk at once. */
+const lead = 1.5
 /** After so long without an append the file goes. */
 const idleMs = 10_000
 
@@ -28,7 +30,7 @@ export const growSpare = (stream: StreamState, writing: WritingSegment, syncedBy
   const { writtenOffset } = writing
   if (writtenOffset <= from || !(stream.fillsSegments || isFast)) return
   if (spare === undefined) return makeSpare(stream, first)
-  const wanted = isFast ? Math.min(end, (writtenOffset - from) * 2) : 0
+  const wanted = isFast ? Math.min(end, (writtenOffset - from) * lead) : 0
   const to = Math.min(end, spare.zeroedEnd + stepBytes)
   if (spare.zeroedEnd < wanted && hasMuchRoom(services, to - spare.zeroedEnd)) zeroMore(stream, spare, to)
 }
