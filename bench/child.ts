@@ -16,6 +16,7 @@ import { appendPlainly } from "./reference.ts"
 import { benchScan } from "./scan.bench.ts"
 import { benchStreams, benchStreamsOpen } from "./streams.bench.ts"
 import { benchTiers } from "./tiers.bench.ts"
+import { benchWarm } from "./warm.bench.ts"
 
 interface FillParameters {
   readonly root: string
@@ -60,6 +61,7 @@ const workloads: Record<string, (parameters: any) => Promise<object | undefined>
   grow: benchGrow,
   streams: benchStreams,
   streamsOpen: benchStreamsOpen,
+  warm: benchWarm,
   killed: async (parameters) => {
     await appendUntilKilled(parameters, say)
     return undefined

@@ -7,7 +7,8 @@
 import * as fs from "node:fs"
 import { join } from "node:path"
 import { AofManager } from "../mod.ts"
-import { hashText, makePayloads, makeRandom32 } from "./payload.ts"
+import { makeLines } from "./lines.ts"
+import { hashText, makePayloads } from "./payload.ts"
 import { PlainGroups } from "./plain_groups.ts"
 import { quantileOf } from "./statistics.ts"
 
@@ -131,12 +132,7 @@ const produce = (
 /** Sealed segments with lines that compress to about a fifth. */
 const fillBulk = async (manager: AofManager, segmentBytes: number): Promise<Stream> => {
   const bulk = await manager.stream("bulk", { segmentBytes })
-  const random32 = makeRandom32(7)
-  const encoder = new TextEncoder()
-  const lines = Array.from({ length: 4096 }, (_, i) => {
-    const words = Array.from({ length: 12 }, () => (random32() % 5000).toString(36))
-    return encoder.encode(JSON.stringify({ at: 1_700_000_000_000 + i * 13, level: "info", user: random32(), words }))
-  })
+  const lines = makeLines()
   for (let i = 0; bulk.segments().length <= busySegments; i++) {
     while (bulk.tryAppend(lines[i & 4095]!) < 0) await bulk.ready()
     if ((i & 255) === 255) await new Promise((resolve) => setImmediate(resolve))

@@ -6,7 +6,8 @@
 import * as fs from "node:fs"
 import { join } from "node:path"
 import { AofManager } from "../mod.ts"
-import { hashText, makeRandom32 } from "./payload.ts"
+import { makeLines } from "./lines.ts"
+import { hashText } from "./payload.ts"
 import { quantileOf } from "./statistics.ts"
 
 export interface TiersParameters {
@@ -39,16 +40,6 @@ export interface TiersResult {
 const pauseMs = 2
 /** Appends between two turns of the event loop. */
 const burst = 256
-
-/** Lines like those of a log, different each: they shrink to about a fifth. */
-const makeLines = (): Array<Uint8Array> => {
-  const random32 = makeRandom32(7)
-  const encoder = new TextEncoder()
-  return Array.from({ length: 4096 }, (_, i) => {
-    const words = Array.from({ length: 12 }, () => (random32() % 5000).toString(36))
-    return encoder.encode(JSON.stringify({ at: 1_700_000_000_000 + i * 13, level: "info", user: random32(), words }))
-  })
-}
 
 /** Time between two looks at the clock. */
 const lookMs = 1

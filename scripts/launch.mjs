@@ -39,6 +39,7 @@ const commands = {
   "bench:latency": (args) => runBench("latency.ts", args),
   "bench:memory": (args) => runBench("memory.ts", args),
   "bench:growth": (args) => runBench("growth.ts", args),
+  "bench:warm": (args) => runBench("warm.ts", args),
 
   async test(args) {
     const { names, rest } = takeRuntimes(args, runtimeNames)
