@@ -47,6 +47,8 @@ export class JournalFile {
   zeroedEnd = 0
   /** Segments that have bytes here which their own files do not hold durably. */
   readonly dirty: Set<object> = new Set()
+  /** How many there were when the file was full. */
+  dirtyCount = 0
   hasFailed = false
 
   constructor(file: SegmentFile, number: number) {
@@ -123,6 +125,11 @@ export class Journal {
     return this.#isPreparing || (this.#current !== undefined && this.#current.zeroedEnd < this.#fileBytes)
   }
 
+  /** How much of a file is used, 0 to 1. */
+  fillOf({ end }: JournalFile): number {
+    return end / this.#fileBytes
+  }
+
   #hasRoom({ end, zeroedEnd }: JournalFile): boolean {
     return end + this.writer.groupBytesMax <= zeroedEnd
   }
@@ -183,6 +190,7 @@ export class Journal {
   }
 
   #leave(file: JournalFile): void {
+    file.dirtyCount = file.dirty.size
     if (file.dirty.size > 0) this.onFull(file)
     else this.#freeWhenDrained(file)
   }

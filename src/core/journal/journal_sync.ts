@@ -21,7 +21,8 @@ import { writeOut } from "../append/write_out.ts"
 import type { WritingSegment } from "../append/writing_segment.ts"
 import { type SharedSync, type StreamState, unsettledBytes } from "../stream/stream_state.ts"
 import type { Journal, JournalFile } from "./journal.ts"
-import { gatherMember, type JournalMember, noteWritten } from "./journal_member.ts"
+import { type DirtySegment, gatherMember, type JournalMember, noteWritten } from "./journal_member.ts"
+import { JournalPace } from "./journal_pace.ts"
 
 /** A stream with more than this to make durable at once gains nothing from writing it twice. */
 const entryBytesMax = 64 * 1024
@@ -41,14 +42,6 @@ const stallMsMax = 2000
 const retryMs = 5
 /** How long a sync of the main thread counts as one that is on its way. */
 const freshMs = 5
-
-/** A segment of which the journal has bytes that its own file does not hold durably. */
-interface Dirty {
-  readonly stream: StreamState
-  readonly file: JournalFile
-  end: number
-  lastMs: number
-}
 
 /** What it works with. */
 export interface JournalSyncOptions {
@@ -77,7 +70,7 @@ export class JournalSync implements SharedSync {
   #flushing = 0
   #isSyncing = false
   /** The one that was appended to longest ago comes first. */
-  readonly #dirty: Map<WritingSegment, Dirty> = new Map()
+  readonly #dirty: Map<WritingSegment, DirtySegment> = new Map()
   readonly #settling: Set<WritingSegment> = new Set()
   /** Files that are full and wait for their streams, oldest first. */
   readonly #full: Set<JournalFile> = new Set()
@@ -89,6 +82,7 @@ export class JournalSync implements SharedSync {
   #isSweeping = false
   /** Since when those who wait have waited for a file of the journal. */
   #stalledSinceMs: number | undefined
+  readonly #pace: JournalPace = new JournalPace()
   #isRetryPlanned = false
   #lastGroupMs = 0
 
@@ -193,6 +187,7 @@ export class JournalSync implements SharedSync {
 
   #settle(writing: WritingSegment, file: JournalFile): void {
     this.#journal.settle(file, writing)
+    if (this.#pace.isWaiting) this.#planTurn()
     if (file.dirty.size > 0) return
     this.#full.delete(file)
     if (this.#stalledSinceMs !== undefined) this.#planTurn()
@@ -248,6 +243,11 @@ export class JournalSync implements SharedSync {
     const file = this.#journal.take()
     if (file === undefined) return this.#stall()
     this.#stalledSinceMs = undefined
+    const [drained] = this.#full
+    if (this.#pace.waits(this.#journal.fillOf(file), drained, this.#options.clock.currentTimeMillisUnsafe())) {
+      if (!this.#isRetryPlanned) this.#options.run(this.#retry)
+      return this.#settleMore()
+    }
     const { writer } = this.#journal
     writer.begin()
     const members: Array<JournalMember> = []
@@ -359,7 +359,8 @@ export class JournalSync implements SharedSync {
 
   /** Starts syncs of files that are behind the journal, as many as may run at once. */
   #settleMore(): void {
-    while (this.#settling.size < (this.#isBusy ? settlesAtOnce : settlesAtOnceIdle)) {
+    const isBusy = this.#isBusy && !this.#pace.isWaiting
+    while (this.#settling.size < (isBusy ? settlesAtOnce : settlesAtOnceIdle)) {
       const next = this.#nextToSettle()
       if (next === undefined) return
       const { writing, stream } = next
