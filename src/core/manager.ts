@@ -21,7 +21,7 @@ import { moveBucket } from "./bucket/move_bucket.ts"
 import { deletedPath, streamPath, streamsPath } from "./files/paths.ts"
 import { refuseStreamLinks } from "./files/refuse_links.ts"
 import { attempt } from "./flow/attempt.ts"
-import { bounded } from "./flow/bounded.ts"
+import { bounded, ClosingTime } from "./flow/bounded.ts"
 import { NameGate } from "./flow/name_gate.ts"
 import type * as ManifestLog from "./manifest/manifest_log.ts"
 import { refreshStream } from "./read/read_only.ts"
@@ -39,6 +39,9 @@ import { releaseStream } from "./stream/release_stream.ts"
 import type { StreamServices, StreamState } from "./stream/stream_state.ts"
 import { type ReconcilePlan, reconcile } from "./tier2/reconcile.ts"
 import type { StoreSwitch } from "./tier2/store_switch.ts"
+
+/** When each step of closing ends at the latest, as a share of `closeTimeoutMs`. */
+const closingShares = { drain: 0.85, commit: 0.9, tiers: 0.95 }
 
 export interface CoreManager {
   readonly config: AofManagerConfig
@@ -355,12 +358,16 @@ export class Manager implements CoreManager {
       return failed === undefined ? Effect.void : Effect.fail(failed.failure)
     })
     return Effect.gen({ self: this }, function* () {
-      const result = yield* Effect.result(bounded(allDrained, this.config.closeTimeoutMs))
+      const { clock, shared, tiers } = this.services
+      const time = new ClosingTime(clock, this.config.closeTimeoutMs)
+      const result = yield* Effect.result(bounded(allDrained, time.leftMs(closingShares.drain)))
       for (const stream of streams()) releaseStream(stream, "manager")
-      const committed = yield* Effect.result(bounded(this.manifest.commit, this.config.closeTimeoutMs))
-      if (result._tag === "Success" && committed._tag === "Success") this.services.shared.endInOrder()
-      yield* this.services.tiers.close(this.config.closeTimeoutMs / 2)
-      const closed = yield* Effect.result(bounded(Scope.close(this.#scope, Exit.void), this.config.closeTimeoutMs))
+      const committed = yield* Effect.result(bounded(this.manifest.commit, time.leftMs(closingShares.commit)))
+      if (result._tag === "Success" && committed._tag === "Success") shared.endInOrder()
+      const tiersMs = (): number => time.leftMs(closingShares.tiers)
+      // What is not uploaded then is begun anew by the next open.
+      yield* Effect.ignore(bounded(tiers.close(tiersMs), tiersMs()))
+      const closed = yield* Effect.result(bounded(Scope.close(this.#scope, Exit.void), time.leftMs(1)))
       this.services.openFiles.releaseAll()
       if (result._tag === "Failure") return yield* Effect.fail(result.failure)
       if (closed._tag === "Failure") return yield* Effect.fail(closed.failure)

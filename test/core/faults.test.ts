@@ -155,6 +155,27 @@ describe("a failed sync", () => {
     await manager.close().catch(() => {})
   })
 
+  test("of what a store was closed with does not make the checksum wrong of the segment that goes on", async () => {
+    const disk = new MemoryDisk()
+    const manager = await openWith(disk.layer, options)
+    const stream = await manager.stream("s")
+    await stream.append("a")
+    stream.setCoordinatorWatermark(7)
+    await quietDisk(disk)
+    disk.onOperation = failing(({ kind, path }) => kind === "syncData" && isSegment(path), "EIO", Number.POSITIVE_INFINITY)
+    expect(codeOf(await rejection(manager.close()))).toBe("EIO")
+    disk.onOperation = undefined
+    await withStore(disk.layer, options, async (again) => {
+      const resumed = await again.stream("s")
+      await resumed.append("b")
+      await resumed.seal()
+    })
+    expect(await textsAfterCut(disk)).toEqual(["a", "b"])
+    await withStore(disk.layer, options, async (again) => {
+      expect((await again.scrub({ bytesPerSecond: 2 ** 36 })).findings).toEqual([])
+    })
+  })
+
   test("during a seal is answered by the seal, which is tried again", async () => {
     const steps: ReadonlyArray<(operation: DiskOperation) => boolean> = [
       ({ kind, path }) => kind === "truncate" && isSegment(path),

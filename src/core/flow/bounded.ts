@@ -1,4 +1,5 @@
 /** A bound on how long closing takes. */
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { type AofError, unavailable } from "../../model/errors.ts"
@@ -15,3 +16,22 @@ export const bounded = <E>(effect: Effect.Effect<void, E>, timeoutMs: number): E
     fiber.interruptUnsafe()
     return yield* Effect.fail(unavailable("closing within closeTimeoutMs", "ETIMEDOUT", timeoutMs))
   })
+
+/** The time that closing has in all. A step that hangs leaves the later ones what is theirs. */
+export class ClosingTime {
+  readonly #clock: Clock.Clock
+  readonly #startNanos: bigint
+  readonly #timeoutMs: number
+
+  constructor(clock: Clock.Clock, timeoutMs: number) {
+    this.#clock = clock
+    this.#startNanos = clock.monotonicTimeNanosUnsafe()
+    this.#timeoutMs = timeoutMs
+  }
+
+  /** Milliseconds until `share` of the time is over, at least 1. */
+  leftMs(share: number): number {
+    const passedMs = Number(this.#clock.monotonicTimeNanosUnsafe() - this.#startNanos) / 1e6
+    return Math.max(1, this.#timeoutMs * share - passedMs)
+  }
+}

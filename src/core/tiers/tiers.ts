@@ -220,12 +220,13 @@ export class Tiers {
     if (this.services.tier1.compress === "eager") this.services.fork(this.services.compressor.warmUp)
   }
 
-  /** Ends everything that runs, within `drainMs`. */
-  close(drainMs: number): Effect.Effect<void> {
+  /** Ends everything that runs. Uploads may finish within half of what `leftMs` gives, a last HEAD within the rest. */
+  close(leftMs: () => number): Effect.Effect<void> {
+    const { bucket } = this.services
     return this.coordinator
-      .close(drainMs)
+      .close(leftMs() / 2)
       .pipe(
-        Effect.andThen(this.services.bucket?.close(drainMs) ?? Effect.void),
+        Effect.andThen(Effect.suspend(() => bucket?.close(leftMs()) ?? Effect.void)),
         Effect.andThen(this.services.compressor.close),
         Effect.andThen(this.#reserve.close),
       )

@@ -41,6 +41,8 @@ export interface CallEnds<A = unknown> {
 /** The root of every simulated store, and where a directory for Tier 2 lies. */
 export const simRoot = "/store"
 export const simCold = "/cold"
+/** How long a close may take. */
+export const closeTimeoutMs = 600_000
 
 /** Options of the manager as a plan says. */
 export const optionsOf = (plan: SimPlan, world: SimWorld, readOnly = false): AofManagerOptions => ({
@@ -54,7 +56,7 @@ export const optionsOf = (plan: SimPlan, world: SimWorld, readOnly = false): Aof
   unflushedBytesMax: plan.unflushedBytesMax,
   flushIntervalMs: plan.flushIntervalMs,
   inlineSyncMsMax: plan.inlineSyncMsMax,
-  closeTimeoutMs: 600_000,
+  closeTimeoutMs,
   tier0: { bytesMax: plan.tier0Bytes, policy: plan.policy, promoteReads: 4 },
   tier1: {
     bytesMax: plan.tier1Bytes,
@@ -88,6 +90,8 @@ export class SimProcess {
   hadFaults = false
   /** The same of the disk alone, for the whole life of the process. */
   hadDiskFaults = false
+  /** True from the moment at which the store is asked to close while calls are under way. */
+  isClosing = false
   manager: AofManager | undefined
   #scope: Scope.Closeable | undefined
   #calls = 0
@@ -191,6 +195,11 @@ export class SimProcess {
       return `${model.name}: ${each.join(", ")}`
     })
     return JSON.stringify({ tier0, warmBytes: tier1.usedBytes, backlog, flush, segments })
+  }
+
+  /** True for what making or deleting a stream may fail with. */
+  allowsMaking(error: AofError): boolean {
+    return (error._tag === "Unavailable" && this.hadFaults) || (error._tag === "Closed" && this.isClosing)
   }
 
   /** What a call on a stream may fail with. */

@@ -4,7 +4,7 @@ import type { AofError, AofManager, StreamOptions } from "../../api/effect.ts"
 import { appendSteps } from "./sim_append_steps.ts"
 import type { ModelStream } from "./sim_model.ts"
 import type { SimSession, SimStep, SimStreamPlan } from "./sim_plan.ts"
-import { type OpenStream, SimProcess, SimViolation } from "./sim_process.ts"
+import { closeTimeoutMs, type OpenStream, SimProcess, SimViolation } from "./sim_process.ts"
 import { quiesce } from "./sim_quiesce.ts"
 import { SimRandom } from "./sim_random.ts"
 import { readSteps } from "./sim_read_steps.ts"
@@ -114,9 +114,23 @@ const sessionMain = (
       yield* runStep(process, manager, step)
       if (!world.isAlive || process.violation !== undefined) return
     }
+    if (session.end === "kill") yield* closeAmidFaults(process, manager)
     if (session.end !== "close") return world.die()
     world.hasFaults = false
     yield* quiesce(process, manager)
+  })
+
+/** A process that is told to end while the disk still fails closes as well as it can: in time, and with what it may fail with. */
+const closeAmidFaults = (process: SimProcess, manager: AofManager): Effect.Effect<void, SimViolation> =>
+  Effect.gen(function* () {
+    process.isClosing = true
+    for (const stream of process.streams) {
+      stream.isClosing = true
+      for (const one of stream.follows) one.stop()
+    }
+    const closed = yield* process.within("closing amid faults", closeTimeoutMs + 10, Effect.result(manager.close))
+    if (closed._tag === "Success" || (closed.failure._tag === "Unavailable" && process.hadFaults)) return
+    yield* Effect.fail(new SimViolation(`closing amid faults failed: ${closed.failure.message}`))
   })
 
 const streamOptions = (plan: SimStreamPlan): StreamOptions => ({
@@ -219,7 +233,7 @@ const newStream = (process: SimProcess, manager: AofManager, random: SimRandom):
       process.streams.push(makeOpen(stream, aof))
       return undefined
     },
-    isAllowed: (error: AofError) => error._tag === "Unavailable" && process.hadFaults,
+    isAllowed: (error: AofError) => process.allowsMaking(error),
     onFail: () => {
       // It may be there at the next opening.
       stream.isDeleteAsked = true
@@ -234,11 +248,12 @@ const deleteStream = (process: SimProcess, manager: AofManager, stream: OpenStre
   process.begin(`deleting ${stream.model.name}`, manager.deleteStream(stream.model.name), {
     onDone: () => {
       stream.model.isDeleted = true
+      if (process.isClosing) return undefined
       return manager.streams().includes(stream.model.name)
         ? `${stream.model.name} is there after its deletion`
         : undefined
     },
-    isAllowed: (error) => error._tag === "Unavailable" && process.hadFaults,
+    isAllowed: (error) => process.allowsMaking(error),
   })
 }
 
