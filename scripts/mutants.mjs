@@ -1,7 +1,8 @@
 // `npm run mutants -- [--only NAME] [--runtime bun|deno|node]`: each patch of `test/mutants` plants one bug into a copy of the sources, and
 // the simulator has to find it within the number of seeds that the patch states. A patch that does not apply, or is not found, fails.
 //
-// A patch is a unified diff with lines in front of it: `bug: …`, `seeds: N`, and where it needs them `steps: K` and `from: SEED`.
+// A patch is a unified diff with lines in front of it: `bug: …`, `seeds: N`, and where it needs them `steps: K` and `from: SEED`. Where chance
+// takes thousands of runs to the place, `test: FILE` in the place of `seeds` names a test that has to find it, on Bun.
 
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -9,9 +10,9 @@ import { join } from "node:path"
 import { install } from "./install.mjs"
 import { takeOption, takeRuntimes } from "./options.mjs"
 import { capture, endWithChildren } from "./process.mjs"
-import { rootDirectory, runtimeCommand } from "./runtimes.mjs"
+import { rootDirectory, runtimeCommand, runtimePath } from "./runtimes.mjs"
 
-const copied = ["src", "scripts", "test/simulate", "package.json", "deno.json", "mod.ts"]
+const copied = ["src", "scripts", "test", "package.json", "deno.json", "bunfig.toml", "mod.ts"]
 const mutantMinutes = 15
 
 /** Gives the exit code: 0 when every mutant was found, 2 for an argument that cannot be used. */
@@ -34,7 +35,7 @@ export async function runMutants(args) {
     console.error(`--only is ${unknown}, allowed is ${mutants.map(({ name }) => name).join(", ")}`)
     return 2
   }
-  install(names)
+  install([...new Set(["bun", ...names])])
   endWithChildren()
   const directory = mkdtempSync(join(tmpdir(), "bop-aof-mutants-"))
   let worst = 0
@@ -61,6 +62,7 @@ export function readMutants() {
         name: file.slice(0, -".patch".length),
         path: join(folder, file),
         bug: value("bug"),
+        test: value("test"),
         seeds: Number(value("seeds")),
         steps: Number(value("steps") ?? 60),
         from: Number(value("from") ?? 1),
@@ -69,12 +71,20 @@ export function readMutants() {
 }
 
 /** A fresh copy with the patch in it; the exit code says whether the simulator saw it. */
-async function runMutant({ name, path, bug, seeds, steps, from }, directory, runtime) {
+async function runMutant({ name, path, bug, test, seeds, steps, from }, directory, runtime) {
   const copy = join(directory, name)
   for (const part of copied) cpSync(join(rootDirectory, part), join(copy, part), { recursive: true })
   symlinkSync(join(rootDirectory, "node_modules"), join(copy, "node_modules"), "junction")
   const patched = await capture("git", ["apply", "--whitespace=nowarn", path], { cwd: copy })
   if (patched.code !== 0) return tell("failed", name, `the patch does not apply: ${patched.output.trim()}`)
+  if (test !== undefined) {
+    const runs = { mutant: await runTest(copy, test), sound: await runTest(rootDirectory, test) }
+    rmSync(copy, { recursive: true, force: true })
+    if (runs.sound.code !== 0) return tell("failed", name, `${test} fails without the bug too`)
+    const failed = /^\(fail\) (.*?)( \[[^\]]*\])?$/m.exec(runs.mutant.output)?.[1]
+    if (runs.mutant.code === 0 || failed === undefined) return tell("MISSED", name, `not found by ${test}: ${bug}`)
+    return tell("found", name, `by ${test}: ${bug}\n${" ".repeat(8)}${failed}`)
+  }
   const { code, output } = await simulate(copy, runtime, { seed: from, seeds, steps })
   rmSync(copy, { recursive: true, force: true })
   const found = /^violation in seed (\d+): (.*)$/m.exec(output)
@@ -95,6 +105,11 @@ function simulate(directory, runtime, range) {
     JSON.stringify(options),
   ])
   return capture(command, rest, { cwd: directory, timeoutMs: (mutantMinutes + 5) * 60_000 })
+}
+
+function runTest(directory, test) {
+  const args = ["--conditions=source", "test", join(directory, test)]
+  return capture(runtimePath("bun"), args, { cwd: directory, timeoutMs: mutantMinutes * 60_000 })
 }
 
 function tell(outcome, name, text) {
