@@ -39,6 +39,7 @@ const calmPlan = (seed: number, steps: number): SimPlan => {
     keep: "half",
     openingCuts: [],
     failedOpening: 0,
+    closesFirst: false,
     pauseMs: 0,
     clockMs: 0,
     hasFaults: false,

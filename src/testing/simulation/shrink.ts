@@ -99,6 +99,7 @@ class Shrinker {
     for (let at = this.plan.sessions.length - 1; at >= 0; at--) {
       const session = this.plan.sessions[at] as SimSession
       if (session.failedOpening > 0) this.#try(this.#withSession(at, { failedOpening: 0 }))
+      if (session.closesFirst) this.#try(this.#withSession(at, { closesFirst: false }))
       if (session.openingCuts.length > 0) this.#try(this.#withSession(at, { openingCuts: [] }))
       if (session.hasFaults) this.#try(this.#withSession(at, { hasFaults: false }))
       if (session.clockMs !== 0) this.#try(this.#withSession(at, { clockMs: 0 }))

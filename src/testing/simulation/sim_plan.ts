@@ -63,6 +63,8 @@ export interface SimSession {
   readonly openingCuts: ReadonlyArray<number>
   /** Disk operation at which an opening before this one fails, which its process is told; 0 for none. */
   readonly failedOpening: number
+  /** Whether a process that is killed behind its last step closes before, with all faults that there are. */
+  readonly closesFirst: boolean
   /** Milliseconds until the process is started, and how far the wall clock is moved. */
   readonly pauseMs: number
   /** How far the wall clock is moved before. */
@@ -243,7 +245,7 @@ export const makePlan = (seed: number, steps: number): SimPlan => {
     outageEveryMs: isFaulty && tier2 === "store" && random.chance(0.4) ? random.pick([500, 20_000]) : 0,
     outageMs: random.pick([200, 60_000, 3 * 3_600_000]),
     streams: Array.from({ length: random.pick([1, 1, 2, 3, 5]) }, () => drawStream(random, segmentBytes)),
-    sessions: drawSessions(random, steps, new SimRandom(seed, 10)),
+    sessions: drawSessions(random, steps, { failures: new SimRandom(seed, 10), closes: new SimRandom(seed, 15) }),
     damage: random.chance(0.2) ? random.pick(["bitFlip", "lostWrite", "misdirectedWrite"] as const) : "none",
   }
 }
@@ -303,7 +305,11 @@ const drawStream = (random: SimRandom, segmentBytes: number): SimStreamPlan => (
 
 const endKinds = ["any", "any", "write", "write", "syncData", "rename", "syncDirectory", "remove"] as const
 
-const drawSessions = (random: SimRandom, steps: number, failures: SimRandom): ReadonlyArray<SimSession> => {
+const drawSessions = (
+  random: SimRandom,
+  steps: number,
+  { failures, closes }: { readonly failures: SimRandom; readonly closes: SimRandom },
+): ReadonlyArray<SimSession> => {
   const weights = Object.fromEntries(
     Object.entries(stepWeights).map(([kind, weight]) => [kind, weight * random.pick([0, 1, 1, 4])]),
   )
@@ -323,6 +329,7 @@ const drawSessions = (random: SimRandom, steps: number, failures: SimRandom): Re
       endKind,
       keep: random.pick(["nothing", "all", "entries", "bytes", "half", "half", "most", "oneLost", "oneKept"] as const),
       failedOpening: failures.chance(0.2) ? 1 + failures.below(60) : 0,
+      closesFirst: closes.chance(0.4),
       openingCuts: random.chance(0.3) ? Array.from({ length: random.between(1, 3) }, () => 1 + random.below(60)) : [],
       pauseMs: random.pick([0, 100, 60_000, 4 * 3_600_000]),
       clockMs: random.pick([0, 0, 0, -3_600_000, 86_400_000]),

@@ -114,7 +114,7 @@ const sessionMain = (
       yield* runStep(process, manager, step)
       if (!world.isAlive || process.violation !== undefined) return
     }
-    if (session.end === "kill") yield* closeAmidFaults(process, manager)
+    if (session.end === "kill" && session.closesFirst) yield* closeAmidFaults(process, manager)
     if (session.end !== "close") return world.die()
     world.hasFaults = false
     yield* quiesce(process, manager)

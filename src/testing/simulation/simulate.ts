@@ -54,6 +54,7 @@ const lastSession: SimSession = {
   keep: "nothing",
   openingCuts: [],
   failedOpening: 0,
+  closesFirst: false,
   pauseMs: 1000,
   clockMs: 0,
   hasFaults: false,
