@@ -181,3 +181,64 @@ describe("a stream that was being deleted", () => {
     expect(await Effect.runPromise(Effect.provideContext(left, disk.services()))).toBe("missing")
   })
 })
+
+describe("a footer that the manifest was not told of", () => {
+  const path = "/store/streams/s/segments/0000000001.seg"
+  const texts = Array.from({ length: 20 }, (_, number) => `${number}`.padEnd(200, "."))
+
+  /** A disk with such a segment, as a kill leaves it. */
+  const killed = async (): Promise<MemoryDisk> => {
+    const disk = new MemoryDisk({ mapsFiles: false })
+    const manager = await openWith(disk.layer, options)
+    const stream = await manager.stream("s")
+    await stream.appendBatch(texts)
+    let isTailing = false
+    disk.onOperation = ({ kind, path: where }) => {
+      if (kind === "truncate" && where === path) isTailing = true
+      return isTailing && kind === "rename" ? "EIO" : undefined
+    }
+    await stream.seal().catch(() => {})
+    disk.kill()
+    disk.onOperation = undefined
+    await manager.close().catch(() => {})
+    return disk
+  }
+
+  /** Opens it until the segment is sealed; gives what a scrub finds and the kinds of operations on its file. */
+  const reopened = async (disk: MemoryDisk): Promise<{ problems: ReadonlyArray<string>; kinds: Set<string> }> => {
+    const kinds = new Set<string>()
+    disk.onOperation = ({ kind, path: where }) => {
+      if (where === path) kinds.add(kind)
+      return undefined
+    }
+    const problems = await withStore(disk.layer, options, async (manager) => {
+      const stream = await manager.stream("s")
+      expect((await stream.append("next")).recordNumber).toBe(texts.length)
+      while (stream.info().segments[0]?.state !== "sealed") await new Promise((resolve) => setTimeout(resolve, 1))
+      return (await manager.scrub({ bytesPerSecond: 2 ** 36 })).findings.map(({ problem }) => problem)
+    })
+    disk.onOperation = undefined
+    return { problems, kinds }
+  }
+
+  test("is taken as it is", async () => {
+    const disk = await killed()
+    const before = disk.contentOf(path)
+    const { problems, kinds } = await reopened(disk)
+    expect([problems, kinds.has("truncate"), disk.contentOf(path)]).toEqual([[], false, before])
+  })
+
+  test("is made anew when a power cut has torn its last bytes", async () => {
+    const disk = await killed()
+    disk.damage(path, disk.contentOf(path)!.length - 8, new Uint8Array(8))
+    const { problems, kinds } = await reopened(disk)
+    expect([problems, kinds.has("truncate")]).toEqual([[], true])
+  })
+
+  test("does not hide that a frame is damaged", async () => {
+    const disk = await killed()
+    disk.damage(path, 1800, new TextEncoder().encode("damage"))
+    const { problems } = await reopened(disk)
+    expect(problems).toEqual(["content"])
+  })
+})

@@ -3,31 +3,22 @@
  * step can be repeated after a crash: until the footer is durable the segment is recovered like an active one.
  */
 import * as Effect from "effect/Effect"
-import { crc32, crc64Start } from "../../format/checksum.ts"
-import {
-  encodeSegmentFooter,
-  footerFlushFailed,
-  indexEntry,
-  type SegmentFooter,
-  segmentFooter,
-} from "../../format/segment_footer.ts"
 import { segmentHeaderBytes } from "../../format/segment_header.ts"
-import { type AofError, isDiskFull, unavailable } from "../../model/errors.ts"
+import { type AofError, isDiskFull } from "../../model/errors.ts"
 import { attempt } from "../flow/attempt.ts"
 import { nextTurn } from "../flow/next_turn.ts"
-import { IndexWalk } from "../read/index_walk.ts"
 import { syncFolder } from "../stream/stream_folder.ts"
 import { checkOpen, failReady, type StreamState, wakeReady } from "../stream/stream_state.ts"
 import { waitAbove } from "../stream/waits.ts"
 import { startFlushing } from "./flusher.ts"
+import { takeFoundTail } from "./found_tail.ts"
 import { replaceFile } from "./replace_file.ts"
 import { replacePointer } from "./replace_pointer.ts"
 import { unfinishedSegmentsMax } from "./segment_limits.ts"
+import { makeTail } from "./segment_tail.ts"
 import { writeAgain } from "./write_again.ts"
-import type { SealedTail, SegmentStats, WritingSegment } from "./writing_segment.ts"
+import type { SealedTail, WritingSegment } from "./writing_segment.ts"
 
-/** Bytes checksummed or walked in one turn of the event loop: about 0.3 ms. */
-const sliceBytes = 256 * 1024
 const retryDelayMs = 250
 
 /** Starts the loop unless it runs. */
@@ -85,7 +76,7 @@ const sealOne = Effect.fnUntraced(function* (stream: StreamState, writing: Writi
   yield* settleSegment(stream, writing)
   while (writing.zeroing !== undefined) yield* Effect.sleep(1)
   // A footer that is durable is never cut off again: a record of it may be in the manifest already.
-  const sealed = (writing.sealed ??= yield* alone(writing, writeTail(stream, writing)))
+  const sealed = (writing.sealed ??= yield* alone(writing, makeSealed(stream, writing)))
   // All of it is durable. What follows needs descriptors, and may have to wait for those that others hold.
   segment.releaseFile()
   const fileBytes = writing.endOffset + sealed.tailBytes
@@ -135,6 +126,12 @@ const alone = <A, E>(writing: WritingSegment, effect: Effect.Effect<A, E>): Effe
   return Effect.andThen(set(true), Effect.ensuring(effect, set(false)))
 }
 
+/** Takes the index and the footer that an earlier process has written, or writes them. */
+const makeSealed = (stream: StreamState, writing: WritingSegment): Effect.Effect<SealedTail, AofError> =>
+  Effect.flatMap(takeFoundTail(stream, writing), (found) =>
+    found === undefined ? writeTail(stream, writing) : Effect.succeed(found),
+  )
+
 /** Cuts the file to length and makes index and footer durable behind the frames. */
 const writeTail = Effect.fnUntraced(function* (
   stream: StreamState,
@@ -159,91 +156,3 @@ const writeTail = Effect.fnUntraced(function* (
   )
   return { footer, checksum64, tailBytes: bytes.length, isNoted: false }
 })
-
-interface SegmentTail {
-  readonly bytes: Uint8Array
-  readonly footer: SegmentFooter
-  readonly checksum64: bigint
-}
-
-/** Index and footer of a segment, with the checksum of all bytes before. */
-const makeTail = Effect.fnUntraced(function* (stream: StreamState, writing: WritingSegment) {
-  const { segment } = writing
-  const head = yield* encodeHeadIndex(stream, writing)
-  const own = writing.index.encode()
-  const bytes = new Uint8Array(head.length + own.length + segmentFooter.sizeBytes)
-  bytes.set(head)
-  bytes.set(own, head.length)
-  const footerAt = head.length + own.length
-  const footer = makeFooter(stream, writing, writing.stats!, {
-    indexCount: footerAt / indexEntry.sizeBytes,
-    tailChecksum: crc32(bytes.subarray(0, footerAt), segment.header.checksumSeed),
-  })
-  encodeSegmentFooter(bytes, footerAt, footer, segment.header.checksumSeed)
-  const checksum64 = yield* checksumOf(stream, writing, bytes.subarray(0, bytes.length - 8))
-  new DataView(bytes.buffer).setBigUint64(bytes.length - 8, checksum64, true)
-  const tail: SegmentTail = { bytes, footer, checksum64 }
-  return tail
-})
-
-/** Below this a segment is checksummed here: that takes less than a worker's start. */
-const workerBytesMin = 1024 * 1024
-
-/** CRC-64 of the frames and of `tail` behind them, off the main thread where it would take long. */
-const checksumOf = Effect.fnUntraced(function* (
-  stream: StreamState,
-  writing: WritingSegment,
-  tail: Uint8Array,
-): Effect.fn.Return<bigint, AofError> {
-  const { segment } = writing
-  if (writing.endOffset >= workerBytesMin) {
-    const { compressor } = stream.services.tiers.services
-    return yield* compressor.checksum({ path: segment.path, lengthBytes: writing.endOffset, suffix: tail })
-  }
-  const checksum = crc64Start()
-  const buffer = new Uint8Array(sliceBytes)
-  for (let offset = 0; offset < writing.endOffset; ) {
-    const count = yield* attempt(() =>
-      writing.file.readUnsafe(buffer, 0, Math.min(sliceBytes, writing.endOffset - offset), offset),
-    )
-    if (count === 0) return yield* Effect.fail(unavailable("reading durable bytes to seal a file", "EIO", segment.path))
-    checksum.update(buffer.subarray(0, count))
-    offset += count
-    yield* nextTurn(stream.services.eventLoop)
-  }
-  checksum.update(tail)
-  return checksum.digest()
-})
-
-/** The index of the frames that an earlier process wrote. */
-const encodeHeadIndex = Effect.fnUntraced(function* (stream: StreamState, writing: WritingSegment) {
-  if (writing.indexFrom <= segmentHeaderBytes) return new Uint8Array(0)
-  const walk = new IndexWalk(writing.segment, segmentHeaderBytes, writing.indexFrom)
-  while (!(yield* attempt(() => walk.advance(sliceBytes)))) yield* nextTurn(stream.services.eventLoop)
-  return walk.index.encode()
-})
-
-const makeFooter = (
-  stream: StreamState,
-  writing: WritingSegment,
-  stats: SegmentStats,
-  index: { readonly indexCount: number; readonly tailChecksum: number },
-): SegmentFooter => {
-  const { header } = writing.segment
-  stream.isCoordinatorUnsaved = false
-  return {
-    ...stats,
-    ...index,
-    flags: writing.hasFlushFailed ? footerFlushFailed : 0,
-    streamId: header.streamId,
-    segmentIndex: header.segmentIndex,
-    fileGeneration: header.fileGeneration,
-    firstRecordNumber: header.firstRecordNumber,
-    durableBytes: writing.endOffset,
-    indexOffset: writing.endOffset,
-    producerCount: 0,
-    coordinatorWatermark: stream.coordinatorWatermark,
-    writerEpoch: header.writerEpoch,
-    sealedMs: stream.services.clock.currentTimeMillisUnsafe(),
-  }
-}

@@ -47,6 +47,8 @@ export class WritingSegment {
   isEntrySynced: boolean
   /** Set when appends ended. */
   stats: SegmentStats | undefined = undefined
+  /** Index and footer that an earlier process has left behind the frames. */
+  readonly foundTail: Omit<SealedTail, "isNoted"> | undefined
   /** Set when the footer is durable. */
   sealed: SealedTail | undefined = undefined
   #endOffset: number
@@ -84,6 +86,7 @@ export class WritingSegment {
     readonly isEntrySynced: boolean
     readonly slotSequence: number
     readonly firstTimestampMs?: number | undefined
+    readonly foundTail?: Omit<SealedTail, "isNoted"> | undefined
   }) {
     this.segment = options.segment
     this.tail = options.tail
@@ -99,6 +102,7 @@ export class WritingSegment {
     this.slotSequence = options.slotSequence
     this.slotOffset = options.offset
     this.#firstTimestampMs = options.firstTimestampMs
+    this.foundTail = options.foundTail
   }
 
   /** The file itself holds everything below durably. */

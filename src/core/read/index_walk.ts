@@ -13,6 +13,8 @@ import { Window } from "./window.ts"
 
 export class IndexWalk extends RecordScanner {
   readonly index: IndexBuilder = new IndexBuilder()
+  /** True when a frame did not check. */
+  hasPassedOver = false
   readonly #segment: Segment
   readonly #to: number
   readonly #window: Window = new Window()
@@ -36,6 +38,7 @@ export class IndexWalk extends RecordScanner {
       const isFrame = checkFrame(this.#segment, this.#window, this.#offset, this.#to, blockBytes) === FRAME_OK
       const start = this.#offset - this.#window.base
       if (!isFrame || caught(() => this.#walk(start)) !== undefined) {
+        this.hasPassedOver = true
         this.#offset = findNextBatch(this.#segment, this.#offset, this.#to)
         continue
       }

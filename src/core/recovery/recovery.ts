@@ -13,7 +13,6 @@ import { type AofError, isMissingFile } from "../../model/errors.ts"
 import { segmentIndexOf } from "../../model/record_id.ts"
 import type { DirectoryEntry } from "../../port/directory.ts"
 import type { ManifestStream, SealedSegment } from "../../state/manifest_state.ts"
-import { replacePointer } from "../append/replace_pointer.ts"
 import {
   segmentIndexOfName,
   segmentIndexOfWarmName,
@@ -24,16 +23,14 @@ import {
 } from "../files/paths.ts"
 import { refuseLinks } from "../files/refuse_links.ts"
 import { attempt } from "../flow/attempt.ts"
-import { fileChecksum } from "../scrub/scrub_bytes.ts"
 import { Segment } from "../stream/segment.ts"
-import { syncFolder } from "../stream/stream_folder.ts"
-import type { StreamServices, StreamState } from "../stream/stream_state.ts"
+import type { StreamState } from "../stream/stream_state.ts"
 import type { SealFacts } from "../tiers/residency.ts"
 import { listSegments, replayHeld } from "./recovery_files.ts"
 import type { RecoveryReport } from "./recovery_report.ts"
 import { restoreHeader, restoreKnown } from "./recovery_restore.ts"
-import { scanSegment } from "./recovery_scan.ts"
-import { type Part, putAside, rewrite, settle } from "./recovery_settle.ts"
+import { footerScan, scanSegment } from "./recovery_scan.ts"
+import { type Part, putAside, settle } from "./recovery_settle.ts"
 
 /** Recovers one stream into `stream`, which is new, and adds what it found to `report`. */
 export const recoverStream: (
@@ -288,14 +285,15 @@ const openUnsealed = Effect.fnUntraced(function* (
   const isWhole = start.length >= size
   const footer = yield* attempt(() => readFooter(segment, size, isWhole ? start : undefined))
   if (size < segmentHeaderBytes) reportShort(stream, index, report)
-  if (footer === undefined || !(yield* isSealIntact(segment, footer, { size, services: stream.services }))) {
-    const scan = yield* attempt(() =>
-      scanSegment(segment, { fileBytes: size, block, whole: isWhole ? start : undefined }),
-    )
-    const open: Part = { index, firstRecordNumber, baseOffset, sealed: undefined, scan }
+  const fileStart = { fileBytes: size, block, whole: isWhole ? start : undefined }
+  const hasSeal = footer !== undefined && (yield* attempt(() => isIndexIntact(segment, footer, size)))
+  if (!hasSeal || !config.readOnly) {
+    const found = hasSeal
+      ? footerScan(segment, fileStart, { footer, checksum64: footer.checksum64 })
+      : yield* attempt(() => scanSegment(segment, fileStart))
+    const open: Part = { index, firstRecordNumber, baseOffset, sealed: undefined, scan: found }
     return open
   }
-  if (!config.readOnly) yield* noteSeal(stream, segment, { footer, size })
   segment.state = "sealed"
   segment.framesEnd = footer.durableBytes
   segment.sealed = { ...footer, fileBytes: size }
@@ -303,22 +301,6 @@ const openUnsealed = Effect.fnUntraced(function* (
   stream.services.tiers.sealed(segment.residency, sealFactsOf({ ...footer, fileBytes: size }))
   const part: Part = { index, firstRecordNumber, baseOffset, sealed: { ...footer, baseOffset }, scan: undefined }
   return part
-})
-
-/**
- * True when index and file have the checksums that the footer says. The last bytes of a footer, the checksum of the file, are not covered by its
- * own: a manifest that took a wrong one from there would call the segment damaged for ever.
- */
-const isSealIntact = Effect.fnUntraced(function* (
-  segment: Segment,
-  footer: SegmentFooter & { readonly checksum64: bigint },
-  { size, services }: { readonly size: number; readonly services: StreamServices },
-): Effect.fn.Return<boolean, AofError> {
-  if (!(yield* attempt(() => isIndexIntact(segment, footer, size)))) return false
-  // Who only reads looks often, and takes nothing from here.
-  if (services.config.readOnly) return true
-  const { compressor } = services.tiers.services
-  return (yield* fileChecksum({ ...services, compressor }, segment.path, size - 8)) === footer.checksum64
 })
 
 /**
@@ -347,23 +329,6 @@ const isIndexIntact = (segment: Segment, footer: SegmentFooter, size: number): b
   const count = segment.readUnsafe(bytes, footer.indexOffset)
   return count === bytes.length && crc32(bytes, segment.header.checksumSeed) === footer.tailChecksum
 }
-
-/** Tells the manifest of a seal that it did not learn of. What was found may be in memory of the system only: it is made durable first. */
-const noteSeal = Effect.fnUntraced(function* (
-  stream: StreamState,
-  segment: Segment,
-  { footer, size }: { readonly footer: SegmentFooter & { readonly checksum64: bigint }; readonly size: number },
-) {
-  const { manifest } = stream.services
-  yield* rewrite(segment, footer.durableBytes, size)
-  yield* syncFolder(stream)
-  const { baseOffset, checksumSeed } = segment.header
-  const lastSealed = manifest.state.streams.get(stream.streamId)?.lastSealed?.segmentIndex ?? 0
-  // The crash may have come before the pointer too.
-  if (footer.segmentIndex > lastSealed) yield* replacePointer(stream, footer)
-  manifest.append({ type: "SealSegment", ...footer, baseOffset, checksumSeed, fileBytes: size })
-  yield* manifest.commit
-})
 
 /** False for a file that belongs to another root, stream or place. */
 const isOwnHeader = (stream: StreamState, header: SegmentHeader, index: number): boolean =>

@@ -3,11 +3,13 @@
  * ones too. What it finds is facts only; which bad spot is damage and which is the end of the log is decided from all of them.
  */
 import { alignFrame, frameContinues, frameHeader, isPlain } from "../../format/frame.ts"
+import type { SegmentFooter } from "../../format/segment_footer.ts"
 import { decodeSlots, segmentHeaderBytes, type WatermarkSlot } from "../../format/segment_header.ts"
 import { corrupt } from "../../model/errors.ts"
 import { segmentIndexOf, segmentOffsetOf } from "../../model/record_id.ts"
 import { RecordScanner } from "../../state/record_scanner.ts"
 import { type Mark, startMark } from "../../state/watermark.ts"
+import type { SealedTail } from "../append/writing_segment.ts"
 import { caught } from "../flow/attempt.ts"
 import { blockBytes, checkFrame, FRAME_OK, findNextBatch } from "../read/frame_reader.ts"
 import { setWindow, Window } from "../read/window.ts"
@@ -37,6 +39,10 @@ export interface SegmentScan {
   readonly isClosed: boolean
   readonly firstTimestampMs: number
   readonly fileBytes: number
+  /** Where the application is, as the newest slot or the footer says; undefined when there is neither. */
+  readonly coordinatorWatermark: bigint | undefined
+  /** Set when index and footer follow the frames: they were written when all frames were durable, so none was looked at. */
+  readonly tail: Omit<SealedTail, "isNoted"> | undefined
 }
 
 /** Reads the slots of an open segment. Two equal watermarks mean that it was closed in order. */
@@ -71,6 +77,32 @@ export const scanSegment = (segment: Segment, { fileBytes, block, whole }: FileS
     isClosed,
     firstTimestampMs: firstTimestampMs(segment, fileBytes, whole),
     fileBytes,
+    coordinatorWatermark: slot?.coordinatorWatermark,
+    tail: undefined,
+  }
+}
+
+/** What a scan would find of a segment that has its footer. */
+export const footerScan = (
+  segment: Segment,
+  { fileBytes, block }: FileStart,
+  { footer, checksum64 }: { readonly footer: SegmentFooter; readonly checksum64: bigint },
+): SegmentScan => {
+  const { durableBytes } = footer
+  const position = segment.position(durableBytes)
+  const nextRecordNumber = segment.header.firstRecordNumber + footer.recordCount
+  const mark: Mark = { ...footer, position, nextRecordNumber }
+  return {
+    segment,
+    slot: readSlots(segment, block).slot,
+    startOffset: durableBytes,
+    badSpots: [{ offset: durableBytes, resumesAt: undefined, isZero: true, mark }],
+    watermark: position,
+    isClosed: false,
+    firstTimestampMs: footer.firstTimestampMs,
+    fileBytes,
+    coordinatorWatermark: footer.coordinatorWatermark,
+    tail: { footer, checksum64, tailBytes: fileBytes - durableBytes },
   }
 }
 

@@ -85,7 +85,7 @@ export const settle: (stream: StreamState, found: FoundParts, report: RecoveryRe
       mark = lastMark(scan, last.spot, mark)
       scan.segment.framesEnd = segmentOffsetOf(mark.position)
       stream.nextBaseOffset = part.baseOffset + scan.segment.framesEnd - segmentHeaderBytes
-      if (scan.slot !== undefined) stream.coordinatorWatermark = scan.slot.coordinatorWatermark
+      if (scan.coordinatorWatermark !== undefined) stream.coordinatorWatermark = scan.coordinatorWatermark
       yield* keep(
         stream,
         scan,
@@ -256,6 +256,7 @@ const keep = Effect.fnUntraced(function* (
     offset: end,
     isEntrySynced: true,
     slotSequence: slot?.sequence ?? 0,
+    foundTail: scan.tail,
   })
   const recordCount = mark.nextRecordNumber - segment.header.firstRecordNumber
   writing.end({
@@ -271,7 +272,7 @@ const keep = Effect.fnUntraced(function* (
 })
 
 /** Makes the header and `[from, to)` durable as they were read. */
-export const rewrite: (segment: Segment, from: number, to: number) => Effect.Effect<void, AofError> = Effect.fnUntraced(
+const rewrite: (segment: Segment, from: number, to: number) => Effect.Effect<void, AofError> = Effect.fnUntraced(
   function* (segment, from, to) {
     const file = segment.openUnsafe()
     yield* attempt(() => {
