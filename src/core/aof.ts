@@ -2,9 +2,11 @@
  * One stream as both dresses use it: what never waits is a function, what may wait is an effect. An interrupted append that was
  * taken stays appended: only the wait for its acknowledgement ends.
  */
+
 import * as Effect from "effect/Effect"
 import { checkNames } from "../model/config_check.ts"
 import { type AofError, invalidArgument } from "../model/errors.ts"
+import { withOne } from "../state/nobody.ts"
 import type { Waiter } from "../state/wait_queue.ts"
 import { appendBlocked, type BatchItem, checkTimestamp, tryAppend, tryAppendBatch } from "./append/append.ts"
 import { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "./append/append_codes.ts"
@@ -265,7 +267,7 @@ export const seal = (stream: StreamState): Effect.Effect<void, AofError> =>
 const nextSeal = (stream: StreamState): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     const waiter = (): void => resume(Effect.void)
-    stream.sealWaiters.push(waiter)
+    stream.sealWaiters = withOne(stream.sealWaiters, waiter)
     return Effect.sync(() => {
       stream.sealWaiters = stream.sealWaiters.filter((one) => one !== waiter)
     })

@@ -100,10 +100,7 @@ export const openManager: (
   if (bucket !== undefined) yield* bucket.attach(manifest)
   const readingTurns = new ReadingTurns({ eventLoop, nowMs, run: background.run })
   const tiers = new Tiers({ ...common, readingTurns, clock: steady, compressor, fork, tier2, bucket, emit, reserve })
-  yield* Scope.addFinalizer(
-    scope,
-    tiers.close(() => 0),
-  )
+  yield* Scope.addFinalizer(scope, tiers.abandon)
   const gauge = new SyncGauge(config.inlineSyncMsMax, clock)
   const forJournal = { config, directory, clock: steady, random32, eventLoop, gauge, run: background.run }
   const journal = yield* openJournal(forJournal, root)

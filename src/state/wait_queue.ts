@@ -2,6 +2,7 @@
  * Those who wait for a watermark to pass a position, in order of position, woken in one pass. A waiter is one object with its
  * answers; no promise or fiber is known here. Cancelling marks it, and the pass skips it.
  */
+import { nobody, withOne } from "./nobody.ts"
 
 /** Waits until the watermark is above `position`. The queue calls exactly one of `done` and `fail`, unless it was cancelled. */
 export interface Waiter {
@@ -13,7 +14,7 @@ export interface Waiter {
 }
 
 export class WaitQueue {
-  #waiters: Array<Waiter> = []
+  #waiters: Array<Waiter> = nobody
   #head = 0
 
   /** True when nobody waits. */
@@ -26,13 +27,14 @@ export class WaitQueue {
     const waiters = this.#waiters
     let at = waiters.length
     while (at > this.#head && waiters[at - 1]!.position > waiter.position) at--
-    if (at === waiters.length) waiters.push(waiter)
+    if (at === waiters.length) this.#waiters = withOne(waiters, waiter)
     else waiters.splice(at, 0, waiter)
   }
 
   /** Answers all that wait below `position`. */
   wake(position: number): void {
     const waiters = this.#waiters
+    if (waiters.length === 0) return
     while (this.#head < waiters.length) {
       const waiter = waiters[this.#head]!
       if (waiter.position >= position && !waiter.cancelled) break

@@ -162,7 +162,11 @@ describe("a failed sync", () => {
     await stream.append("a")
     stream.setCoordinatorWatermark(7)
     await quietDisk(disk)
-    disk.onOperation = failing(({ kind, path }) => kind === "syncData" && isSegment(path), "EIO", Number.POSITIVE_INFINITY)
+    disk.onOperation = failing(
+      ({ kind, path }) => kind === "syncData" && isSegment(path),
+      "EIO",
+      Number.POSITIVE_INFINITY,
+    )
     expect(codeOf(await rejection(manager.close()))).toBe("EIO")
     disk.onOperation = undefined
     await withStore(disk.layer, options, async (again) => {

@@ -2,9 +2,11 @@
  * Finishes complete segments behind the writer, oldest first: cut to length, index, footer, sync, pointer, manifest record. Each
  * step can be repeated after a crash: until the footer is durable the segment is recovered like an active one.
  */
+
 import * as Effect from "effect/Effect"
 import { segmentHeaderBytes } from "../../format/segment_header.ts"
 import { type AofError, isDiskFull } from "../../model/errors.ts"
+import { nobody } from "../../state/nobody.ts"
 import { attempt } from "../flow/attempt.ts"
 import { nextTurn } from "../flow/next_turn.ts"
 import { syncFolder } from "../stream/stream_folder.ts"
@@ -60,14 +62,14 @@ const sealLoop = (stream: StreamState): Effect.Effect<void> =>
       })
       wakeReady(stream)
       wakeSealWaiters(stream)
-      stream.onSealed?.()
+      stream.onSealed?.(stream)
     }
     stream.isSealing = false
   })
 
 const wakeSealWaiters = (stream: StreamState): void => {
   const waiters = stream.sealWaiters
-  stream.sealWaiters = []
+  stream.sealWaiters = nobody
   for (const one of waiters) one()
 }
 

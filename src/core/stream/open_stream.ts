@@ -64,11 +64,13 @@ const makeStream = (services: StreamServices, known: ManifestStream, options: St
   owner.attach(stream)
   services.tiers.addStream(owner)
   if (!config.readOnly) {
-    stream.onSealed = () => services.run(Effect.ignore(applyRetention(stream)))
+    stream.onSealed = retainSoon
     if (stream.retention.ageMs !== undefined) services.run(watchAge(stream))
   }
   return stream
 }
+
+const retainSoon = (stream: StreamState): void => stream.services.run(Effect.ignore(applyRetention(stream)))
 
 /** Throws `InvalidArgument` for an option that is not known or out of range. */
 export const checkStreamOptions = (options: StreamOptions): void => {

@@ -1,6 +1,8 @@
 /** The abrupt end of a stream: all who wait are told, all descriptors go back. Nothing here waits. */
+
 import { manifestReason } from "../../format/manifest_reason.ts"
 import { closed } from "../../model/errors.ts"
+import { nobody } from "../../state/nobody.ts"
 import { caught } from "../flow/attempt.ts"
 import { blockedForGood, failReady, type StreamState } from "./stream_state.ts"
 
@@ -34,7 +36,7 @@ export const endStream = (stream: StreamState, what: string, isDeleted = false):
   stream.writtenWaiters.failAll(error)
   failReady(stream, error)
   const waiters = stream.sealWaiters
-  stream.sealWaiters = []
+  stream.sealWaiters = nobody
   for (const one of waiters) one()
 }
 

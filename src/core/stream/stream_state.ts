@@ -2,6 +2,7 @@
  * What the parts of one stream share: its segments, its watermarks, and who waits for them. Append, flusher, sealer, readers
  * and trim are functions over it; each field has one writer, named here.
  */
+
 import type * as Clock from "effect/Clock"
 import type * as Effect from "effect/Effect"
 import type { JournalEntryBytes } from "../../format/journal_block.ts"
@@ -12,6 +13,7 @@ import type { Directory } from "../../port/directory.ts"
 import type { EventLoop } from "../../port/event_loop.ts"
 import type { SegmentFile } from "../../port/segment_file.ts"
 import { Catalog } from "../../state/catalog.ts"
+import { nobody } from "../../state/nobody.ts"
 import type { WriterState } from "../../state/segment_writer.ts"
 import type { StagingBudget } from "../../state/staging_budget.ts"
 import type { BufferPool } from "../../state/staging_tail.ts"
@@ -159,7 +161,7 @@ export interface StreamState {
   readonly durable: Watermark
   readonly writtenWaiters: WaitQueue
   readonly durableWaiters: WaitQueue
-  /** Those who wait for room after a negative code; all are woken whenever room may be there. */
+  /** Those who wait for room after a negative code; all are woken whenever room may be there. `withOne` adds to it. */
   readyWaiters: Array<ReadyWaiter>
   /** Awaiting appends that found no room, in the order of their calls, which is the order in which they are taken. */
   appendQueue: Array<QueuedAppend>
@@ -174,10 +176,10 @@ export interface StreamState {
   isSealing: boolean
   /** Why the last try to finish a segment failed; it is tried again. */
   sealFailure: AofError | undefined
-  /** Called whenever a segment was sealed. */
+  /** Called whenever a segment was sealed; `withOne` adds to it. */
   sealWaiters: Array<() => void>
   /** Retention looks at the stream after each seal. */
-  onSealed: (() => void) | undefined
+  onSealed: ((stream: StreamState) => void) | undefined
   /** Position up to which somebody asked for durability. */
   flushWanted: number
   coordinatorWatermark: bigint
@@ -260,7 +262,7 @@ export const wakeReady = (stream: StreamState): void => {
     break
   }
   const waiters = stream.readyWaiters
-  stream.readyWaiters = []
+  stream.readyWaiters = nobody
   for (const one of waiters) one.done()
 }
 
@@ -268,7 +270,7 @@ export const wakeReady = (stream: StreamState): void => {
 export const failReady = (stream: StreamState, error: AofError): void => {
   for (const one of stream.appendQueue.splice(0)) one.fail(error)
   const waiters = stream.readyWaiters
-  stream.readyWaiters = []
+  stream.readyWaiters = nobody
   for (const one of waiters) one.fail(error)
 }
 
@@ -319,7 +321,7 @@ export const makeStreamState = (options: {
   durable: new Watermark(startMark),
   writtenWaiters: new WaitQueue(),
   durableWaiters: new WaitQueue(),
-  readyWaiters: [],
+  readyWaiters: nobody,
   appendQueue: [],
   blocked: options.services.config.readOnly ? blockedForGood : 0,
   failure: undefined,
@@ -329,13 +331,13 @@ export const makeStreamState = (options: {
   isIdlePlanned: false,
   isSealing: false,
   sealFailure: undefined,
-  sealWaiters: [],
+  sealWaiters: nobody,
   onSealed: undefined,
   flushWanted: 0,
   coordinatorWatermark: 0n,
   isCoordinatorUnsaved: false,
   trimPoint: undefined,
-  pendingTrims: [],
+  pendingTrims: nobody,
   closedAs: undefined,
   isPolling: false,
   refusedSinceMs: 0,

@@ -1,6 +1,8 @@
 /** Waiting for a watermark, for room, as effects; interrupting a wait takes the waiter out and changes nothing else. */
+
 import * as Effect from "effect/Effect"
 import type { AofError } from "../../model/errors.ts"
+import { withOne } from "../../state/nobody.ts"
 import type { Waiter, WaitQueue } from "../../state/wait_queue.ts"
 import { attempt, caught } from "../flow/attempt.ts"
 import { checkOpen, type QueuedAppend, type ReadyWaiter, type StreamState } from "./stream_state.ts"
@@ -50,7 +52,7 @@ export const ready = (stream: StreamState): Effect.Effect<void, AofError> =>
     attempt(() => checkOpen(stream)),
     Effect.callback<void, AofError>((resume) => {
       const waiter: ReadyWaiter = { done: () => resume(Effect.void), fail: (error) => resume(Effect.fail(error)) }
-      stream.readyWaiters.push(waiter)
+      stream.readyWaiters = withOne(stream.readyWaiters, waiter)
       return Effect.sync(() => {
         stream.readyWaiters = stream.readyWaiters.filter((one) => one !== waiter)
       })

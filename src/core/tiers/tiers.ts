@@ -232,6 +232,11 @@ export class Tiers {
       )
   }
 
+  /** Ends everything that runs, at once. */
+  get abandon(): Effect.Effect<void> {
+    return this.close(() => 0)
+  }
+
   /** A segment that is read often where it has to be decoded comes back, as long as there is room. */
   #noteDecoded(residency: Residency): void {
     const { promoteReads, bytesMax } = this.tier0.config
