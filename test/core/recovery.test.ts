@@ -1,12 +1,16 @@
 // What one process leaves to the next: numbers, ids, and what the application said of itself.
 
 import { describe, expect, test } from "bun:test"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { openWith } from "../../src/api/manager.ts"
 import { Directory } from "../../src/port/directory.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { withStore } from "../support/crash_model.ts"
 import { quietDisk } from "../support/quiet_disk.ts"
+
+const onDisk = <A>(disk: MemoryDisk, use: (directory: Directory) => Effect.Effect<A, unknown>): Promise<A> =>
+  Effect.runPromise(use(Context.get(disk.services(), Directory)) as Effect.Effect<A>)
 
 const options = { root: "/store", segmentBytes: 8192, preallocateBytesMax: 0, flushIntervalMs: 3_600_000 }
 
@@ -205,20 +209,24 @@ describe("a footer that the manifest was not told of", () => {
   }
 
   /** Opens it until the segment is sealed; gives what a scrub finds and the kinds of operations on its file. */
-  const reopened = async (disk: MemoryDisk): Promise<{ problems: ReadonlyArray<string>; kinds: Set<string> }> => {
+  const reopened = async (
+    disk: MemoryDisk,
+  ): Promise<{ problems: ReadonlyArray<string>; kinds: Set<string>; events: ReadonlyArray<string> }> => {
     const kinds = new Set<string>()
+    const events: Array<string> = []
     disk.onOperation = ({ kind, path: where }) => {
       if (where === path) kinds.add(kind)
       return undefined
     }
-    const problems = await withStore(disk.layer, options, async (manager) => {
+    const onEvent = ({ name }: { readonly name: string }): void => void events.push(name)
+    const problems = await withStore(disk.layer, { ...options, onEvent }, async (manager) => {
       const stream = await manager.stream("s")
       expect((await stream.append("next")).recordNumber).toBe(texts.length)
       while (stream.info().segments[0]?.state !== "sealed") await new Promise((resolve) => setTimeout(resolve, 1))
       return (await manager.scrub({ bytesPerSecond: 2 ** 36 })).findings.map(({ problem }) => problem)
     })
     disk.onOperation = undefined
-    return { problems, kinds }
+    return { problems, kinds, events }
   }
 
   test("is taken as it is", async () => {
@@ -235,10 +243,33 @@ describe("a footer that the manifest was not told of", () => {
     expect([problems, kinds.has("truncate")]).toEqual([[], true])
   })
 
+  test("is looked at by the opening where there are more of them than a crash can leave", async () => {
+    const disk = new MemoryDisk({ mapsFiles: false })
+    const count = 12
+    await withStore(disk.layer, options, async (manager) => {
+      const stream = await manager.stream("s")
+      for (let number = 0; number < count; number++) {
+        await stream.append(`${number}`)
+        await stream.seal()
+      }
+    })
+    for (const lost of disk.paths().filter((one) => one.startsWith("/store/manifest/"))) {
+      await onDisk(disk, (directory) => directory.remove(lost))
+    }
+    const manager = await openWith(disk.layer, options)
+    const stream = await manager.stream("s")
+    const { segments } = stream.info()
+    expect(segments.slice(0, count - 3).map(({ state }) => state)).toEqual(Array(count - 3).fill("sealed"))
+    const found: Array<string> = []
+    for await (const record of stream.read()) found.push(record.text())
+    expect(found).toEqual(Array.from({ length: count }, (_, number) => `${number}`))
+    await manager.close()
+  })
+
   test("does not hide that a frame is damaged", async () => {
     const disk = await killed()
     disk.damage(path, 1800, new TextEncoder().encode("damage"))
-    const { problems } = await reopened(disk)
-    expect(problems).toEqual(["content"])
+    const { problems, events } = await reopened(disk)
+    expect([problems, events.includes("tier0_corrupt")]).toEqual([["content"], true])
   })
 })

@@ -20,14 +20,20 @@ export const takeFoundTail: (
   writing: WritingSegment,
 ) => Effect.Effect<SealedTail | undefined, AofError> = Effect.fnUntraced(function* (stream, writing) {
   const found = writing.foundTail
-  // After a failed sync the file may lack anything.
+  // After a failed sync the file may lack anything, and one that has taken its place has no tail.
   if (found === undefined || writing.isSuspect) return undefined
+  if (found.footer.fileGeneration !== writing.segment.header.fileGeneration) return undefined
   const { endOffset } = writing
   const bytes = new Uint8Array(found.tailBytes - 8)
   yield* attempt(() => writing.file.readUnsafe(bytes, 0, bytes.length, endOffset))
   const isIntact = (yield* checksumOf(stream, writing, bytes)) === found.checksum64
-  // With the checksum of damaged bytes nobody would ever be told of them: it stays the one that they do not have.
-  if (!isIntact && !(yield* hasBadFrames(stream, writing))) return undefined
+  // With the checksum of damaged bytes a scrub would find nothing: it stays the one that they do not have.
+  if (!isIntact) {
+    if (!(yield* hasBadFrames(stream, writing))) return undefined
+    const { emit } = stream.services.tiers.services
+    const segmentIndex = writing.segment.index
+    emit({ name: "tier0_corrupt", level: "error", stream: stream.name, segmentIndex, reason: "Corrupt" })
+  }
   // What was found may be in memory of the system only.
   yield* attempt(() => writeAgain(writing.file, endOffset, endOffset + found.tailBytes))
   yield* Effect.onError(writing.file.syncData, () =>

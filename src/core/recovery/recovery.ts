@@ -5,14 +5,13 @@
  * writer goes on in a new one, above every index ever seen, so that no lost id is used again.
  */
 import * as Effect from "effect/Effect"
-import { crc32 } from "../../format/checksum.ts"
 import { manifestReason } from "../../format/manifest_reason.ts"
-import { decodeSegmentFooter, type SegmentFooter, segmentFooter } from "../../format/segment_footer.ts"
 import { decodeSegmentHeader, type SegmentHeader, segmentHeaderBytes } from "../../format/segment_header.ts"
 import { type AofError, isMissingFile } from "../../model/errors.ts"
 import { segmentIndexOf } from "../../model/record_id.ts"
 import type { DirectoryEntry } from "../../port/directory.ts"
 import type { ManifestStream, SealedSegment } from "../../state/manifest_state.ts"
+import { unfinishedSegmentsMax } from "../append/segment_limits.ts"
 import {
   segmentIndexOfName,
   segmentIndexOfWarmName,
@@ -24,8 +23,9 @@ import {
 import { refuseLinks } from "../files/refuse_links.ts"
 import { attempt } from "../flow/attempt.ts"
 import { Segment } from "../stream/segment.ts"
-import type { StreamState } from "../stream/stream_state.ts"
+import type { StreamServices, StreamState } from "../stream/stream_state.ts"
 import type { SealFacts } from "../tiers/residency.ts"
+import { type FoundFooter, isIndexIntact, isSealIntact, noteSeal, readFooter } from "./found_footer.ts"
 import { listSegments, replayHeld } from "./recovery_files.ts"
 import type { RecoveryReport } from "./recovery_report.ts"
 import { restoreHeader, restoreKnown } from "./recovery_restore.ts"
@@ -61,9 +61,11 @@ export const recoverStream: (
     yield* removeTrimmed(stream, { firstIndex, hot: indexes, warmNames, known })
   }
   const parts = addSealed(stream, known, { hot: new Set(kept), warm: new Set(warm) }, report)
-  for (const index of kept) {
-    if (known.sealed.has(index)) continue
-    const part = yield* openUnsealed(stream, { index, known }, report)
+  const unsealed = kept.filter((index) => !known.sealed.has(index)).sort((one, other) => one - other)
+  // As many as a crash can leave, and the one that took appends. There are more when a manifest is made anew from what is found.
+  const deferredFrom = unsealed.at(-unfinishedSegmentsMax - 1) ?? 0
+  for (const index of unsealed) {
+    const part = yield* openUnsealed(stream, { index, known, deferredFrom }, report)
     if (part !== undefined) parts.push(part)
   }
   parts.sort((one, other) => one.index - other.index)
@@ -256,7 +258,11 @@ const smallFileBytes = 16 * 1024
 /** A segment file that the manifest does not call sealed; undefined when it holds nothing or was put aside. */
 const openUnsealed = Effect.fnUntraced(function* (
   stream: StreamState,
-  { index, known }: { readonly index: number; readonly known: ManifestStream },
+  {
+    index,
+    known,
+    deferredFrom,
+  }: { readonly index: number; readonly known: ManifestStream; readonly deferredFrom: number },
   report: RecoveryReport,
 ) {
   const { directory, config } = stream.services
@@ -286,22 +292,40 @@ const openUnsealed = Effect.fnUntraced(function* (
   const footer = yield* attempt(() => readFooter(segment, size, isWhole ? start : undefined))
   if (size < segmentHeaderBytes) reportShort(stream, index, report)
   const fileStart = { fileBytes: size, block, whole: isWhole ? start : undefined }
-  const hasSeal = footer !== undefined && (yield* attempt(() => isIndexIntact(segment, footer, size)))
-  if (!hasSeal || !config.readOnly) {
-    const found = hasSeal
-      ? footerScan(segment, fileStart, { footer, checksum64: footer.checksum64 })
-      : yield* attempt(() => scanSegment(segment, fileStart))
-    const open: Part = { index, firstRecordNumber, baseOffset, sealed: undefined, scan: found }
+  const isDeferred = index >= deferredFrom
+  if (footer === undefined || !(yield* isSealed(segment, footer, { size, isDeferred, services: stream.services }))) {
+    const scan = yield* attempt(() => scanSegment(segment, fileStart))
+    const open: Part = { index, firstRecordNumber, baseOffset, sealed: undefined, scan }
     return open
   }
+  const sealed = { ...footer, baseOffset }
+  if (isDeferred && !config.readOnly) {
+    const found: Part = { index, firstRecordNumber, baseOffset, sealed, scan: footerScan(segment, fileStart, footer) }
+    return found
+  }
+  if (!config.readOnly) yield* noteSeal(stream, segment, { footer, size })
   segment.state = "sealed"
   segment.framesEnd = footer.durableBytes
   segment.sealed = { ...footer, fileBytes: size }
   segment.releaseFile()
   stream.services.tiers.sealed(segment.residency, sealFactsOf({ ...footer, fileBytes: size }))
-  const part: Part = { index, firstRecordNumber, baseOffset, sealed: { ...footer, baseOffset }, scan: undefined }
+  const part: Part = { index, firstRecordNumber, baseOffset, sealed, scan: undefined }
   return part
 })
+
+/** Who only reads looks often and takes nothing from a footer; of what is sealed again behind the opening, the file is looked at then. */
+const isSealed = (
+  segment: Segment,
+  footer: FoundFooter,
+  {
+    size,
+    isDeferred,
+    services,
+  }: { readonly size: number; readonly isDeferred: boolean; readonly services: StreamServices },
+): Effect.Effect<boolean, AofError> =>
+  isDeferred || services.config.readOnly
+    ? attempt(() => isIndexIntact(segment, footer, size))
+    : isSealIntact(segment, footer, { size, services })
 
 /**
  * A header is written first and lies in one sector. When that is zero the file was made just before a power cut and nothing in it
@@ -323,33 +347,8 @@ const putBadHeaderAside = Effect.fnUntraced(function* (
   yield* putAside(stream, index)
 })
 
-/** True when the index before a footer checks: both may be there in part after a power cut, until a sync covered them. */
-const isIndexIntact = (segment: Segment, footer: SegmentFooter, size: number): boolean => {
-  const bytes = new Uint8Array(Math.max(0, size - segmentFooter.sizeBytes - footer.indexOffset))
-  const count = segment.readUnsafe(bytes, footer.indexOffset)
-  return count === bytes.length && crc32(bytes, segment.header.checksumSeed) === footer.tailChecksum
-}
-
 /** False for a file that belongs to another root, stream or place. */
 const isOwnHeader = (stream: StreamState, header: SegmentHeader, index: number): boolean =>
   header.segmentIndex === index &&
   header.streamId === stream.streamId &&
   header.rootId.every((byte, at) => byte === stream.services.rootId[at])
-
-/** The footer at the end of a file, when it belongs to this segment; `whole` is the file where it was read already. */
-export const readFooter = (
-  segment: Segment,
-  size: number,
-  whole?: Uint8Array,
-): (SegmentFooter & { readonly checksum64: bigint }) | undefined => {
-  const start = size - segmentFooter.sizeBytes
-  if (start < segmentHeaderBytes) return undefined
-  const bytes = whole?.subarray(start, size) ?? new Uint8Array(segmentFooter.sizeBytes)
-  if (whole === undefined) segment.readUnsafe(bytes, start)
-  const footer = decodeSegmentFooter(bytes, 0, segment.header.checksumSeed)
-  const isOwn =
-    footer?.segmentIndex === segment.index &&
-    footer.streamId === segment.header.streamId &&
-    (segment.state === "sealed" || footer.fileGeneration === segment.header.fileGeneration)
-  return isOwn && footer.durableBytes <= start ? footer : undefined
-}

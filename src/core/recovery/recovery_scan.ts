@@ -39,8 +39,6 @@ export interface SegmentScan {
   readonly isClosed: boolean
   readonly firstTimestampMs: number
   readonly fileBytes: number
-  /** Where the application is, as the newest slot or the footer says; undefined when there is neither. */
-  readonly coordinatorWatermark: bigint | undefined
   /** Set when index and footer follow the frames: they were written when all frames were durable, so none was looked at. */
   readonly tail: Omit<SealedTail, "isNoted"> | undefined
 }
@@ -77,34 +75,26 @@ export const scanSegment = (segment: Segment, { fileBytes, block, whole }: FileS
     isClosed,
     firstTimestampMs: firstTimestampMs(segment, fileBytes, whole),
     fileBytes,
-    coordinatorWatermark: slot?.coordinatorWatermark,
     tail: undefined,
   }
 }
 
-/** What a scan would find of a segment that has its footer. */
+/** What stands for a scan of a segment that has its footer. */
 export const footerScan = (
   segment: Segment,
   { fileBytes, block }: FileStart,
-  { footer, checksum64 }: { readonly footer: SegmentFooter; readonly checksum64: bigint },
-): SegmentScan => {
-  const { durableBytes } = footer
-  const position = segment.position(durableBytes)
-  const nextRecordNumber = segment.header.firstRecordNumber + footer.recordCount
-  const mark: Mark = { ...footer, position, nextRecordNumber }
-  return {
-    segment,
-    slot: readSlots(segment, block).slot,
-    startOffset: durableBytes,
-    badSpots: [{ offset: durableBytes, resumesAt: undefined, isZero: true, mark }],
-    watermark: position,
-    isClosed: false,
-    firstTimestampMs: footer.firstTimestampMs,
-    fileBytes,
-    coordinatorWatermark: footer.coordinatorWatermark,
-    tail: { footer, checksum64, tailBytes: fileBytes - durableBytes },
-  }
-}
+  { checksum64, ...footer }: SegmentFooter & { readonly checksum64: bigint },
+): SegmentScan => ({
+  segment,
+  slot: readSlots(segment, block).slot,
+  startOffset: footer.durableBytes,
+  badSpots: [],
+  watermark: segment.position(footer.durableBytes),
+  isClosed: false,
+  firstTimestampMs: footer.firstTimestampMs,
+  fileBytes,
+  tail: { footer, checksum64, tailBytes: fileBytes - footer.durableBytes },
+})
 
 /** The mark at `offset` of a segment, or at the last batch end before it. */
 export const markAt = (segment: Segment, before: Mark, offset: number): Mark => {

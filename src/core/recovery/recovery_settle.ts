@@ -36,7 +36,7 @@ export interface SealedEnd {
   readonly baseOffset: number
 }
 
-/** A segment as it was found: sealed, or scanned. */
+/** A segment as it was found: sealed, scanned, or both for one whose footer is known to nobody yet. */
 export interface Part {
   readonly index: number
   readonly firstRecordNumber: number
@@ -65,6 +65,7 @@ export const settle: (stream: StreamState, found: FoundParts, report: RecoveryRe
         mark = sealedMark(part.index, part.firstRecordNumber, part.sealed, mark)
         stream.nextBaseOffset = part.baseOffset + part.sealed.durableBytes - segmentHeaderBytes
         stream.coordinatorWatermark = part.sealed.coordinatorWatermark
+        if (part.scan !== undefined) yield* keepSealed(stream, part.scan, mark, report)
         continue
       }
       const scan = part.scan!
@@ -85,7 +86,7 @@ export const settle: (stream: StreamState, found: FoundParts, report: RecoveryRe
       mark = lastMark(scan, last.spot, mark)
       scan.segment.framesEnd = segmentOffsetOf(mark.position)
       stream.nextBaseOffset = part.baseOffset + scan.segment.framesEnd - segmentHeaderBytes
-      if (scan.coordinatorWatermark !== undefined) stream.coordinatorWatermark = scan.coordinatorWatermark
+      if (scan.slot !== undefined) stream.coordinatorWatermark = scan.slot.coordinatorWatermark
       yield* keep(
         stream,
         scan,
@@ -271,8 +272,22 @@ const keep = Effect.fnUntraced(function* (
   stream.sealing.push(writing)
 })
 
+/** Hands a segment that has its footer to the sealer. It is opened again when its turn has come. */
+const keepSealed = (
+  stream: StreamState,
+  scan: SegmentScan,
+  mark: Mark,
+  report: RecoveryReport,
+): Effect.Effect<void, AofError> => {
+  const { segment } = scan
+  segment.framesEnd = segmentOffsetOf(mark.position)
+  return Effect.tap(keep(stream, scan, { mark, isLast: false, isComplete: true }, report), () =>
+    Effect.sync(() => segment.releaseFile()),
+  )
+}
+
 /** Makes the header and `[from, to)` durable as they were read. */
-const rewrite: (segment: Segment, from: number, to: number) => Effect.Effect<void, AofError> = Effect.fnUntraced(
+export const rewrite: (segment: Segment, from: number, to: number) => Effect.Effect<void, AofError> = Effect.fnUntraced(
   function* (segment, from, to) {
     const file = segment.openUnsafe()
     yield* attempt(() => {

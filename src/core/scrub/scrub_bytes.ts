@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { crc32, crc64Start } from "../../format/checksum.ts"
+import { crc32, crc64Start, isCrc64Loaded, loadCrc64 } from "../../format/checksum.ts"
 import { alignFrame, frameHeader, frameHeaderBytes, isFrameHeader } from "../../format/frame.ts"
 import type { AofError } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
@@ -47,6 +47,19 @@ export const pacedChecksum: (
   }
   return before
 })
+
+/** CRC-64/NVME of the first `lengthBytes` of a file, as fast as it is read. `Corrupt` when it is shorter. */
+export const fileChecksum = (
+  services: ScrubServices,
+  path: string,
+  lengthBytes: number,
+): Effect.Effect<bigint, AofError> =>
+  lengthBytes < workerBytesMin
+    ? Effect.andThen(
+        Effect.suspend(() => (isCrc64Loaded() ? Effect.void : Effect.promise(loadCrc64))),
+        Effect.suspend(() => checksumHere(services, { path, offset: 0, count: lengthBytes, before: 0n })),
+      )
+    : services.compressor.checksum({ path, lengthBytes })
 
 const checksumHere = (
   { directory }: ScrubServices,
