@@ -59,7 +59,7 @@ export const requestFlush = (stream: StreamState): void => {
   if (!stream.isTurnPlanned && !stream.isFlushing) planTurn(stream)
 }
 
-/** Starts the flush loop unless it runs. `isInTurn`: nobody is in the middle of something. */
+/** Starts the flush loop unless it runs. `isInTurn`: called in a turn of its own and not from an append, so the main thread may make the first sync. */
 export const startFlushing = (stream: StreamState, isInTurn = false): void => {
   if (stream.isFlushing) return
   stream.isFlushing = true

@@ -22,7 +22,7 @@ export const payloadBytesMax = (segmentBytes: number, recordBytesMax: number): n
 /** Complete segments whose footer may be outstanding before appends have to wait. */
 export const unfinishedSegmentsMax = 2
 
-/** How much of a spare file is zeroed ahead. */
+/** How much of a spare file is zeroed when it is made. */
 export const spareZeroBytes = (segmentBytes: number, preallocateBytesMax: number): number =>
   Math.min(preallocateBytesMax, framesEndMax(segmentBytes))
 
