@@ -26,6 +26,18 @@ describe("a group of the journal", () => {
     expect(pace.isWaiting).toBe(false)
   })
 
+  test("waits for a file no more of which nothing was drained for a second, until something is", () => {
+    const pace = new JournalPace()
+    const stuck = fileWith(30, 100)
+    let waits = 0
+    for (let nowMs = 1000; nowMs < 11_000; nowMs += 10) if (pace.waits(0.9, stuck, nowMs)) waits++
+    expect(waits).toBeLessThanOrEqual(100)
+    expect(pace.waits(0.9, stuck, 11_000)).toBe(false)
+    stuck.dirty.delete([...stuck.dirty][0]!)
+    expect(pace.waits(0.99, stuck, 11_001)).toBe(true)
+    expect(new JournalPace().waits(0.9, fileWith(30, 100), 1_000_000)).toBe(true)
+  })
+
   test("waits for a tenth of a second at most, also with a clock that was put back", () => {
     const pace = new JournalPace()
     const file = fileWith(100, 100)

@@ -33,6 +33,21 @@ const watchZeros = (disk: MemoryDisk, fault: (path: string) => string | undefine
   return zeroed
 }
 
+/** The disk for a store whose pauses of seconds are over at once. */
+const hasty = async (disk: MemoryDisk): Promise<MemoryDisk["layer"]> => {
+  const real = await Effect.runPromise(Clock.Clock)
+  const sleep: Clock.Clock["sleep"] = (duration) =>
+    real.sleep(Duration.toMillis(duration) > 1000 ? Duration.millis(20) : duration)
+  const clock: Clock.Clock = Object.assign(Object.create(real), { sleep })
+  return Layer.merge(disk.layer, Layer.succeedContext(Context.make(Clock.Clock, clock))) as MemoryDisk["layer"]
+}
+
+const hasSpare = (disk: MemoryDisk): boolean => disk.paths().some((path) => path.endsWith("spare.seg"))
+
+const whileSpare = async (disk: MemoryDisk): Promise<void> => {
+  for (let turn = 0; hasSpare(disk) && turn < 2000; turn++) await new Promise((resolve) => setTimeout(resolve, 5))
+}
+
 const recordsAfterCut = async (disk: MemoryDisk): Promise<number> => {
   const cut = disk.fork()
   cut.crash(() => false)
@@ -92,21 +107,60 @@ describe("a stream that fills segments in small groups", () => {
 
   test("has no such file any more when nothing was appended for ten seconds", async () => {
     const disk = new MemoryDisk()
-    const real = await Effect.runPromise(Clock.Clock)
-    // Pauses of seconds are over at once.
-    const sleep: Clock.Clock["sleep"] = (duration) =>
-      real.sleep(Duration.toMillis(duration) > 1000 ? Duration.millis(20) : duration)
-    const clock: Clock.Clock = Object.assign(Object.create(real), { sleep })
-    const layer = Layer.merge(disk.layer, Layer.succeedContext(Context.make(Clock.Clock, clock)))
-    const manager = await openWith(layer as typeof disk.layer, options)
+    const manager = await openWith(await hasty(disk), options)
     const stream = await manager.stream("s")
     await fill(stream, 6 * MiB)
-    const isThere = (): boolean => disk.paths().some((path) => path.endsWith("spare.seg"))
-    expect(isThere()).toBe(true)
-    for (let turn = 0; isThere() && turn < 2000; turn++) await new Promise((resolve) => setTimeout(resolve, 5))
-    expect(isThere()).toBe(false)
+    expect(hasSpare(disk)).toBe(true)
+    await whileSpare(disk)
+    expect(hasSpare(disk)).toBe(false)
     await fill(stream, 4 * MiB)
     expect(await recordsAfterCut(disk)).toBe(stream.info().count)
     await manager.close()
+  })
+
+  test("has no such file any more when it was sealed before it came to rest, or its zeros took longer than ten seconds", async () => {
+    const disk = new MemoryDisk()
+    const manager = await openWith(await hasty(disk), options)
+    const stream = await manager.stream("s")
+    await fill(stream, 7 * MiB)
+    expect(hasSpare(disk)).toBe(true)
+    await stream.seal()
+    await whileSpare(disk)
+    expect(hasSpare(disk)).toBe(false)
+    const used = (): number => manager.observe().tier0.usedBytes
+    expect(used()).toBe(stream.info().segments.reduce((sum, { bytes }) => sum + bytes, 0))
+    const held: Array<() => void> = []
+    disk.onOperation = ({ kind, path }) =>
+      kind === "zeroFill" && path.endsWith("spare.seg")
+        ? new Promise<undefined>((resolve) => held.push(() => resolve(undefined)))
+        : undefined
+    await fill(stream, 3 * MiB)
+    expect(held.length).toBe(1)
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    disk.onOperation = undefined
+    held[0]!()
+    await whileSpare(disk)
+    expect(hasSpare(disk)).toBe(false)
+    await manager.close()
+  })
+
+  test("leaves no file that has its name already and could not be opened, when it is closed", async () => {
+    const disk = new MemoryDisk()
+    const manager = await openWith(disk.layer, options)
+    const stream = await manager.stream("s")
+    await fill(stream, 7 * MiB)
+    expect(hasSpare(disk)).toBe(true)
+    const isNext = (path: string): boolean => path.endsWith("0000000003.seg")
+    disk.onOperation = ({ kind, path }) => (kind === "open" && isNext(path) ? "EMFILE" : undefined)
+    const failure = await fill(stream, 2 * MiB).catch((error: unknown) => error)
+    expect(failure).toMatchObject({ _tag: "Unavailable", code: "EMFILE" })
+    expect(disk.paths().some(isNext)).toBe(true)
+    await stream.flush()
+    await manager.close()
+    disk.onOperation = undefined
+    expect(disk.paths().some(isNext)).toBe(false)
+    const again = await openWith(disk.layer, options)
+    expect([again.recovery.isClean, again.recovery.trimmedBytes]).toEqual([true, 0])
+    await again.close()
   })
 })

@@ -124,6 +124,20 @@ describe("a small sync", () => {
     expect(gauge.inlineSyncs).toBe(before)
   })
 
+  test("that fails after a while keeps the main thread from syncing as one that ends well does", () => {
+    const { gauge, file, fail, take, pass, sync } = makeQuick()
+    take(100)
+    fail(unavailable("syncing data", "EIO", "/a"))
+    Effect.runSyncExit(gauge.sync(file, 100, true))
+    take(0.1)
+    fail(undefined)
+    expect(sync()).toBe("pool")
+    pass(49 * 100)
+    expect(sync()).toBe("pool")
+    pass(100)
+    expect(sync()).toBe("main")
+  })
+
   test("of the main thread is remembered for a while", () => {
     const { gauge, pass } = makeQuick()
     expect(gauge.isFresh(5)).toBe(true)

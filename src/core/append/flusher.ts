@@ -22,7 +22,6 @@ import {
 import { APPEND_FLUSH } from "./append_codes.ts"
 import { preallocate } from "./preallocator.ts"
 import { replaceFile } from "./replace_file.ts"
-import { planDrop } from "./spare_file.ts"
 import { writeSlot } from "./watermark_slot.ts"
 import { writeOut } from "./write_out.ts"
 import type { WritingSegment } from "./writing_segment.ts"
@@ -287,7 +286,6 @@ const planIdle = (stream: StreamState): void => {
       if (active.slotOffset !== active.durableOffset) repeatWatermark(stream, active)
       if (unsettledBytes(stream) > 0) return
       releaseBuffers(active)
-      planDrop(stream)
       stream.services.poolTrim.plan()
       stream.nextBufferBytes = firstBufferBytes
       if (active.zeroing !== undefined || stream.isTurnPlanned) return

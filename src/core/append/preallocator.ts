@@ -25,6 +25,8 @@ export const preallocate = (
   syncedBytes: number,
   onEnd: () => void,
 ): void => {
+  // It may have ended while the sync was on its way, and nobody would give back what it took now.
+  if (stream.closedAs !== undefined) return
   const { config } = stream.services
   const end = framesEndMax(stream.segmentBytes)
   growSpare(stream, writing, syncedBytes)

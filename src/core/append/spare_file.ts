@@ -87,13 +87,15 @@ const work = (stream: StreamState, spare: SpareFile, effect: Effect.Effect<unkno
   stream.services.run(
     Effect.map(Effect.result(effect), (result) => {
       spare.isBusy = false
-      if (result._tag === "Success") spare.zeroedEnd = end
-      else dropSpare(stream)
+      if (result._tag === "Failure") return dropSpare(stream)
+      spare.zeroedEnd = end
+      // Its stream may be sealed, and never come to rest again.
+      planDrop(stream)
     }),
   )
 
 /** Removes the file of a stream that nobody appends to any more. */
-export const planDrop = (stream: StreamState): void => {
+const planDrop = (stream: StreamState): void => {
   const { spare, services } = stream
   if (spare === undefined || spare.isDropPlanned) return
   spare.isDropPlanned = true
@@ -101,8 +103,9 @@ export const planDrop = (stream: StreamState): void => {
   services.run(
     Effect.flatMap(Effect.sleep(idleMs), () => {
       spare.isDropPlanned = false
-      if (stream.spare !== spare || spare.isBusy || stream.closedAs !== undefined) return Effect.void
-      if (stream.durable.position !== position || stream.isFlushing) return Effect.sync(() => planDrop(stream))
+      if (stream.spare !== spare || stream.closedAs !== undefined) return Effect.void
+      const isUsed = stream.durable.position !== position || stream.isFlushing || spare.isBusy
+      if (isUsed) return Effect.sync(() => planDrop(stream))
       spare.isBusy = true
       return Effect.map(Effect.result(services.directory.remove(sparePath(stream.path))), () => dropSpare(stream))
     }),

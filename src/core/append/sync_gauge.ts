@@ -67,11 +67,13 @@ export class SyncGauge {
       const startMs = this.nowMs
       const isInline = mayWait && this.#isInline(startMs) && file.syncDataUnsafe !== undefined
       const sync = isInline ? attempt(() => file.syncDataUnsafe?.()) : file.syncData
-      return Effect.map(sync, () => {
+      const noted = Effect.map(sync, () => {
         const nowMs = this.nowMs
         if (isInline) this.#noteInline(nowMs, nowMs - startMs)
         else this.#notePool(nowMs - startMs)
       })
+      // The main thread has stood still all the same.
+      return isInline ? Effect.tapError(noted, () => Effect.sync(() => this.#noteRest(this.nowMs, startMs))) : noted
     })
   }
 
@@ -89,6 +91,11 @@ export class SyncGauge {
     this.inlineSyncs++
     this.#lastMs = nowMs
     this.#inlineMs += (this.#capped(tookMs) - this.#inlineMs) * weight
+    this.#noteRest(nowMs, nowMs - tookMs)
+  }
+
+  #noteRest(nowMs: number, startMs: number): void {
+    const tookMs = nowMs - startMs
     const isLong = this.#inlineMs > this.#limitMs * tolerance
     const tooLongMs = tookMs > this.#limitMs * slow ? tookMs : isLong ? this.#limitMs : 0
     this.#restUntilMs = nowMs + tooLongMs * rest

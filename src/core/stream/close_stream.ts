@@ -10,7 +10,7 @@ import { openNextSegment } from "../append/rollover.ts"
 import { settleSegment } from "../append/sealer.ts"
 import { dropSpare } from "../append/spare_file.ts"
 import { writeSlot } from "../append/watermark_slot.ts"
-import { sparePath } from "../files/paths.ts"
+import { segmentPath, sparePath } from "../files/paths.ts"
 import { attempt } from "../flow/attempt.ts"
 import { endStream, releaseFiles } from "./release_stream.ts"
 import { blockedForGood, failReady, type StreamState } from "./stream_state.ts"
@@ -55,11 +55,13 @@ export const drainStream: (stream: StreamState) => Effect.Effect<void, AofError>
 
 /** A file for the next segment whose header could not be written would look like a segment of which a crash has left nothing. */
 const removeUnused = Effect.fnUntraced(function* (stream: StreamState) {
-  if (stream.nextFile === undefined) return
-  const { file } = stream.nextFile
+  // A spare file that was renamed and could not be opened is such a file too.
+  const isRenamed = stream.renamedIndex === stream.nextIndex
+  const path = stream.nextFile?.file.path ?? (isRenamed ? segmentPath(stream.path, stream.nextIndex) : undefined)
+  if (path === undefined) return
+  stream.nextFile?.file.closeUnsafe()
   stream.nextFile = undefined
-  file.closeUnsafe()
-  yield* Effect.ignore(stream.services.directory.remove(file.path))
+  yield* Effect.ignore(stream.services.directory.remove(path))
 })
 
 /** True while something in the background uses the stream's files. */
