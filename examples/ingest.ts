@@ -258,7 +258,10 @@ async function main(): Promise<number> {
     if (options.root === undefined) temporary = await mkdtemp(join(tmpdir(), "bop-aof-"))
     const place = placeOf(options.root, temporary)
     await ingest({ place, input, signal: stop.signal, progress, memory, rows: [] }, temporary === undefined)
-    if (temporary === undefined) say(`the store is kept in ${place.root}, and its objects in ${place.tier2}`)
+    if (temporary === undefined) {
+      say(`the store is kept in ${place.root}, and its objects in ${place.tier2}`)
+      say(`npm run scrub -- --root ${place.root} --tier2 ${place.tier2} checks every byte of both`)
+    }
     return exitCodes.ok
   } finally {
     progress.stop()

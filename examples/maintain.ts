@@ -1,6 +1,8 @@
 // Scrubs or repairs a store from the command line: `npm run scrub -- --root DIR`, `npm run repair -- --root DIR --plan`. Ends with 0 when all
-// is well, 1 when something is damaged or lost or the store cannot be opened, 2 when arguments can't be taken.
+// is well, 1 when something is damaged, lost or not looked at, 2 when arguments can't be taken, 3 when the store cannot be opened.
 
+import { statSync } from "node:fs"
+import { join } from "node:path"
 import process from "node:process"
 import { parseArgs } from "node:util"
 import { AofManager, type RepairReport, type ScrubProgress, type ScrubReport } from "bop-aof"
@@ -9,7 +11,8 @@ const help = `repair --root DIR [--plan]           makes good what can be made g
 scrub  --root DIR [--mib N]          reads and checks everything, at most N MiB a second (default 256), and heals what has another copy
   --tier2 DIR|none   where the objects are; default as the store is opened without options
   --json             prints the report as JSON
-  --runtime R        bun, deno or node; default bun (taken by npm run itself)`
+  --runtime R        bun, deno or node; default bun (taken by npm run itself)
+ends with 0 when all is well, 1 when something is damaged, lost or not looked at, 2 for arguments, 3 when the store cannot be opened`
 
 class BadArgument extends Error {}
 
@@ -40,6 +43,9 @@ const given = (args: ReadonlyArray<string>): Given | undefined => {
   if (isPlan && command === "scrub") throw new BadArgument("--plan is for repair")
   const mib = Number(values.mib)
   if (!(mib >= 0.0625 && mib <= 65_536)) throw new BadArgument(`--mib takes 0.0625 to 65536, not ${values.mib}`)
+  if (tier2 !== undefined && tier2 !== "none" && !isDirectory(tier2)) {
+    throw new BadArgument(`--tier2 is ${tier2}, which is no directory`)
+  }
   const place = tier2 === undefined ? undefined : tier2 === "none" ? false : ({ store: { directory: tier2 } } as const)
   return { command, root, isPlan, isJson, bytesPerSecond: Math.round(mib * 1024 * 1024), tier2: place }
 }
@@ -49,6 +55,23 @@ const takeArguments = <A>(take: () => A): A => {
     return take()
   } catch (error) {
     throw new BadArgument(`${(error as Error).message}\n${help}`)
+  }
+}
+
+const isDirectory = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+
+/** Objects that lie elsewhere would count as lost. */
+const checkPlace = async ({ root, tier2 }: Given): Promise<void> => {
+  if (tier2 !== undefined || isDirectory(join(root, "tier2"))) return
+  const manager = await AofManager.open({ root, tier2: false, readOnly: true })
+  try {
+    const streams = await Promise.all(manager.streams().map((name) => manager.stream(name)))
+    const count = streams.flatMap((stream) => stream.segments()).filter(({ tier }) => tier === "tier2").length
+    if (count === 0) return
+    const where = `${join(root, "tier2")}, where they are by default, is not there`
+    throw new BadArgument(`${count} segments are in Tier 2 only, and ${where}: say --tier2 DIR`)
+  } finally {
+    await manager.close()
   }
 }
 
@@ -66,14 +89,21 @@ const signal = (): AbortSignal => {
   return controller.signal
 }
 
-const repair = async ({ root, isPlan, tier2 }: Given): Promise<readonly [RepairReport, boolean]> => {
+const repair = async (options: Given): Promise<readonly [RepairReport, boolean]> => {
+  const { root, isPlan, tier2 } = options
+  await checkPlace(options).catch((error) => {
+    // What keeps it from being opened may be what is to be repaired.
+    if (error instanceof BadArgument) throw error
+  })
   const report = await AofManager.repair({ root, plan: isPlan, tier2, onProgress, signal: signal() })
   return [report, report.isWhole]
 }
 
-const scrub = async ({ root, bytesPerSecond, tier2 }: Given): Promise<readonly [ScrubReport, boolean]> => {
+const scrub = async (options: Given): Promise<readonly [ScrubReport, boolean]> => {
+  const { root, bytesPerSecond, tier2 } = options
   // A store that is not there must not be made by looking at it.
-  await (await AofManager.open({ root, tier2, readOnly: true })).close()
+  await (await AofManager.open({ root, tier2: false, readOnly: true })).close()
+  await checkPlace(options)
   const manager = await AofManager.open({ root, tier2 })
   try {
     const report = await manager.scrub({ bytesPerSecond, onProgress, signal: signal() })
@@ -130,5 +160,5 @@ try {
   process.exitCode = await main()
 } catch (error) {
   console.error((error as Error).message)
-  process.exitCode = error instanceof BadArgument || (error as { _tag?: string })._tag === "InvalidArgument" ? 2 : 1
+  process.exitCode = error instanceof BadArgument || (error as { _tag?: string })._tag === "InvalidArgument" ? 2 : 3
 }

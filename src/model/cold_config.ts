@@ -1,7 +1,7 @@
 /** Options of the cold tier as a manager takes them: which store, when segments go there, how the client behaves. */
 import { checkNames } from "./config_check.ts"
 import { invalidArgument } from "./errors.ts"
-import { makeTier2Config, type Tier2Config, type Tier2Options } from "./tier2_config.ts"
+import { makeTier2Config, type Tier2Config, type Tier2Options, tier2OptionNames } from "./tier2_config.ts"
 
 /** An object store, as `memoryStore()` or `bop-aof/s3` make it; what it does is in the port `ObjectStore`. */
 export interface ObjectStoreHandle {
@@ -71,11 +71,7 @@ export const makeColdConfig = (options: ColdOptions | false | undefined, root: s
       "headIntervalMs",
       "takeOver",
       "requireBucket",
-      "retry",
-      "concurrency",
-      "requestTimeoutMs",
-      "breaker",
-      "bytesPerSecondMax",
+      ...tier2OptionNames,
     ])
   }
   const { store, upload, deleteGraceMs = 60_000, headIntervalMs = 1000, ...rest } = options ?? {}

@@ -181,6 +181,20 @@ export const unavailable = (what: string, code: string, value: unknown): Unavail
 export const notFound = (what: string, value: unknown, limit: unknown): NotFound =>
   new NotFound({ message: `${what} ${show(value)} is not there; there is ${showLimit(limit)}`, what, value, limit })
 
+/** Makes the `NotFound` of a record number below `number`, the first one that is left, whose id is `id`; 0 when none is left. */
+export const numberNotFound = (
+  value: number,
+  { id, number }: { readonly id: number; readonly number: number },
+): NotFound => {
+  const left = id === 0 ? "no record is left" : `the first that is left is number ${number}, with the id ${id}`
+  return new NotFound({
+    message: `record number ${value} is not there; ${left}`,
+    what: "record number",
+    value,
+    limit: id,
+  })
+}
+
 const blockedUnits: Record<WouldBlockReason["_tag"], string> = {
   Admission: "bytes in tier 0",
   Rollover: "unfinished segments",

@@ -3,7 +3,7 @@ import type { DirectoryPlace, ObjectStoreHandle } from "./cold_config.ts"
 import { checkNames } from "./config_check.ts"
 import { invalidArgument } from "./errors.ts"
 import type { TierEvent } from "./tier_event.ts"
-import type { Tier2Options } from "./tier2_config.ts"
+import { type Tier2Options, tier2OptionNames } from "./tier2_config.ts"
 
 /** Options of `openReplica`. */
 export interface ReplicaOptions extends Tier2Options {
@@ -53,8 +53,7 @@ export interface ReplicaConfig {
 }
 
 const MiB = 1024 * 1024
-const clientNames = ["retry", "concurrency", "requestTimeoutMs", "breaker", "bytesPerSecondMax"]
-const optionNames = ["store", "pollMs", "cacheBytes", "leaseMs", "onEvent", "signal", ...clientNames]
+const optionNames = ["store", "pollMs", "cacheBytes", "leaseMs", "onEvent", "signal", ...tier2OptionNames]
 
 /** Checks options and fills in defaults; throws `InvalidArgument`. What the manager below checks is left to it. */
 export const makeReplicaConfig = (options: ReplicaOptions): ReplicaConfig => {

@@ -94,9 +94,12 @@ const bounds = {
   scanBytesPerSecondMax: [2 ** 20, 2 ** 50, 64 * 2 ** 20],
 } satisfies Record<string, Bound>
 
+/** Names of the options that say how an object store is asked. */
+export const tier2OptionNames: ReadonlyArray<string> = ["retry", "breaker", "bytesPerSecondMax", ...Object.keys(bounds)]
+
 /** Checks options of Tier 2 and fills in defaults; throws `InvalidArgument` for an unknown name or a value out of range. */
 export const makeTier2Config = (options: Tier2Options = {}): Tier2Config => {
-  checkNames("tier2 option", options, ["retry", "breaker", "bytesPerSecondMax", ...Object.keys(bounds)])
+  checkNames("tier2 option", options, tier2OptionNames)
   const { bytesPerSecondMax } = options
   return {
     retry: makeRetryPolicy(options.retry),

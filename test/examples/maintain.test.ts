@@ -60,7 +60,7 @@ describe("maintenance from the command line", () => {
     expect(run("repair", "--root", root, "--tier2", "none").stdout).toMatch(/^done: not all can be made good; /m)
   }, 60_000)
 
-  test("ends with 2 for arguments that can't be taken, with 1 for a store that is not there or in use, without a stack", async () => {
+  test("ends with 2 for arguments that can't be taken, with 3 for a store that is not there or in use, without a stack", async () => {
     const root = await make("used")
     const bad = [
       [],
@@ -76,13 +76,42 @@ describe("maintenance from the command line", () => {
     const none = join(directory, "none")
     for (const command of ["scrub", "repair"]) {
       const { status, stderr } = run(command, "--root", none)
-      expect([command, status]).toEqual([command, 1])
+      expect([command, status]).toEqual([command, 3])
       expect(stderr).toContain(none)
       expect(stderr).not.toMatch(/^\s+at /m)
       expect(existsSync(none)).toBe(false)
     }
     const manager = await AofManager.open({ root, tier2: false })
-    for (const command of ["scrub", "repair"]) expect(run(command, "--root", root, "--tier2", "none").status).toBe(1)
+    for (const command of ["scrub", "repair"]) expect(run(command, "--root", root, "--tier2", "none").status).toBe(3)
     await manager.close()
+  }, 60_000)
+
+  test("takes no other place for that of the objects, makes none, and says what was not looked at", async () => {
+    const root = join(directory, "cold")
+    const objects = join(directory, "cold-objects")
+    const manager = await AofManager.open({ root, segmentBytes: 65_536, tier2: { store: { directory: objects } } })
+    const stream = await manager.stream("orders")
+    for (let i = 0; i < 40; i++) await stream.append(`record ${i} `.padEnd(4000, "."))
+    await stream.seal()
+    await stream.evict({ to: "tier2" })
+    await manager.close()
+    expect(run("scrub", "--root", root, "--tier2", objects).status).toBe(0)
+    const typo = join(directory, "typo")
+    const wrong = run("scrub", "--root", root, "--tier2", typo)
+    expect([wrong.status, wrong.stderr.trim(), existsSync(typo)]).toEqual([
+      2,
+      `--tier2 is ${typo}, which is no directory`,
+      false,
+    ])
+    const forgotten = run("scrub", "--root", root)
+    expect(forgotten.status).toBe(2)
+    expect(forgotten.stderr).toMatch(
+      /^\d segments are in Tier 2 only, and .*cold.tier2, .* is not there: say --tier2 DIR$/m,
+    )
+    expect(run("repair", "--root", root).stderr).toContain("is not there: say --tier2 DIR")
+    const left = run("scrub", "--root", root, "--tier2", "none")
+    expect(left.status).toBe(1)
+    expect(left.stdout).toMatch(/^skipped {3}.*: it is in Tier 2 only, and the store was opened without Tier 2$/m)
+    expect(run("scrub", "--root", root, "--tier2", objects).stdout).toContain("done: all clean")
   }, 60_000)
 })

@@ -105,6 +105,13 @@ test("options have the documented defaults", () => {
     onEvent: undefined,
   })
   expect(makeConfig({ root: "/" }).root).toBe("/")
+  // Every option of the object store that has a default may be given.
+  for (const [name, value] of Object.entries(makeConfig({ root: "/r" }).tier2.client)) {
+    if (value === undefined) continue
+    const config = makeConfig({ root: "/r", tier2: { [name]: value } })
+    expect([name, config.tier2.client]).toEqual([name, makeConfig({ root: "/r" }).tier2.client])
+  }
+  expect(makeConfig({ root: "/r", tier2: { scanBytesPerSecondMax: 1e8 } }).tier2.client.scanBytesPerSecondMax).toBe(1e8)
   expect(thrown(() => checkNames("option", { a: 1 }, ["b"]))).toMatchObject({ what: "option", value: "a", limit: "b" })
   expect(thrown(() => checkNames("option", [], ["b"]))).toMatchObject({ what: "options" })
 })

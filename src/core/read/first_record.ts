@@ -30,6 +30,12 @@ export const firstRecordId = (stream: StreamState): number => {
   return segment === undefined ? 0 : segment.position(segmentHeaderBytes + firstHeaderBytes(segment))
 }
 
+/** Both. */
+export const firstRecord = (stream: StreamState): { readonly id: number; readonly number: number } => ({
+  id: firstRecordId(stream),
+  number: firstRecordNumber(stream),
+})
+
 /** Bytes of the first frame's header; an open or damaged frame is taken to be like most. */
 const firstHeaderBytes = (segment: Segment): number => {
   // Describing a stream must cost no request to another tier.

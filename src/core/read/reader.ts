@@ -4,12 +4,12 @@
  */
 import { alignFrame, frameHeader } from "../../format/frame.ts"
 import { segmentHeaderBytes } from "../../format/segment_header.ts"
-import { corrupt, invalidArgument, notFound } from "../../model/errors.ts"
+import { corrupt, invalidArgument, numberNotFound } from "../../model/errors.ts"
 import { recordIdOf, segmentIndexOf, segmentOffsetOf } from "../../model/record_id.ts"
 import { RecordScanner } from "../../state/record_scanner.ts"
 import type { Segment } from "../stream/segment.ts"
 import { checkOpen, type StreamState } from "../stream/stream_state.ts"
-import { firstRecordId, firstRecordNumber } from "./first_record.ts"
+import { firstRecord, firstRecordNumber } from "./first_record.ts"
 import { blockBytes, checkFrame, FRAME_END, FRAME_OK, findNextBatch } from "./frame_reader.ts"
 import { Window } from "./window.ts"
 
@@ -188,7 +188,7 @@ export class Reader extends RecordScanner {
     this.#leave(recordIdOf(segment.index + 1, 0))
     this.#started = false
     this.#passTrimmed()
-    throw notFound("record number", missing, firstRecordId(this.stream))
+    throw numberNotFound(missing, firstRecord(this.stream))
   }
 
   #passTrimmed(): void {
@@ -201,7 +201,7 @@ export class Reader extends RecordScanner {
     if (expected < firstRecordNumber(this.stream)) {
       this.#rewind(segment)
       this.#passTrimmed()
-      throw notFound("record number", expected, firstRecordId(this.stream))
+      throw numberNotFound(expected, firstRecord(this.stream))
     }
     this.#rewind(segment)
     throw corrupt(`stream ${this.stream.name}`, `records ${expected} to ${this.recordNumber} are missing`, id, id)

@@ -2,7 +2,7 @@
 import type { SegmentFooter } from "../../format/segment_footer.ts"
 import { segmentHeaderBytes } from "../../format/segment_header.ts"
 import { checkNames } from "../../model/config_check.ts"
-import { invalidArgument, notFound } from "../../model/errors.ts"
+import { invalidArgument, notFound, numberNotFound } from "../../model/errors.ts"
 import { isRecordId, segmentIndexOf, segmentOffsetOf } from "../../model/record_id.ts"
 import { decodedIndex, type IndexKey, type SegmentIndex, searchIndex } from "../../state/segment_index.ts"
 import { caught } from "../flow/attempt.ts"
@@ -10,7 +10,7 @@ import { readFooter } from "../recovery/found_footer.ts"
 import type { Segment } from "../stream/segment.ts"
 import { appendedMark, checkOpen, type StreamState } from "../stream/stream_state.ts"
 import { trimPointOf } from "../stream/trim_point.ts"
-import { firstRecordId, firstRecordNumber } from "./first_record.ts"
+import { firstRecord, firstRecordId, firstRecordNumber } from "./first_record.ts"
 import { IndexWalk } from "./index_walk.ts"
 import { locateRecord } from "./point_read.ts"
 import type { Reader, ReadLevel } from "./reader.ts"
@@ -173,7 +173,7 @@ export const checkNotTrimmed = (stream: StreamState, recordId: number): void => 
 const seekNumber = (reader: Reader, number: number): void => {
   const { stream } = reader
   const first = firstRecordNumber(stream)
-  if (number < first) throw notFound("record number", number, firstRecordId(stream))
+  if (number < first) throw numberNotFound(number, firstRecord(stream))
   const isThere = (): boolean => reader.recordNumber >= number
   const segment = stream.catalog.search({ by: "number", value: number })
   if (segment === undefined || number >= stream.written.mark.nextRecordNumber) return seekLater(reader, isThere)

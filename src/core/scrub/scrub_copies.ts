@@ -183,7 +183,12 @@ const checkCold = Effect.fnUntraced(function* (
   const { tier2 } = services
   const { form } = residency
   const cold = objectOf(residency)
-  if (tier2 === undefined || cold === undefined || form === undefined) return none
+  if (cold === undefined || form === undefined) return none
+  if (tier2 === undefined) {
+    // What has a copy here is looked at here.
+    if (residency.isHot || residency.isWarm) return none
+    return { kind: "unread", reason: "it is in Tier 2 only, and the store was opened without Tier 2" }
+  }
   // A directory reads the object to tell its etag.
   if (tier2.kind === "directory") yield* pace.take(form.fileBytes)
   const info = yield* tier2.head(cold.key)
