@@ -13,8 +13,12 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
 const run = (...args: ReadonlyArray<string>) => {
   const [command, ...rest] = runtimeCommand(currentRuntime, join(rootDirectory, "examples", "maintain.ts"), args)
-  const { status, stdout, stderr } = spawnSync(command, rest, { cwd: rootDirectory, encoding: "utf8", timeout: 60_000 })
-  return { status, stdout, stderr }
+  const { status, signal, error, stdout, stderr } = spawnSync(command, rest, {
+    cwd: rootDirectory,
+    encoding: "utf8",
+    timeout: 60_000,
+  })
+  return { status: status ?? signal ?? error, stdout, stderr }
 }
 
 const make = async (name: string): Promise<string> => {
