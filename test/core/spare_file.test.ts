@@ -33,13 +33,21 @@ const watchZeros = (disk: MemoryDisk, fault: (path: string) => string | undefine
   return zeroed
 }
 
-/** The disk for a store whose pauses of seconds are over at once. */
-const hasty = async (disk: MemoryDisk): Promise<MemoryDisk["layer"]> => {
+/** The disk for a store whose pauses of seconds last until `letPass(true)`, and are over at once from then on. */
+const timelessOf = async (disk: MemoryDisk) => {
+  let isPassing = false
   const real = await Effect.runPromise(Clock.Clock)
-  const sleep: Clock.Clock["sleep"] = (duration) =>
-    real.sleep(Duration.toMillis(duration) > 1000 ? Duration.millis(20) : duration)
+  const turn = real.sleep(Duration.millis(5))
+  const pause = Effect.andThen(turn, Effect.whileLoop({ while: () => !isPassing, body: () => turn, step: () => {} }))
+  const sleep: Clock.Clock["sleep"] = (duration) => (Duration.toMillis(duration) > 1000 ? pause : real.sleep(duration))
   const clock: Clock.Clock = Object.assign(Object.create(real), { sleep })
-  return Layer.merge(disk.layer, Layer.succeedContext(Context.make(Clock.Clock, clock))) as MemoryDisk["layer"]
+  const layer = Layer.merge(disk.layer, Layer.succeedContext(Context.make(Clock.Clock, clock))) as MemoryDisk["layer"]
+  return {
+    layer,
+    letPass: (isNow: boolean): void => {
+      isPassing = isNow
+    },
+  }
 }
 
 const hasSpare = (disk: MemoryDisk): boolean => disk.paths().some((path) => path.endsWith("spare.seg"))
@@ -107,12 +115,15 @@ describe("a stream that fills segments in small groups", () => {
 
   test("has no such file any more when nothing was appended for ten seconds", async () => {
     const disk = new MemoryDisk()
-    const manager = await openWith(await hasty(disk), options)
+    const { layer, letPass } = await timelessOf(disk)
+    const manager = await openWith(layer, options)
     const stream = await manager.stream("s")
     await fill(stream, 6 * MiB)
     expect(hasSpare(disk)).toBe(true)
+    letPass(true)
     await whileSpare(disk)
     expect(hasSpare(disk)).toBe(false)
+    letPass(false)
     await fill(stream, 4 * MiB)
     expect(await recordsAfterCut(disk)).toBe(stream.info().count)
     await manager.close()
@@ -120,12 +131,15 @@ describe("a stream that fills segments in small groups", () => {
 
   test("has no such file any more when it was sealed before it came to rest, or its zeros took longer than ten seconds", async () => {
     const disk = new MemoryDisk()
-    const manager = await openWith(await hasty(disk), options)
+    const { layer, letPass } = await timelessOf(disk)
+    const manager = await openWith(layer, options)
     const stream = await manager.stream("s")
     await fill(stream, 7 * MiB)
     expect(hasSpare(disk)).toBe(true)
     await stream.seal()
+    letPass(true)
     await whileSpare(disk)
+    letPass(false)
     expect(hasSpare(disk)).toBe(false)
     const used = (): number => manager.observe().tier0.usedBytes
     expect(used()).toBe(stream.info().segments.reduce((sum, { bytes }) => sum + bytes, 0))
@@ -136,6 +150,7 @@ describe("a stream that fills segments in small groups", () => {
         : undefined
     await fill(stream, 3 * MiB)
     expect(held.length).toBe(1)
+    letPass(true)
     await new Promise((resolve) => setTimeout(resolve, 200))
     disk.onOperation = undefined
     held[0]!()
