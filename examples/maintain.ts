@@ -60,11 +60,11 @@ const takeArguments = <A>(take: () => A): A => {
 
 const isDirectory = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 
-/** Objects that lie elsewhere would count as lost. */
+/** A store that is not there must not be made by looking at it, and objects that lie elsewhere would count as lost. */
 const checkPlace = async ({ root, tier2 }: Given): Promise<void> => {
-  if (tier2 !== undefined || isDirectory(join(root, "tier2"))) return
   const manager = await AofManager.open({ root, tier2: false, readOnly: true })
   try {
+    if (tier2 !== undefined || isDirectory(join(root, "tier2"))) return
     const streams = await Promise.all(manager.streams().map((name) => manager.stream(name)))
     const count = streams.flatMap((stream) => stream.segments()).filter(({ tier }) => tier === "tier2").length
     if (count === 0) return
@@ -101,8 +101,6 @@ const repair = async (options: Given): Promise<readonly [RepairReport, boolean]>
 
 const scrub = async (options: Given): Promise<readonly [ScrubReport, boolean]> => {
   const { root, bytesPerSecond, tier2 } = options
-  // A store that is not there must not be made by looking at it.
-  await (await AofManager.open({ root, tier2: false, readOnly: true })).close()
   await checkPlace(options)
   const manager = await AofManager.open({ root, tier2 })
   try {

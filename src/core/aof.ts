@@ -2,7 +2,6 @@
  * One stream as both dresses use it: what never waits is a function, what may wait is an effect. An interrupted append that was
  * taken stays appended: only the wait for its acknowledgement ends.
  */
-
 import * as Effect from "effect/Effect"
 import { checkNames } from "../model/config_check.ts"
 import { type AofError, invalidArgument } from "../model/errors.ts"

@@ -2,7 +2,6 @@
  * Finishes complete segments behind the writer, oldest first: cut to length, index, footer, sync, pointer, manifest record. Each
  * step can be repeated after a crash: until the footer is durable the segment is recovered like an active one.
  */
-
 import * as Effect from "effect/Effect"
 import { segmentHeaderBytes } from "../../format/segment_header.ts"
 import { type AofError, isDiskFull } from "../../model/errors.ts"

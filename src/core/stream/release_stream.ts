@@ -1,5 +1,4 @@
 /** The abrupt end of a stream: all who wait are told, all descriptors go back. Nothing here waits. */
-
 import { manifestReason } from "../../format/manifest_reason.ts"
 import { closed } from "../../model/errors.ts"
 import { nobody } from "../../state/nobody.ts"

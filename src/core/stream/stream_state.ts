@@ -2,7 +2,6 @@
  * What the parts of one stream share: its segments, its watermarks, and who waits for them. Append, flusher, sealer, readers
  * and trim are functions over it; each field has one writer, named here.
  */
-
 import type * as Clock from "effect/Clock"
 import type * as Effect from "effect/Effect"
 import type { JournalEntryBytes } from "../../format/journal_block.ts"

@@ -1,5 +1,4 @@
 /** Waiting for a watermark, for room, as effects; interrupting a wait takes the waiter out and changes nothing else. */
-
 import * as Effect from "effect/Effect"
 import type { AofError } from "../../model/errors.ts"
 import { withOne } from "../../state/nobody.ts"
