@@ -5,7 +5,6 @@
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import { type AofError, isMissingFile } from "../../model/errors.ts"
-import type { ManifestStream } from "../../state/manifest_state.ts"
 import { recoverStream } from "../recovery/recovery.ts"
 import { RecoveryReport } from "../recovery/recovery_report.ts"
 import { releaseStream } from "../stream/release_stream.ts"
@@ -26,30 +25,48 @@ export const refreshStream = (stream: StreamState): Effect.Effect<void, AofError
 const gates: WeakMap<StreamState, Semaphore.Semaphore> = new WeakMap()
 
 const refreshNow: (stream: StreamState) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (stream) {
-  const { manifest } = stream.services
-  yield* manifest.refresh
-  if (stream.closedAs !== undefined) return
-  const known = manifest.state.streams.get(stream.streamId)
-  // Its writer has deleted it.
-  if (known === undefined) return releaseStream(stream, `stream ${stream.name}`)
-  yield* lookAgain(stream, known)
+  yield* stream.services.manifest.refresh
+  if (stream.closedAs === undefined) yield* look(stream, new RecoveryReport())
 })
 
-/** Between listing and opening the writer may trim a file away, or replace it: then the look is repeated. */
-const lookAgain = (stream: StreamState, known: ManifestStream, triesLeft = 3): Effect.Effect<void, AofError> =>
+/** The first look at a stream, which is new. What was out of order is added to `report`. */
+export const openView: (stream: StreamState, report: RecoveryReport) => Effect.Effect<void, AofError> = (
+  stream,
+  report,
+) => look(stream, report)
+
+/** Looks into all files, which the writer may meanwhile trim away, replace or move: then the look is repeated. */
+const look = (stream: StreamState, report: RecoveryReport, triesLeft = 3): Effect.Effect<void, AofError> =>
   Effect.suspend(() => {
+    const { manifest } = stream.services
+    const known = manifest.state.streams.get(stream.streamId)
+    // Its writer has deleted it.
+    if (known === undefined) return Effect.sync(() => releaseStream(stream, `stream ${stream.name}`))
     const next = makeStreamState({ ...stream })
+    const found = new RecoveryReport()
     const release = Effect.sync(() => {
       for (const segment of next.catalog.entries) segment.releaseFile()
     })
-    const looked = Effect.map(recoverStream(next, known, new RecoveryReport()), () => takeOver(stream, next))
-    return Effect.catch(
+    const looked = Effect.gen(function* () {
+      yield* recoverStream(next, known, found)
+      // A segment that was in no listing may have been sealed and moved since the manifest was read: it is not missing then.
+      if (!found.isEmpty && triesLeft > 0 && (yield* manifest.refresh)) {
+        yield* release
+        return true
+      }
+      takeOver(stream, next)
+      report.include(found)
+      return false
+    })
+    const again = Effect.suspend(() => look(stream, report, triesLeft - 1))
+    return Effect.matchEffect(
       Effect.onError(looked, () => release),
-      (error: AofError) => {
-        const isMoving = error._tag === "NotFound" || isMissingFile(error)
-        return isMoving && triesLeft > 0
-          ? Effect.andThen(stream.services.manifest.refresh, lookAgain(stream, known, triesLeft - 1))
-          : Effect.fail(error)
+      {
+        onSuccess: (isOutdated) => (isOutdated ? again : Effect.void),
+        onFailure: (error: AofError) => {
+          const isMoving = error._tag === "NotFound" || isMissingFile(error)
+          return isMoving && triesLeft > 0 ? Effect.andThen(manifest.refresh, again) : Effect.fail(error)
+        },
       },
     )
   })

@@ -73,6 +73,20 @@ export class RecoveryReport {
     } else this.trimmed.push({ stream, ...damage })
   }
 
+  /** True when nothing was cut, put aside or found damaged. */
+  get isEmpty(): boolean {
+    return this.trimmed.length === 0 && this.quarantined.length === 0
+  }
+
+  /** Adds what another report has found. */
+  include(other: RecoveryReport): void {
+    if (!other.isClean) this.isClean = false
+    this.trimmed.push(...other.trimmed)
+    this.quarantined.push(...other.quarantined)
+    this.restored.push(...other.restored)
+    this.lost.push(...other.lost)
+  }
+
   finish(durationMs: number, manifestDamage: ReadonlyArray<string>): Recovery {
     const trimmedBytes = this.trimmed.reduce((sum, one) => sum + one.bytes, 0)
     const isClean = this.isClean && manifestDamage.length === 0

@@ -7,6 +7,7 @@ import { checkTier0Bytes } from "../../model/tier_config.ts"
 import type { ManifestStream } from "../../state/manifest_state.ts"
 import { fenceStream } from "../bucket/head_fence_stream.ts"
 import { segmentsPath } from "../files/paths.ts"
+import { openView } from "../read/read_only.ts"
 import { recoverStream } from "../recovery/recovery.ts"
 import type { RecoveryReport } from "../recovery/recovery_report.ts"
 import { StreamOwner } from "../tiers/stream_tiers.ts"
@@ -33,7 +34,7 @@ export const openKnownStream: (
   report: RecoveryReport,
 ) => Effect.Effect<StreamState, AofError> = Effect.fnUntraced(function* (services, known, options, report) {
   const stream = makeStream(services, known, options)
-  yield* recoverStream(stream, known, report)
+  yield* services.config.readOnly ? openView(stream, report) : recoverStream(stream, known, report)
   const { error } = services.fence
   if (error !== undefined) fenceStream(stream, error)
   return stream
