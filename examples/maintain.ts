@@ -1,7 +1,7 @@
 // Scrubs or repairs a store from the command line: `npm run scrub -- --root DIR`, `npm run repair -- --root DIR --plan`. Ends with 0 when all
 // is well, 1 when something is damaged, lost or not looked at, 2 when arguments can't be taken, 3 when the store cannot be opened.
 
-import { statSync } from "node:fs"
+import { existsSync, statSync } from "node:fs"
 import { join } from "node:path"
 import process from "node:process"
 import { parseArgs } from "node:util"
@@ -40,6 +40,7 @@ const given = (args: ReadonlyArray<string>): Given | undefined => {
   if (values.help) return undefined
   const { root, plan: isPlan, json: isJson, tier2 } = values
   if (root === undefined || root === "") throw new BadArgument(`--root is missing\n${help}`)
+  if (existsSync(root) && !isDirectory(root)) throw new BadArgument(`--root is ${root}, which is no directory`)
   if (isPlan && command === "scrub") throw new BadArgument("--plan is for repair")
   const mib = Number(values.mib)
   if (!(mib >= 0.0625 && mib <= 65_536)) throw new BadArgument(`--mib takes 0.0625 to 65536, not ${values.mib}`)

@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import { checkNames } from "../model/config_check.ts"
-import { type AofError, invalidArgument } from "../model/errors.ts"
+import { type AofError, invalidArgument, storeRefused } from "../model/errors.ts"
 import { withOne } from "../state/nobody.ts"
 import type { Waiter } from "../state/wait_queue.ts"
 import { appendBlocked, type BatchItem, checkTimestamp, tryAppend, tryAppendBatch } from "./append/append.ts"
@@ -103,7 +103,7 @@ export const whenUnblocked = (stream: StreamState): Effect.Effect<void, AofError
 export const checkWritable = (stream: StreamState, what = "append"): void => {
   checkOpen(stream)
   stream.services.fence.check()
-  if (stream.services.config.readOnly) throw invalidArgument(what, "a read-only store", "a writable one")
+  if (stream.services.config.readOnly) throw storeRefused(what, "a read-only one", "a writable store")
 }
 
 /** Registers a waiter for `level`; with `durable` a group commit is started or joined. */

@@ -10,7 +10,7 @@ import * as Semaphore from "effect/Semaphore"
 import { manifestReason } from "../format/manifest_reason.ts"
 import type { RootFile } from "../format/root_file.ts"
 import type { AofManagerConfig } from "../model/config.ts"
-import { type AofError, closed, invalidArgument, notFound } from "../model/errors.ts"
+import { type AofError, closed, notFound, storeRefused } from "../model/errors.ts"
 import type { MoveBucketReport } from "../model/move_bucket.ts"
 import type { ReconcileReport } from "../model/reconcile.ts"
 import type { ScrubPlan, ScrubReport } from "../model/scrub.ts"
@@ -143,7 +143,7 @@ export class Manager implements CoreManager {
       attempt(() => {
         this.#checkOpen()
         this.services.fence.check()
-        if (this.config.readOnly) throw invalidArgument("customEvent", "a read-only store", "a writable one")
+        if (this.config.readOnly) throw storeRefused("customEvent", "a read-only one", "a writable store")
         this.manifest.customEvent(0, kind, payload)
       }),
       this.manifest.commit,
@@ -167,13 +167,13 @@ export class Manager implements CoreManager {
     const check = (): void => {
       this.#checkOpen()
       this.services.fence.check()
-      if (this.config.readOnly) throw invalidArgument("moveBucket", "a read-only store", "a writable one")
+      if (this.config.readOnly) throw storeRefused("moveBucket", "a read-only one", "a writable store")
     }
     const moved = Effect.gen({ self: this }, function* () {
       yield* attempt(check)
       const store = this.#store
       if (store === undefined)
-        return yield* Effect.fail(invalidArgument("moveBucket", "a store without Tier 2", "one with it"))
+        return yield* Effect.fail(storeRefused("moveBucket", "one without it", "a store with Tier 2"))
       const scope = yield* Scope.fork(this.#scope)
       const { tiers, random32 } = this.services
       const config = this.config.tier2.client
@@ -287,7 +287,7 @@ export class Manager implements CoreManager {
           this.#checkOpen()
           checkStreamName(name)
           this.services.fence.check()
-          if (this.config.readOnly) throw invalidArgument("deleteStream", "a read-only store", "a writable one")
+          if (this.config.readOnly) throw storeRefused("deleteStream", "a read-only one", "a writable store")
         })
         const known = this.manifest.state.streamsByName.get(name)
         if (known === undefined) return yield* Effect.fail(missingStream(name, this.names()))

@@ -248,7 +248,8 @@ export const checkBound = (name: SizeOption, value: number | undefined): number 
   const [lowest, highest, byDefault] = bounds[name]
   if (value === undefined) return byDefault
   if (Number.isSafeInteger(value) && value >= lowest && value <= highest) return value
-  throw invalidArgument(name, value, `an integer from ${lowest} to ${highest}`)
+  const none = name === "journalBytes" ? "0 for none, or " : ""
+  throw invalidArgument(name, value, `${none}an integer from ${lowest} to ${highest}`)
 }
 
 const checkInlineSync = (value = 0.3): number => {

@@ -165,6 +165,10 @@ const showLimit = (limit: unknown): string => (typeof limit === "string" ? limit
 export const invalidArgument = (what: string, value: unknown, limit: unknown): InvalidArgument =>
   new InvalidArgument({ message: `${what} is ${show(value)}, allowed is ${showLimit(limit)}`, what, value, limit })
 
+/** Makes an `InvalidArgument` for a call that this store, a `value`, does not take. */
+export const storeRefused = (what: string, value: string, limit: string): InvalidArgument =>
+  new InvalidArgument({ message: `${what} needs ${limit}; this is ${value}`, what, value, limit })
+
 /** Makes a `Closed` for the named thing. */
 export const closed = (what: string): Closed =>
   new Closed({ message: `${what} is closed`, what, value: "closed", limit: "open" })

@@ -33,14 +33,15 @@ const watchZeros = (disk: MemoryDisk, fault: (path: string) => string | undefine
   return zeroed
 }
 
-/** The disk for a store whose pauses of seconds last until `letPass(true)`, and are over at once from then on. */
+/** The disk for a store that finds every stream fast, and whose pauses of seconds last until `letPass(true)`, and no longer from then on. */
 const timelessOf = async (disk: MemoryDisk) => {
   let isPassing = false
   const real = await Effect.runPromise(Clock.Clock)
   const turn = real.sleep(Duration.millis(5))
   const pause = Effect.andThen(turn, Effect.whileLoop({ while: () => !isPassing, body: () => turn, step: () => {} }))
   const sleep: Clock.Clock["sleep"] = (duration) => (Duration.toMillis(duration) > 1000 ? pause : real.sleep(duration))
-  const clock: Clock.Clock = Object.assign(Object.create(real), { sleep })
+  const nowMs = real.currentTimeMillisUnsafe()
+  const clock: Clock.Clock = Object.assign(Object.create(real), { sleep, currentTimeMillisUnsafe: () => nowMs })
   const layer = Layer.merge(disk.layer, Layer.succeedContext(Context.make(Clock.Clock, clock))) as MemoryDisk["layer"]
   return {
     layer,
@@ -72,7 +73,8 @@ const recordsAfterCut = async (disk: MemoryDisk): Promise<number> => {
 describe("a stream that fills segments in small groups", () => {
   test("finds all of the next one zeroed, and is zeroed in place no more", async () => {
     const disk = new MemoryDisk()
-    const manager = await openWith(disk.layer, options)
+    const { layer } = await timelessOf(disk)
+    const manager = await openWith(layer, options)
     const stream = await manager.stream("s")
     // Of the second one, half was zeroed ahead.
     await fill(stream, 9 * MiB)
@@ -87,7 +89,8 @@ describe("a stream that fills segments in small groups", () => {
 
   test("goes on when zeros cannot be written", async () => {
     const disk = new MemoryDisk()
-    const manager = await openWith(disk.layer, options)
+    const { layer } = await timelessOf(disk)
+    const manager = await openWith(layer, options)
     const stream = await manager.stream("s")
     await fill(stream, 5 * MiB)
     let failures = 0
@@ -100,13 +103,17 @@ describe("a stream that fills segments in small groups", () => {
 
   test("holds what is zeroed in the budget, and takes no more than half of it", async () => {
     const disk = new MemoryDisk()
-    const manager = await openWith(disk.layer, { ...options, tier0: { bytesMax: 64 * MiB } })
+    const { layer } = await timelessOf(disk)
+    const manager = await openWith(layer, { ...options, tier0: { bytesMax: 64 * MiB } })
     const stream = await manager.stream("s")
     await fill(stream, 7 * MiB)
     const before = manager.observe().tier0.usedBytes
     expect(before).toBeGreaterThan(10 * MiB)
     await manager.close()
-    const small = await openWith(new MemoryDisk().layer, { ...options, tier0: { bytesMax: 8 * MiB } })
+    const small = await openWith((await timelessOf(new MemoryDisk())).layer, {
+      ...options,
+      tier0: { bytesMax: 8 * MiB },
+    })
     const other = await small.stream("s", { segmentBytes: 2 * MiB })
     await fill(other, 5 * MiB)
     expect(small.observe().tier0.usedBytes).toBeLessThan(8 * MiB)
@@ -161,7 +168,8 @@ describe("a stream that fills segments in small groups", () => {
 
   test("leaves no file that has its name already and could not be opened, when it is closed", async () => {
     const disk = new MemoryDisk()
-    const manager = await openWith(disk.layer, options)
+    const { layer } = await timelessOf(disk)
+    const manager = await openWith(layer, options)
     const stream = await manager.stream("s")
     await fill(stream, 7 * MiB)
     expect(hasSpare(disk)).toBe(true)

@@ -9,6 +9,7 @@ import {
   closed,
   invalidArgument,
   isDiskFull,
+  storeRefused,
   type WouldBlock,
   wouldBlock,
 } from "../../model/errors.ts"
@@ -198,7 +199,7 @@ const payloadLength = (payload: Uint8Array | string): number =>
 const blockedCode = (stream: StreamState): number => {
   checkOpen(stream)
   stream.services.fence.check()
-  if (stream.services.config.readOnly) throw invalidArgument("append", "a read-only store", "a writable one")
+  if (stream.services.config.readOnly) throw storeRefused("append", "a read-only one", "a writable store")
   if (stream.blocked < APPEND_FLUSH) throw closed(`stream ${stream.name}`)
   return stream.blocked
 }

@@ -6,7 +6,7 @@
  * bucket over by mistake any more before the new one is the root's; a move that fails leaves the root where it was.
  */
 import * as Effect from "effect/Effect"
-import { type AofError, invalidArgument, unavailable } from "../../model/errors.ts"
+import { type AofError, invalidArgument, storeRefused, unavailable } from "../../model/errors.ts"
 import type { MoveBucketReport } from "../../model/move_bucket.ts"
 import type { Tier2Config } from "../../model/tier2_config.ts"
 import type { ObjectStore } from "../../port/object_store.ts"
@@ -88,7 +88,7 @@ const heldBucket = ({ tiers, store, check }: MovePlan): Effect.Effect<Bucket, Ao
   Effect.gen(function* () {
     const { bucket } = tiers.services
     if (bucket === undefined)
-      return yield* Effect.fail(invalidArgument("moveBucket", "a store without a bucket", "one with tier2.store"))
+      return yield* Effect.fail(storeRefused("moveBucket", "one without a bucket", "a store with tier2.store"))
     yield* untilHeld(tiers, check)
     if (bucket.isHeld) return bucket
     const error = unavailable(`moving ${store.place}`, "EAGAIN", "its epoch has not been taken yet")

@@ -179,7 +179,9 @@ export class Segment implements ResidencyView {
       this.releaseFile()
     }
     const isMissing = error === undefined ? this.file === undefined : isMissingFile(error)
-    if (isMissing) {
+    // Nobody but its writer removes an unsealed file: when that has not done so, the root itself has been moved away.
+    const isOwn = !this.#isReadOnly && this.state !== "sealed" && !this.isTrimmed && !this.residency.isGone
+    if (isMissing && !isOwn) {
       // The other tiers may have it; when they do not, another process has trimmed it, and readers go on with what is left.
       this.isTrimmed ||= this.state !== "sealed" || !this.#source.onHotMissing(this)
       throw notFound("segment", this.index, "later segments only")

@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import { manifestReason } from "../../format/manifest_reason.ts"
-import { type AofError, invalidArgument } from "../../model/errors.ts"
+import { type AofError, invalidArgument, storeRefused } from "../../model/errors.ts"
 import { isRecordId, segmentIndexOf } from "../../model/record_id.ts"
 import { requestFlush } from "../append/flusher.ts"
 import { attempt } from "../flow/attempt.ts"
@@ -22,7 +22,7 @@ export const trimBefore: (stream: StreamState, before: number) => Effect.Effect<
   function* (stream: StreamState, before: number): Effect.fn.Return<void, AofError> {
     yield* attempt(() => checkOpen(stream))
     if (stream.services.config.readOnly)
-      return yield* Effect.fail(invalidArgument("trim", "a read-only store", "a writable one"))
+      return yield* Effect.fail(storeRefused("trim", "a read-only one", "a writable store"))
     if (!isRecordId(before)) return yield* Effect.fail(invalidArgument("trim before", before, "a record id"))
     const first = stream.catalog.first
     const isGone = first !== undefined && segmentIndexOf(before) < first.index

@@ -8,7 +8,7 @@
  */
 import * as Effect from "effect/Effect"
 import { manifestReason } from "../../format/manifest_reason.ts"
-import { type AofError, invalidArgument, unavailable } from "../../model/errors.ts"
+import { type AofError, storeRefused, unavailable } from "../../model/errors.ts"
 import type { MissingObject, OrphanObject, ReconcileReport } from "../../model/reconcile.ts"
 import { recordIdOf } from "../../model/record_id.ts"
 import type { ObjectBody, ObjectStore } from "../../port/object_store.ts"
@@ -74,9 +74,9 @@ export const untilHeld = (tiers: Tiers, check: () => void): Effect.Effect<void, 
 
 const checkPossible = ({ services }: Tiers, isPlan: boolean): Tier2 => {
   const { tier2, bucket, isReadOnly } = services
-  if (tier2 === undefined) throw invalidArgument("reconcile", "a store without Tier 2", "one with it")
+  if (tier2 === undefined) throw storeRefused("reconcile", "one without it", "a store with Tier 2")
   if (isPlan) return tier2
-  if (isReadOnly) throw invalidArgument("reconcile", "a read-only store", "a writable one, or plan: true")
+  if (isReadOnly) throw storeRefused("reconcile", "a read-only one", "a writable store, or plan: true")
   if (bucket?.isHeld === false) {
     throw bucket.trouble(0) ?? unavailable(`reconciling ${tier2.place}`, "EAGAIN", "its epoch has not been taken yet")
   }

@@ -1,7 +1,7 @@
 /** What a caller may ask of the tiers for one stream: bring segments up, let them go, walk them one by one. */
 import * as Effect from "effect/Effect"
 import { checkNames } from "../../model/config_check.ts"
-import { type AofError, invalidArgument } from "../../model/errors.ts"
+import { type AofError, invalidArgument, storeRefused } from "../../model/errors.ts"
 import { attempt } from "../flow/attempt.ts"
 import { whenAtHand } from "../read/cold_need.ts"
 import { type ForwardCursor, openSegmentCursor } from "../read/cursor.ts"
@@ -46,7 +46,7 @@ const planPrefetch = (
 ): { readonly target: HydrationTarget; readonly residencies: ReadonlyArray<Residency> } => {
   checkOpen(stream)
   checkNames("prefetch option", options, ["from", "count", "to"])
-  if (stream.services.config.readOnly) throw invalidArgument("prefetch", "a read-only store", "a writable one")
+  if (stream.services.config.readOnly) throw storeRefused("prefetch", "a read-only one", "a writable store")
   const { from = 0, count = Number.MAX_SAFE_INTEGER, to = "tier0" } = options
   if (to !== "tier0" && to !== "tier1") throw invalidArgument("prefetch to", to, "tier0 or tier1")
   if (!Number.isSafeInteger(from) || from < 0) throw invalidArgument("prefetch from", from, "an integer of at least 0")
@@ -73,7 +73,7 @@ export const evict: (stream: StreamState, options: EvictOptions) => Effect.Effec
     const to = yield* attempt(() => {
       checkOpen(stream)
       checkNames("evict option", options, ["to"])
-      if (config.readOnly) throw invalidArgument("evict", "a read-only store", "a writable one")
+      if (config.readOnly) throw storeRefused("evict", "a read-only one", "a writable store")
       const { to: target = "tier1" } = options
       if (target !== "tier1" && target !== "tier2") throw invalidArgument("evict to", target, "tier1 or tier2")
       if (target === "tier2" && tiers.services.tier2 === undefined) {
