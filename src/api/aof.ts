@@ -21,15 +21,9 @@ import type { AofError } from "../model/errors.ts"
 import { AckWaiter } from "./ack_waiter.ts"
 import { type Cursor, dressCursor } from "./cursor.ts"
 import { type BatchInput, encodeBatch, encodePayload } from "./payload.ts"
-import { closeWith, runPromise, runWith } from "./promise.ts"
+import { closeWith, runPromise, runWith, type WaitOptions } from "./promise.ts"
 import { RecordIterator } from "./record_iterator.ts"
 import { makeSealedSegments, type SealedSegmentStream, type SealedSegmentsOptions } from "./sealed_segments.ts"
-
-/** Waits that can be ended. */
-export interface WaitOptions {
-  /** Ends the wait, which rejects with its reason; what was begun goes on. */
-  readonly signal?: AbortSignal | undefined
-}
 
 /** Makes a stream's dress. Set by the class, so that users do not see of what it is made. */
 export let makeAof: <T, V>(state: StreamState, manager: CoreManager, codec: Codec<V> | undefined) => Aof<T, V>
@@ -69,7 +63,8 @@ export class Aof<T = Uint8Array | string, V = T> {
         return this.#appendSlowly(payload, options)
       }
       const bytes = this.#encode(payload)
-      const recordId = tryAppend(state, bytes, options?.extId ?? 0, options?.timestampMs ?? -1)
+      const { extId = 0, timestampMs = -1 } = options ?? noOptions
+      const recordId = tryAppend(state, bytes, extId, timestampMs)
       if (recordId < 0) return runPromise(Core.append(state, bytes, options ?? {}))
       return new Promise((resolve, reject) => {
         const waiter = new AckWaiter(recordId, state.writer.nextRecordNumber - 1, level, resolve, reject)
@@ -155,13 +150,13 @@ export class Aof<T = Uint8Array | string, V = T> {
     recordId: number,
     options: { readonly level?: ReadLevel | undefined; readonly signal?: AbortSignal | undefined } = {},
   ): Promise<AofRecord<V>> {
-    return runWith(() => get(this.#state, recordId, options.level ?? "durable", this.#codec), options, levelAndSignal)
+    return runWith(() => get(this.#state, recordId, options.level, this.#codec), options, levelAndSignal)
   }
 
   /** The record with this id; throws `WouldBlock` (`Tail`) when it is above the watermark, otherwise like `get`. */
   tryGet(recordId: number, options: { readonly level?: ReadLevel | undefined } = {}): AofRecord<V> {
     checkNames("option", options, levelAndSignal)
-    return tryGet(this.#state, recordId, options.level ?? "durable", this.#codec)
+    return tryGet(this.#state, recordId, options.level, this.#codec)
   }
 
   /**
@@ -267,3 +262,4 @@ export class Aof<T = Uint8Array | string, V = T> {
 }
 
 const levelAndSignal: ReadonlyArray<string> = ["level", "signal"]
+const noOptions: AppendOptions = {}

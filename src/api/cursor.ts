@@ -1,7 +1,7 @@
 /** The cursor of the promise dress. */
 import { type CoreCursor, cursorReady } from "../core/read/cursor.ts"
 import type { RecordView } from "../core/read/record_view.ts"
-import { runPromise } from "./promise.ts"
+import { runWith, type WaitOptions } from "./promise.ts"
 
 /** Walks records without an object for each; the fields of the current record live until the next move. */
 export interface Cursor extends RecordView {
@@ -11,7 +11,7 @@ export interface Cursor extends RecordView {
    */
   readonly next: () => boolean
   /** Resolves when `next` may be true again; at once when it may be now or never will be. */
-  readonly ready: (options?: { readonly signal?: AbortSignal | undefined }) => Promise<void>
+  readonly ready: (options?: WaitOptions) => Promise<void>
   /** `Tail` when appended records lie above the watermark. */
   readonly blocked: "Tail" | undefined
   /** Gives everything back; a second close does nothing. */
@@ -23,7 +23,6 @@ export interface Cursor extends RecordView {
 /** Dresses a cursor of the core. */
 export const dressCursor = (cursor: CoreCursor): Cursor =>
   Object.assign(cursor, {
-    ready: (options?: { readonly signal?: AbortSignal | undefined }): Promise<void> =>
-      runPromise(cursorReady(cursor), options?.signal),
+    ready: (options?: WaitOptions): Promise<void> => runWith(() => cursorReady(cursor), options),
     [Symbol.dispose]: (): void => cursor.close(),
   })

@@ -11,10 +11,9 @@ import { observe } from "../core/observability.ts"
 import { openManager } from "../core/open_manager.ts"
 import type { Recovery } from "../core/recovery/recovery_report.ts"
 import type { StreamState } from "../core/stream/stream_state.ts"
-import { type Codec, checkCodec } from "../model/codec.ts"
+import { type Codec, checkCodec, checkSameCodec } from "../model/codec.ts"
 import { type AofManagerOptions, makeConfig } from "../model/config.ts"
 import { checkNames } from "../model/config_check.ts"
-import { invalidArgument } from "../model/errors.ts"
 import type { MoveBucketOptions, MoveBucketReport } from "../model/move_bucket.ts"
 import type { TieredObservabilitySnapshot } from "../model/observability.ts"
 import type { ReconcileOptions, ReconcileReport } from "../model/reconcile.ts"
@@ -24,10 +23,10 @@ import type { Compressor } from "../port/compressor.ts"
 import type { Directory } from "../port/directory.ts"
 import type { EventLoop } from "../port/event_loop.ts"
 import type { RootLock } from "../port/root_lock.ts"
-import { type Aof, makeAof, type WaitOptions } from "./aof.ts"
+import { type Aof, makeAof } from "./aof.ts"
 import { moveBucketWith } from "./move_bucket.ts"
 import { openStore } from "./object_store.ts"
-import { closeWith, runPromise, runWith } from "./promise.ts"
+import { closeWith, runPromise, runWith, type WaitOptions } from "./promise.ts"
 import { quietEvents, quietPlan } from "./quiet_events.ts"
 import { reconcileHere } from "./reconcile.ts"
 import { repairWith } from "./repair.ts"
@@ -137,13 +136,7 @@ export class AofManager {
       this.#streams.set(state, { aof, codec })
       return aof
     }
-    if (codec !== undefined && codec !== known.codec) {
-      throw invalidArgument(
-        `codec of the open stream ${name}`,
-        codec.name,
-        known.codec?.name ?? "none, as it was opened first",
-      )
-    }
+    checkSameCodec(name, codec, known.codec)
     return known.aof as Aof<any, any>
   }
 

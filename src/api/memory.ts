@@ -16,4 +16,4 @@ export type AofManager = AnyManager
 export const AofManager: {
   /** As `AofManager.open` of the main module, but every manager has a disk of its own and `root` may be left out. */
   readonly open: (options?: Partial<AofManagerOptions>) => Promise<AofManager>
-} = { open: (options = {}) => openWith(layer, { root: "/memory", ...options }) }
+} = { open: (options = {}) => openWith(layer, { ...options, root: options.root ?? "/memory" }) }

@@ -27,7 +27,8 @@ export const encodeBatch = <T>(
   items: ReadonlyArray<BatchInput<T>>,
 ): ReadonlyArray<BatchItem> => {
   if (!Array.isArray(items)) throw invalidArgument("batch", items, "an array of at least 1 record")
-  return items.map((item): BatchItem => {
+  // Not `map`, which leaves out the holes of an array: a hole is no payload.
+  return Array.from(items as ReadonlyArray<BatchInput<T>>, (item): BatchItem => {
     if (!isDetailed(codec, item)) return { payload: encodePayload(codec, item) }
     return { payload: encodePayload(codec, item.payload), extId: item.extId, timestampMs: item.timestampMs }
   })

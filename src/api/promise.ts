@@ -5,10 +5,16 @@ import * as Exit from "effect/Exit"
 import { checkNames } from "../model/config_check.ts"
 import { type AofError, invalidArgument } from "../model/errors.ts"
 
+/** Waits that can be ended. */
+export interface WaitOptions {
+  /** Ends the wait, which rejects with its reason; what was begun goes on. */
+  readonly signal?: AbortSignal | undefined
+}
+
 /** Checks the names of the options of a call that waits, and runs what it asks for; whatever is thrown is what it rejects with. */
 export const runWith = async <A>(
   effect: () => Effect.Effect<A, AofError>,
-  options: { readonly signal?: AbortSignal | undefined } | undefined,
+  options: WaitOptions | undefined,
   names: ReadonlyArray<string> = signalOnly,
 ): Promise<A> => {
   if (options !== undefined) checkNames("option", options, names)
@@ -34,10 +40,7 @@ const checkSignal = (signal: unknown): void => {
 }
 
 /** Closes something. Aborting ends the wait; the closing goes on. */
-export const closeWith = async (
-  close: () => Promise<void>,
-  options: { readonly signal?: AbortSignal | undefined },
-): Promise<void> => {
+export const closeWith = async (close: () => Promise<void>, options: WaitOptions): Promise<void> => {
   checkNames("option", options, signalOnly)
   const { signal } = options
   if (signal === undefined) return close()

@@ -7,7 +7,14 @@ import { checkNames } from "../model/config_check.ts"
 import { type AofError, invalidArgument, storeRefused } from "../model/errors.ts"
 import { withOne } from "../state/nobody.ts"
 import type { Waiter } from "../state/wait_queue.ts"
-import { appendBlocked, type BatchItem, checkTimestamp, tryAppend, tryAppendBatch } from "./append/append.ts"
+import {
+  appendBlocked,
+  type BatchItem,
+  checkTimestamp,
+  keepPayload,
+  tryAppend,
+  tryAppendBatch,
+} from "./append/append.ts"
 import { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "./append/append_codes.ts"
 import { requestFlush } from "./append/flusher.ts"
 import { endActiveSegment } from "./append/rollover.ts"
@@ -156,13 +163,14 @@ export const append = (
       checkWritable(stream)
       return checkAppendOptions(options)
     })
+    const { extId = 0, timestampMs = -1 } = options
     let kept = payload
     const take = (): { readonly recordId: number; readonly recordNumber: number } | number => {
-      const recordId = tryAppend(stream, kept, options.extId ?? 0, options.timestampMs ?? -1)
+      const recordId = tryAppend(stream, kept, extId, timestampMs)
       return recordId < 0 ? recordId : { recordId, recordNumber: stream.writer.nextRecordNumber - 1 }
     }
     const record = yield* untilTaken(stream, take, () => {
-      if (payload instanceof Uint8Array) kept = payload.slice()
+      kept = keepPayload(payload)
     })
     return yield* acknowledge(stream, record, level)
   })
@@ -184,9 +192,7 @@ export const appendBatch = (
       return typeof ids === "number" ? ids : { ids, recordNumber: stream.writer.nextRecordNumber - 1 }
     }
     const { ids, recordNumber } = yield* untilTaken(stream, take, () => {
-      kept = items.map((item) =>
-        item.payload instanceof Uint8Array ? { ...item, payload: item.payload.slice() } : item,
-      )
+      kept = items.map((item) => ({ ...item, payload: keepPayload(item.payload) }))
     })
     const last = yield* acknowledge(stream, { recordId: ids.at(-1)!, recordNumber }, level)
     const first = { recordId: ids[0]!, recordNumber: recordNumber - ids.length + 1, level }
@@ -203,12 +209,12 @@ const untilTaken = <A extends object>(
   keep: () => void,
 ): Effect.Effect<A, AofError> =>
   Effect.flatMap(
-    attempt(() => (stream.appendQueue.length > 0 ? APPEND_FLUSH : take())),
-    (taken) => {
-      if (typeof taken !== "number") return Effect.succeed(taken)
-      keep()
-      return inTurn(stream, take)
-    },
+    attempt(() => {
+      const taken = stream.appendQueue.length > 0 ? APPEND_FLUSH : take()
+      if (typeof taken === "number") keep()
+      return taken
+    }),
+    (taken) => (typeof taken === "number" ? inTurn(stream, take) : Effect.succeed(taken)),
   )
 
 /** The typed error for a negative code of `tryAppend`, for callers who throw; `InvalidArgument` for any other number. */

@@ -337,7 +337,8 @@ export class Manager implements CoreManager {
 
   get close(): Effect.Effect<void, AofError> {
     return Effect.suspend(() => {
-      if (this.#closing !== undefined) return Deferred.await(this.#closing)
+      const before = this.#closing
+      if (before !== undefined) return Deferred.isDoneUnsafe(before) ? Effect.void : Deferred.await(before)
       const closing = (this.#closing = Deferred.makeUnsafe<void, AofError>())
       return Effect.uninterruptible(Effect.onExit(this.#closeAll(), (exit) => Deferred.done(closing, exit)))
     })

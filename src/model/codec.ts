@@ -38,6 +38,16 @@ export const jsonCodec: Codec<unknown> = {
   decode: (bytes) => JSON.parse(decoder.decode(bytes)),
 }
 
+/** Throws `InvalidArgument` when a stream that is open with `known` is asked for with another codec. */
+export const checkSameCodec = (
+  stream: string,
+  asked: Codec<unknown> | undefined,
+  known: Codec<unknown> | undefined,
+): void => {
+  if (asked === undefined || asked === known) return
+  throw invalidArgument(`codec of the open stream ${stream}`, asked.name, known?.name ?? "none, as it was opened first")
+}
+
 /** The codec that a stream option names; throws `InvalidArgument`. */
 export const checkCodec = (value: unknown): Codec<unknown> | undefined => {
   if (value === undefined) return undefined

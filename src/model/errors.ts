@@ -161,9 +161,14 @@ export type AofError = WouldBlock | Closed | Fenced | NotFound | InvalidArgument
 /** A limit that is said in words is no value. */
 const showLimit = (limit: unknown): string => (typeof limit === "string" ? limit : show(limit))
 
-/** Makes an `InvalidArgument` with a message of one shape. */
-export const invalidArgument = (what: string, value: unknown, limit: unknown): InvalidArgument =>
-  new InvalidArgument({ message: `${what} is ${show(value)}, allowed is ${showLimit(limit)}`, what, value, limit })
+/** Makes an `InvalidArgument` with a message of one shape; `allowed` says in words what a `limit` that is a value means. */
+export const invalidArgument = (
+  what: string,
+  value: unknown,
+  limit: unknown,
+  allowed: string = showLimit(limit),
+): InvalidArgument =>
+  new InvalidArgument({ message: `${what} is ${show(value)}, allowed is ${allowed}`, what, value, limit })
 
 /** Makes an `InvalidArgument` for a call that this store, a `value`, does not take. */
 export const storeRefused = (what: string, value: string, limit: string): InvalidArgument =>

@@ -14,6 +14,6 @@ export const recordIdOf = (index: number, offset: number): number => index * seg
 export const segmentIndexOf = (recordId: number): number => Math.floor(recordId / segmentSpan)
 /** The segment offset in an id. */
 export const segmentOffsetOf = (recordId: number): number => recordId % segmentSpan
-/** True when `value` can be an id at all. */
+/** True when `value` can be an id at all: the first segment of a stream has the index 1. */
 export const isRecordId = (value: unknown): value is number =>
-  Number.isSafeInteger(value) && (value as number) > 0 && (value as number) < segmentIndexLimit * segmentSpan
+  Number.isSafeInteger(value) && (value as number) >= segmentSpan && (value as number) < segmentIndexLimit * segmentSpan

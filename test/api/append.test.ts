@@ -244,7 +244,53 @@ describe("tryAppend()", () => {
   })
 })
 
+describe("bytes that are not there", () => {
+  const gone = new Uint8Array(8)
+  structuredClone(gone, { transfer: [gone.buffer] })
+  const resizable = new ArrayBuffer(16, { maxByteLength: 32 })
+  const shrunk = new Uint8Array(resizable, 8, 8)
+  resizable.resize(4)
+
+  test.each([
+    ["given away", gone],
+    ["shrunk away", shrunk],
+  ])("%s are InvalidArgument, also for an append that waits, and nothing is taken", async (_, payload) => {
+    const manager = await openMemory({ ...small, unflushedBytesMax: 65_536 })
+    const stream = await manager.stream("s")
+    await stream.append("before")
+    const large = new Uint8Array(3000)
+    expect(await rejection(async () => stream.tryAppend(payload))).toMatchObject({
+      _tag: "InvalidArgument",
+      what: "payload memory",
+    })
+    const batch = () => stream.appendBatch([large, large, payload])
+    expect(await rejection(batch)).toMatchObject({ _tag: "InvalidArgument" })
+    const full = Array.from({ length: 60 }, () => stream.append(large))
+    expect(await rejection(() => stream.append(payload))).toMatchObject({ _tag: "InvalidArgument" })
+    expect(await rejection(batch)).toMatchObject({ _tag: "InvalidArgument" })
+    await Promise.all(full)
+    await stream.append("after")
+    expect((await texts(stream)).filter((text) => text.length < 3000)).toEqual(["before", "after"])
+    await manager.close()
+  })
+})
+
 describe("appendBatch()", () => {
+  test("takes no array with holes", async () => {
+    const manager = await openMemory()
+    const stream = await manager.stream("s")
+    const json = await manager.stream("j", { codec: "json" })
+    const hole = ["a", "b", "c"]
+    delete hole[1]
+    for (const items of [new Array<string>(2), hole]) {
+      expect(await rejection(() => stream.appendBatch(items))).toMatchObject({ _tag: "InvalidArgument" })
+      expect(await rejection(() => json.appendBatch(items))).toMatchObject({ _tag: "InvalidArgument" })
+    }
+    await stream.append("after")
+    expect(await texts(stream)).toEqual(["after"])
+    await manager.close()
+  })
+
   test("takes payloads and detailed items, and acknowledges first and last", async () => {
     const manager = await openMemory()
     const stream = await manager.stream("s")

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test"
-import { AofManager, InvalidArgument } from "bop-aof/effect"
+import { type AofError, AofManager, InvalidArgument } from "bop-aof/effect"
 import { layer } from "bop-aof/memory"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -52,7 +52,7 @@ describe("the Effect dress", () => {
         const stream = yield* manager.stream("orders")
         for (let segment = 0; segment < 3; segment++) {
           for (let one = 0; one < 4; one++) yield* stream.append(`${segment}.${one}`)
-          yield* stream.seal
+          yield* stream.seal()
         }
         yield* stream.append("not sealed")
         const counts: Array<number> = []
@@ -80,14 +80,40 @@ describe("the Effect dress", () => {
         for (let i = 0; i < 5; i++) yield* stream.append(`record ${i}`)
         const follower = yield* Effect.forkChild(Stream.runCollect(Stream.take(stream.follow({ from: "start" }), 2000)))
         for (let i = 5; i < 2000; i++) {
-          while (stream.tryAppend(`record ${i}`) < 0) yield* stream.ready
-          if (i % 97 === 0) yield* stream.flush
+          while (stream.tryAppend(`record ${i}`) < 0) yield* stream.ready()
+          if (i % 97 === 0) yield* stream.flush()
         }
-        yield* stream.flush
+        yield* stream.flush()
         return (yield* Fiber.join(follower)).map((record) => record.text())
       }),
     )
     expect(texts).toEqual(Array.from({ length: 2000 }, (_, i) => `record ${i}`))
+  })
+
+  test("refuses what the promise dress refuses, and a signal", async () => {
+    const results = await withManager((manager) =>
+      Effect.gen(function* () {
+        const stream = yield* manager.stream("orders")
+        const { recordId } = yield* stream.append("one")
+        const signal = new AbortController().signal
+        const calls: ReadonlyArray<Effect.Effect<unknown, AofError>> = [
+          manager.stream("orders", { codec: "json" }),
+          manager.stream("orders", null as never),
+          stream.append("two", { signal } as never),
+          stream.append("two", null as never),
+          stream.appendBatch(["two"], { signal } as never),
+          stream.get(recordId, { foo: 1 } as never),
+          stream.get(recordId, null as never),
+          stream.openReader(1, { foo: 1 } as never),
+          stream.trim(undefined as never),
+          Stream.runDrain(stream.read({ signal } as never)),
+        ]
+        const errors = yield* Effect.forEach(calls, (call) => Effect.flip(call))
+        return { errors, root: manager.root, segments: stream.segments().length, count: stream.info().count }
+      }),
+    )
+    expect(results.errors.map(({ _tag }) => _tag)).toEqual(results.errors.map(() => "InvalidArgument"))
+    expect(results).toMatchObject({ root: "/root", segments: 1, count: 1 })
   })
 
   test("the end of the scope closes the manager", async () => {

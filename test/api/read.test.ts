@@ -339,13 +339,53 @@ describe("get() and tryGet()", () => {
     await manager.close()
   })
 
+  test("an id that no append can have returned is InvalidArgument for all who take ids, also on a trimmed stream", async () => {
+    const manager = await openMemory()
+    const stream = await manager.stream("s")
+    const { recordId } = await stream.append("x")
+    const check = async (id: number): Promise<void> => {
+      const calls: Array<() => unknown> = [
+        () => stream.get(id),
+        () => stream.tryGet(id),
+        () => stream.durable(id),
+        () => stream.trim({ before: id }),
+        () => collect(stream.read({ from: id })),
+        () => collect(stream.read({ after: id })),
+      ]
+      for (const call of calls) {
+        expect(await rejection(async () => call())).toMatchObject({ _tag: "InvalidArgument", value: id })
+      }
+    }
+    for (const id of [1, 12_345, 2 ** 28, recordId - 1]) await check(id)
+    await stream.trim({ before: (await stream.append("y")).recordId })
+    for (const id of [1, 12_345]) await check(id)
+    expect(await rejection(() => stream.get(recordId))).toMatchObject({ _tag: "NotFound" })
+    await manager.close()
+  })
+
+  test("null is no option", async () => {
+    const manager = await openMemory()
+    const stream = await manager.stream("s")
+    const { recordId } = await stream.append("x")
+    const calls: Array<() => unknown> = [
+      () => stream.get(recordId, { level: null as never }),
+      () => stream.tryGet(recordId, { level: null as never }),
+      () => stream.append("y", { extId: null as never }),
+      () => stream.appendBatch([{ payload: "y", extId: null as never }]),
+      () => stream.cursor({ from: null as never }),
+      () => stream.cursor().ready({ foo: 1 } as never),
+    ]
+    for (const call of calls) expect(await rejection(async () => call())).toMatchObject({ _tag: "InvalidArgument" })
+    await manager.close()
+  })
+
   test("a future id, a bad level and an unknown option are InvalidArgument", async () => {
     const manager = await openMemory()
     const stream = await manager.stream("s")
     const { recordId } = await stream.append("x")
     expect(await rejection(() => stream.get(recordId + 100))).toMatchObject({
       _tag: "InvalidArgument",
-      limit: `at most ${recordId}`,
+      limit: recordId,
     })
     expect(await rejection(() => stream.get(recordId, { level: "buffered" } as never))).toMatchObject({ what: "level" })
     expect(await rejection(() => stream.get(recordId, { leve: "written" } as never))).toMatchObject({

@@ -292,7 +292,7 @@ describe("a replica in Effects", () => {
         await stream.seal()
         await writer.settled()
       })
-      const isNew = yield* poll
+      const isNew = yield* poll()
       return { first, isNew, second: yield* read, info: info(), keys: yield* Effect.promise(() => keysIn(store)) }
     })
     const { first, isNew, second, info, keys } = await Effect.runPromise(

@@ -56,8 +56,8 @@ describe("a clock that jumps", () => {
           times.push(jump.clock.currentTimeMillisUnsafe())
           ids.push((yield* stream.append(`${ids.length} `.padEnd(500, "x"))).recordId)
         }
-        yield* stream.seal
-        yield* manager.settled
+        yield* stream.seal()
+        yield* manager.settled()
       }
       expect(ids).toEqual([...ids].sort((a, b) => a - b))
       const all = Array.from(yield* Stream.runCollect(stream.read({ from: "start" })))
@@ -74,7 +74,7 @@ describe("a clock that jumps", () => {
       }
       yield* stream.evict({ to: "tier2" })
       expect(Array.from(yield* Stream.runCollect(stream.read({ from: "start" }))).length).toBe(ids.length)
-      yield* manager.close
+      yield* manager.close()
     })
     const run = <A, E>(effect: Effect.Effect<A, E, any>): Promise<A> =>
       Effect.runPromise(
@@ -93,7 +93,7 @@ describe("a clock that jumps", () => {
       const stream = yield* manager.stream("orders", { retention: { ageMs: 2 * hourMs } })
       const fill = Effect.fnUntraced(function* (text: string) {
         for (let i = 0; i < 20; i++) yield* stream.append(`${text} ${i}`.padEnd(500, "x"))
-        yield* stream.seal
+        yield* stream.seal()
       })
       yield* fill("old")
       jump.offsetMs = -hourMs
@@ -105,7 +105,7 @@ describe("a clock that jumps", () => {
       const left = Array.from(yield* Stream.runCollect(stream.read({ from: "start" })))
       expect(left.some((record) => record.text().startsWith("late"))).toBe(true)
       expect(left.some((record) => record.text().startsWith("old"))).toBe(false)
-      yield* manager.close
+      yield* manager.close()
     })
     await Effect.runPromise(
       Effect.scoped(program).pipe(

@@ -506,6 +506,7 @@ describe("a sync that hangs", () => {
     const started = performance.now()
     expect(codeOf(await rejection(manager.close()))).toBe("ETIMEDOUT")
     expect(performance.now() - started).toBeLessThan(closeTimeoutMsDefault)
+    await manager.close()
     expect(tagOf(await waiting)).toBe("Closed")
     expect(tagOf(await rejection(stream.append("b")))).toBe("Closed")
     letGo()

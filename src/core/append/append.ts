@@ -2,7 +2,7 @@
  * Append: from the caller's payload to staging memory and out to the file. Synchronous throughout; what would have to wait is a
  * negative code and nothing was taken. Buffers are written when they are full and in the next turn of the event loop.
  */
-
+import * as Effect from "effect/Effect"
 import { segmentHeaderBytes } from "../../format/segment_header.ts"
 import {
   admissionBlocked,
@@ -60,7 +60,7 @@ export const tryAppend = (
     throw invalidArgument("payload", payload, "a Uint8Array or a string")
   } else if (payload.length > stream.payloadBytesMax) {
     throw invalidArgument("payload bytes", payload.length, stream.payloadBytesMax)
-  }
+  } else if (payload.length === 0) checkAttached(payload)
   if (extId !== 0) checkExtId(stream.writer.extIdMax, extId)
   if (timestampMs !== -1) checkTimestamp(timestampMs)
   for (;;) {
@@ -144,14 +144,15 @@ const checkBatch = (stream: StreamState, items: ReadonlyArray<BatchItem>): Check
   checkOpen(stream)
   let sizeBytes = 0
   let extIdMax = stream.writer.extIdMax
-  const records = items.map((item) => {
+  const records = Array.from(items, (item) => {
     if (typeof item.payload !== "string" && !(item.payload instanceof Uint8Array)) {
       throw invalidArgument("payload", item.payload, "a Uint8Array or a string")
     }
     const payload = typeof item.payload === "string" ? encoder.encode(item.payload) : item.payload
     if (payload.length > stream.payloadBytesMax)
       throw invalidArgument("payload bytes", payload.length, stream.payloadBytesMax)
-    const extId = item.extId ?? 0
+    if (payload.length === 0) checkAttached(payload)
+    const { extId = 0 } = item
     if (extId !== 0) {
       checkExtId(extIdMax, extId)
       if (extId > extIdMax) extIdMax = extId
@@ -164,6 +165,21 @@ const checkBatch = (stream: StreamState, items: ReadonlyArray<BatchItem>): Check
   const needed = batchBytesMax(sizeBytes, bufferBytesOf(stream))
   if (needed > limit) throw invalidArgument("batch bytes in one segment", needed, limit)
   return { records, sizeBytes, neededBytes: needed }
+}
+
+const emptyBytes: Uint8Array = new Uint8Array(0)
+
+/** Throws `InvalidArgument` for a view whose memory was given away, or has shrunk below it: it looks empty and is not. */
+const checkAttached = (payload: Uint8Array): void => {
+  const isAttached = Effect.runSync(Effect.isSuccess(Effect.try(() => emptyBytes.set(payload))))
+  if (!isAttached) throw invalidArgument("payload memory", "gone", "there, neither transferred nor shrunk away")
+}
+
+/** A payload that has to wait, in memory of its own. Throws `InvalidArgument` when its memory is gone. */
+export const keepPayload = <P extends Uint8Array | string>(payload: P): P | Uint8Array => {
+  if (!(payload instanceof Uint8Array)) return payload
+  if (payload.length === 0) checkAttached(payload)
+  return payload.slice()
 }
 
 const checkTextLength = (stream: StreamState, payload: string): void => {
@@ -181,7 +197,10 @@ const checkExtId = (extIdMax: number | bigint, extId: number | bigint): void => 
   ) {
     throw invalidArgument("extId", extId, "a safe integer or a bigint from 0 to 2^64 - 1")
   }
-  if (extId < extIdMax && extId) throw invalidArgument("extId", extId, `at least the stream's last, ${extIdMax}`)
+  if (extId < extIdMax && extId) {
+    const limit = typeof extId === "bigint" ? BigInt(extIdMax) : extIdMax
+    throw invalidArgument("extId", extId, limit, `at least the stream's last, ${extIdMax}`)
+  }
 }
 
 /** The largest time of a `Date`. */

@@ -36,7 +36,9 @@ export const readRoot: (directory: Directory, root: string) => Effect.Effect<Roo
       return yield* Effect.fail(corrupt(`root file ${rootFilePath(root)}`, "it does not check", 0, bytes.length))
     }
     if (file.version > formatVersion) {
-      return yield* Effect.fail(invalidArgument("format version of the root", file.version, `at most ${formatVersion}`))
+      return yield* Effect.fail(
+        invalidArgument("format version of the root", file.version, formatVersion, `at most ${formatVersion}`),
+      )
     }
     if ((file.featuresIncompatible & ~featuresKnown) !== 0) {
       return yield* Effect.fail(invalidArgument("feature bits of the root", file.featuresIncompatible, featuresKnown))

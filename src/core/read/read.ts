@@ -1,7 +1,7 @@
 /** Reads as values: single records, and a source that a dress turns into an async iterator or a Stream. */
 import * as Effect from "effect/Effect"
 import type { Codec } from "../../model/codec.ts"
-import { type AofError, invalidArgument, notFound, type WouldBlock } from "../../model/errors.ts"
+import { type AofError, type InvalidArgument, invalidArgument, notFound, type WouldBlock } from "../../model/errors.ts"
 import { isRecordId, segmentIndexOf } from "../../model/record_id.ts"
 import { requestFlush } from "../append/flusher.ts"
 import { attempt, caught } from "../flow/attempt.ts"
@@ -73,16 +73,15 @@ export const recordOf = <T>(cursor: RecordView, codec: Codec<T> | undefined): Ao
 export const tryGet = <T>(
   stream: StreamState,
   recordId: number,
-  level: ReadLevel,
+  asked: ReadLevel | undefined,
   codec: Codec<T> | undefined,
 ): AofRecord<T> => {
   checkOpen(stream)
-  checkReadLevel(level)
+  const level = checkReadLevel(asked)
   if (!isRecordId(recordId)) throw invalidArgument("record id", recordId, "an id that an append returned")
   const limit = level === "durable" ? stream.durable.position : stream.written.position
   if (recordId >= limit) {
-    if (recordId > stream.writer.lastRecordId)
-      throw invalidArgument("record id", recordId, `at most ${stream.writer.lastRecordId}`)
+    if (recordId > stream.writer.lastRecordId) throw unknownId(stream, recordId)
     throw tailBlocked(stream, level)
   }
   checkNotTrimmed(stream, recordId)
@@ -95,7 +94,7 @@ export const tryGet = <T>(
 export const get = <T>(
   stream: StreamState,
   recordId: number,
-  level: ReadLevel,
+  level: ReadLevel | undefined,
   codec: Codec<T> | undefined,
 ): Effect.Effect<AofRecord<T>, AofError> => {
   // In another process the record may be newer than what was seen last.
@@ -106,7 +105,7 @@ export const get = <T>(
 const getSeen = <T>(
   stream: StreamState,
   recordId: number,
-  level: ReadLevel,
+  level: ReadLevel | undefined,
   codec: Codec<T> | undefined,
 ): Effect.Effect<AofRecord<T>, AofError> =>
   Effect.catchTag(
@@ -119,16 +118,21 @@ const getSeen = <T>(
         return Effect.flatMap(hydrator.satisfy(need), () => getSeen(stream, recordId, level, codec))
       }
       if (stream.services.config.readOnly) startPolling(stream)
-      else if (level === "durable") requestFlush(stream)
-      const waiting = waitAbove(level === "durable" ? stream.durableWaiters : stream.writtenWaiters, recordId)
+      else if (level !== "written") requestFlush(stream)
+      const waiting = waitAbove(level === "written" ? stream.writtenWaiters : stream.durableWaiters, recordId)
       return Effect.flatMap(waiting, () => getSeen(stream, recordId, level, codec))
     },
   ) as Effect.Effect<AofRecord<T>, AofError>
 
+const unknownId = ({ writer }: StreamState, recordId: number): InvalidArgument => {
+  const limit = writer.lastRecordId
+  return invalidArgument("record id", recordId, limit, `an id that an append returned, at most ${limit}`)
+}
+
 /** The number of an appended record. Throws `InvalidArgument` for an id that no append returned, `NotFound` for a trimmed one. */
 export const recordNumberOf = (stream: StreamState, recordId: number): number => {
   if (!isRecordId(recordId) || recordId > stream.writer.lastRecordId) {
-    throw invalidArgument("record id", recordId, `an id that an append returned, at most ${stream.writer.lastRecordId}`)
+    throw unknownId(stream, recordId)
   }
   if (recordId === stream.writer.lastRecordId) return stream.writer.nextRecordNumber - 1
   checkNotTrimmed(stream, recordId)

@@ -63,7 +63,7 @@ export const planRead = (options: ReadOptions): ReadPlan => {
     throw invalidArgument("limit", limit, "an integer of at least 1")
   }
   if (level !== "durable" && level !== "written") throw invalidArgument("level", level, "durable or written")
-  const value = checkStart(by, options[by] ?? (reverse ? "end" : "start"))
+  const value = checkStart(by, given.length > 0 ? options[by] : reverse ? "end" : "start")
   return { start: { by, value }, isReverse: reverse, limit, level }
 }
 
@@ -85,9 +85,9 @@ const checkStart = (by: (typeof startNames)[number], value: unknown): unknown =>
       throw invalidArgument("time", value, "Unix milliseconds or a Date")
     }
     case "extId":
-      if (typeof value === "bigint" && value >= 0n) return value
+      if (typeof value === "bigint" && value >= 0n && value < 2n ** 64n) return value
       if (Number.isSafeInteger(value) && (value as number) >= 0) return BigInt(value as number)
-      throw invalidArgument("extId", value, "a bigint or a safe integer of at least 0")
+      throw invalidArgument("extId", value, "a safe integer or a bigint from 0 to 2^64 - 1")
   }
 }
 
@@ -160,14 +160,14 @@ const seekLater = (reader: Reader, isThere: () => boolean): void => {
   reader.awaitedStart = isThere
 }
 
-/** Throws `NotFound` with the first id that is left when the record was trimmed. */
+/** Throws `NotFound` with the first id that is left when the record was trimmed, `InvalidArgument` when there never was one so low. */
 export const checkNotTrimmed = (stream: StreamState, recordId: number): void => {
   const trimPoint = trimPointOf(stream)
   const isTrimmed = trimPoint !== undefined && recordId < trimPoint.recordId
   const first = stream.catalog.first
-  if (isTrimmed || (first !== undefined && first.index > segmentIndexOf(recordId))) {
-    throw notFound("record", recordId, firstRecordId(stream))
-  }
+  if (!isTrimmed && (first === undefined || first.index <= segmentIndexOf(recordId))) return
+  if (firstRecordNumber(stream) === 0) throw invalidArgument("record id", recordId, "the start of a record")
+  throw notFound("record", recordId, firstRecordId(stream))
 }
 
 const seekNumber = (reader: Reader, number: number): void => {

@@ -25,7 +25,7 @@ export const trimBefore: (stream: StreamState, before: number) => Effect.Effect<
       return yield* Effect.fail(storeRefused("trim", "a read-only one", "a writable store"))
     if (!isRecordId(before)) return yield* Effect.fail(invalidArgument("trim before", before, "a record id"))
     const first = stream.catalog.first
-    const isGone = first !== undefined && segmentIndexOf(before) < first.index
+    const isGone = first !== undefined && segmentIndexOf(before) < first.index && first.header.firstRecordNumber > 0
     // The trim that did it may still be on its way to the disk.
     if (isGone || isTrimmed(stream, before)) return yield* stream.services.manifest.commit
     const { hydrator } = stream.services.tiers.coordinator

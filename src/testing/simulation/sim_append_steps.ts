@@ -97,7 +97,7 @@ const tryAppend: Step = (process, stream, random) => {
       }
       model.refuse(stream.model, entry)
       if (recordId < -3 || recordId === 0) process.violate(`${where} gave ${recordId}`)
-      process.begin(`ready of ${stream.model.name}`, stream.aof.ready, {
+      process.begin(`ready of ${stream.model.name}`, stream.aof.ready(), {
         isAllowed: (error) => process.allows(stream, error),
       })
     } catch (error) {
@@ -127,7 +127,7 @@ const interrupt: Step = (process, stream, random) => {
 const flush: Step = (process, stream) => {
   const { model } = process.world
   const asked = stream.model.known().filter((entry) => entry.level !== "durable")
-  process.begin(`flush of ${stream.model.name}`, stream.aof.flush, {
+  process.begin(`flush of ${stream.model.name}`, stream.aof.flush(), {
     onDone: () => {
       for (const entry of asked) {
         const { id: recordId, number: recordNumber } = entry
@@ -153,7 +153,7 @@ const durable: Step = (process, stream, random) => {
 }
 
 const seal: Step = (process, stream) => {
-  process.begin(`seal of ${stream.model.name}`, stream.aof.seal, {
+  process.begin(`seal of ${stream.model.name}`, stream.aof.seal(), {
     isAllowed: (error) => process.allows(stream, error),
   })
 }

@@ -73,7 +73,7 @@ const checkDamaged = (process: SimProcess, hit: ReadonlyArray<string>): Effect.E
       if (process.violation !== undefined) return
       yield* goOn(process, stream, aof)
     }
-    yield* process.within("closing", limitMs, manager.close)
+    yield* process.within("closing", limitMs, manager.close())
     yield* process.leave
   }) as Effect.Effect<void, SimViolation, never>
 

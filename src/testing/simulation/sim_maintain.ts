@@ -112,7 +112,7 @@ const filesOf = ({ disk }: SimWorld): string =>
     .join("\n")
 
 const closed = (process: SimProcess, manager: Manager): Effect.Effect<void, SimViolation> =>
-  Effect.andThen(process.within("closing", limitMs, manager.close), process.leave)
+  Effect.andThen(process.within("closing", limitMs, manager.close()), process.leave)
 
 /** Opens what was repaired: every record is there as it was, but for those of segments that were hit. */
 const checkRepaired = (

@@ -45,7 +45,7 @@ export const movedAway = (process: SimProcess, writer: Writer, random: SimRandom
     const disk = new MemoryDisk({ mapsFiles: world.plan.mapsFiles, nextTurn: (next) => world.loop.schedule(next) })
     const next = yield* openWriter(process, world.services(disk), to)
     yield* checkStreams(process, next, sure)
-    yield* process.within("closing the writer of the new bucket", limitMs, next.manager.close)
+    yield* process.within("closing the writer of the new bucket", limitMs, next.manager.close())
     yield* Scope.close(next.scope, Exit.void)
   })
 

@@ -33,10 +33,10 @@ export const quiesce = (process: SimProcess, manager: AofManager): Effect.Effect
     for (const stream of open) yield* sealedAll(stream)
     // Staging memory is given back after a quiet moment.
     yield* Effect.sleep(1000)
-    yield* process.within("settling", 60 * minuteMs, manager.settled)
+    yield* process.within("settling", 60 * minuteMs, manager.settled())
     process.violate(budgetFault(process, manager))
     for (const stream of process.streams) for (const one of stream.follows) one.stop()
-    yield* process.within("closing", 60 * minuteMs, manager.close)
+    yield* process.within("closing", 60 * minuteMs, manager.close())
     yield* process.leave
   })
 

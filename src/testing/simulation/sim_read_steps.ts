@@ -121,7 +121,7 @@ const walk = (process: SimProcess, cursor: Cursor, reading: Reading): Effect.Eff
       if (moved._tag === "Success") {
         count++
         process.violate(reading.take(recordOf(cursor)))
-      } else if (moved.failure._tag === "WouldBlock") yield* cursor.ready
+      } else if (moved.failure._tag === "WouldBlock") yield* cursor.ready()
       else return yield* Effect.fail(moved.failure)
     }
   }).pipe(Effect.ensuring(Effect.sync(() => cursor.close())))
@@ -197,7 +197,7 @@ const prefetch: Step = (process, stream, random) => {
 
 const settled: Step = (process) => {
   const { manager } = process
-  if (manager !== undefined) process.begin("settled", manager.settled, { isAllowed: () => false })
+  if (manager !== undefined) process.begin("settled", manager.settled(), { isAllowed: () => false })
 }
 
 /** Another process that only reads: what it sees is a part of what was written, without a hole. */

@@ -69,10 +69,10 @@ export class SimReplica {
   get watch(): Effect.Effect<never> {
     const process = this.#process
     const once = Effect.gen({ self: this }, function* () {
-      yield* Effect.ignore(this.#replica.poll)
+      yield* Effect.ignore(this.#replica.poll())
       for (const stream of process.world.model.present) {
         const found = Effect.flatMap(this.#open(stream), (aof) =>
-          findEntries(process, { stream, aof, onTrimmed: this.#replica.poll }),
+          findEntries(process, { stream, aof, onTrimmed: this.#replica.poll() }),
         )
         const read = yield* Effect.result(found)
         if (read._tag === "Success") this.#show(stream, read.success.found)
@@ -111,7 +111,7 @@ export class SimReplica {
   }
 
   get #polled(): Effect.Effect<boolean, AofError> {
-    return answered(this.#replica.poll)
+    return answered(this.#replica.poll())
   }
 }
 
@@ -136,7 +136,7 @@ export const keepsForReplica = (
       yield* process.within(`trimming ${stream.name}`, limitMs, aof.trim({ before: id }))
     }
     yield* Effect.sleep(plan.deleteGraceMs + 60_000)
-    yield* process.within("settling", limitMs, writer.settled)
+    yield* process.within("settling", limitMs, writer.settled())
     for (const [stream, entries] of before) {
       if (entries.length === 0) continue
       const opening = replica.manager.stream(stream.name, { create: false })

@@ -128,7 +128,7 @@ const closeAmidFaults = (process: SimProcess, manager: AofManager): Effect.Effec
       stream.isClosing = true
       for (const one of stream.follows) one.stop()
     }
-    const closed = yield* process.within("closing amid faults", closeTimeoutMs + 10, Effect.result(manager.close))
+    const closed = yield* process.within("closing amid faults", closeTimeoutMs + 10, Effect.result(manager.close()))
     if (closed._tag === "Success" || (closed.failure._tag === "Unavailable" && process.hadFaults)) return
     yield* Effect.fail(new SimViolation(`closing amid faults failed: ${closed.failure.message}`))
   })
@@ -263,7 +263,7 @@ const closeStream = (process: SimProcess, manager: AofManager, stream: OpenStrea
     const { model } = stream
     stream.isClosing = true
     for (const one of stream.follows) one.stop()
-    const closed = yield* Effect.result(stream.aof.close)
+    const closed = yield* Effect.result(stream.aof.close())
     if (closed._tag === "Failure" && !process.allows(stream, closed.failure)) {
       return yield* Effect.fail(new SimViolation(`closing ${model.name} failed: ${closed.failure.message}`))
     }

@@ -84,7 +84,7 @@ const takenOver = (process: SimProcess): Effect.Effect<void, SimViolation, SimSe
       yield* movedAway(process, writer, moveRandom)
       return yield* closeFormer(process, writer)
     }
-    yield* process.within("closing the last writer", limitMs, writer.manager.close)
+    yield* process.within("closing the last writer", limitMs, writer.manager.close())
     yield* Scope.close(writer.scope, Exit.void)
   })
 
@@ -92,7 +92,7 @@ const takenOver = (process: SimProcess): Effect.Effect<void, SimViolation, SimSe
 const sealAll = (process: SimProcess, writer: Writer, random: SimRandom): Effect.Effect<void, SimViolation> =>
   Effect.gen(function* () {
     const streams = yield* streamsOf(process, writer)
-    for (const [stream, aof] of streams) yield* process.within(`sealing ${stream.name}`, limitMs, aof.seal)
+    for (const [stream, aof] of streams) yield* process.within(`sealing ${stream.name}`, limitMs, aof.seal())
     if (streams.length === 0) return
     const [stream, aof] = random.pick(streams)
     yield* process.within(`evicting ${stream.name}`, limitMs, aof.evict({ to: "tier2" }))
@@ -106,7 +106,7 @@ const isTold = (process: SimProcess, writer: Writer): Effect.Effect<void, SimVio
     if (first === undefined) return
     const [, aof] = first
     for (let tries = 0; tries < triesMax; tries++) {
-      const append = Effect.result(Effect.andThen(aof.append(payload), aof.seal))
+      const append = Effect.result(Effect.andThen(aof.append(payload), aof.seal()))
       const done = yield* process.within("append of a former writer", limitMs, append)
       if (done._tag === "Failure") {
         if (done.failure._tag === "Fenced") return
@@ -124,6 +124,6 @@ const isTold = (process: SimProcess, writer: Writer): Effect.Effect<void, SimVio
 
 const closeFormer = (process: SimProcess, writer: Writer): Effect.Effect<void, SimViolation> =>
   Effect.andThen(
-    process.within("closing a former writer", limitMs, Effect.ignore(writer.manager.close)),
+    process.within("closing a former writer", limitMs, Effect.ignore(writer.manager.close())),
     Scope.close(writer.scope, Exit.void),
   )

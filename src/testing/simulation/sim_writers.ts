@@ -96,10 +96,10 @@ export const sureOf = ({ world }: SimProcess): Map<ModelStream, Set<ModelEntry>>
 export const toBucket = (process: SimProcess, writer: Writer): Effect.Effect<void, SimViolation> =>
   Effect.gen(function* () {
     for (const [stream, aof] of yield* streamsOf(process, writer)) {
-      yield* process.within(`sealing ${stream.name}`, limitMs, aof.seal)
+      yield* process.within(`sealing ${stream.name}`, limitMs, aof.seal())
       yield* process.within(`evicting ${stream.name}`, limitMs, aof.evict({ to: "tier2" }))
     }
-    yield* process.within("settling", limitMs, writer.manager.settled)
+    yield* process.within("settling", limitMs, writer.manager.settled())
   })
 
 /** Streams as another writer has them: all that is sure is there, and of the rest nothing is missing that no error names. */
