@@ -24,7 +24,7 @@ import { attempt } from "./flow/attempt.ts"
 import { bounded, ClosingTime } from "./flow/bounded.ts"
 import { NameGate } from "./flow/name_gate.ts"
 import type * as ManifestLog from "./manifest/manifest_log.ts"
-import { refreshStream } from "./read/read_only.ts"
+import { refreshStream, releaseDeletedStreams } from "./read/read_only.ts"
 import { type Recovery, RecoveryReport } from "./recovery/recovery_report.ts"
 import { Scrubber } from "./scrub/scrub.ts"
 import { abandonStream, drainStream } from "./stream/close_stream.ts"
@@ -94,6 +94,8 @@ export class Manager implements CoreManager {
   /** One at a time makes or deletes a stream of one name, so that a name means one stream. */
   readonly #gate: NameGate = new NameGate()
   /** Streams that are being closed; closing one again joins. */
+  /** Read-only: how far the manifest was read when streams were last looked through for deleted ones. */
+  #lastPrune = 0
   readonly #draining: Map<StreamState, Deferred.Deferred<void, AofError>> = new Map()
   /** Streams that somebody asked for by name: what their options say holds. */
   readonly #asked: WeakSet<StreamState> = new WeakSet()
@@ -205,10 +207,14 @@ export class Manager implements CoreManager {
         checkStreamName(name)
         checkStreamOptions(options)
       })
-      if (this.config.readOnly) yield* this.manifest.refresh
+      if (this.config.readOnly) {
+        yield* this.manifest.refresh
+        this.#lastPrune = releaseDeletedStreams(this.manifest, this.#streams, this.#lastPrune)
+      }
       const open = yield* this.#known(name)
       if (open !== undefined) {
         if (this.config.readOnly) yield* refreshStream(open)
+        if (open.closedAs !== undefined) return yield* this.#open(name, options)
         const isFirst = !this.#asked.has(open)
         this.#asked.add(open)
         return applyOptions(open, isFirst ? { retention: this.config.retention, ...options } : options)
@@ -220,6 +226,8 @@ export class Manager implements CoreManager {
         known === undefined
           ? yield* this.#create(name, options)
           : yield* openKnownStream(this.services, known, options, new RecoveryReport())
+      // Its writer has deleted it meanwhile, and may have made another of its name.
+      if (stream.closedAs !== undefined) return yield* this.#open(name, options)
       this.#asked.add(stream)
       this.#streams.set(name, stream)
       return stream

@@ -87,6 +87,8 @@ export interface ManifestLog {
   readonly committedSequence: () => number
   /** Read-only: applies what the writer has committed since; true when there was something. Does nothing for a writer. */
   readonly refresh: Effect.Effect<boolean, AofError>
+  /** The state holds all records up to this sequence, and for a writer what was staged since. */
+  readonly readSequence: () => number
 }
 
 /** Where the manifest of a root lies. */
@@ -112,8 +114,8 @@ export const open: (options: ManifestLogOptions) => Effect.Effect<ManifestLog, A
     const replay = replayMetrics(loaded, { startMs, nowMs: clock.currentTimeMillisUnsafe() })
     if (options.readOnly) {
       yield* Effect.forEach(loaded.told, (record) => tell(hooks.onRecord, record), { discard: true })
-      const refresh = makeRefresh(directory, { path, rootId, loaded, hooks })
-      return { ...refusing, state: loaded.state, replay, refresh }
+      const { refresh, readSequence } = makeRefresh(directory, { path, rootId, loaded, hooks })
+      return { ...refusing, state: loaded.state, replay, refresh, readSequence }
     }
     const nowMs = () => clock.currentTimeMillisUnsafe()
     const settings = { directory, path, rootId, chunkBytes, chunkAgeMs, nowMs, hooks }
@@ -126,7 +128,8 @@ export const open: (options: ManifestLogOptions) => Effect.Effect<ManifestLog, A
     const { state } = loaded
     const customEvent = makeCustomEvent(state, append)
     const refresh = Effect.succeed(false)
-    return { state, replay, append, customEvent, commit, sealChunk, renew, committedSequence, refresh }
+    const readSequence = committedSequence
+    return { state, replay, append, customEvent, commit, sealChunk, renew, committedSequence, refresh, readSequence }
   })
 
 const refuse = (): number => {

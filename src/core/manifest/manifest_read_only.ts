@@ -19,6 +19,13 @@ export interface ReadOnlyOptions {
   readonly hooks: ManifestHooks
 }
 
+/** How to look again, and how far the last look came. */
+export interface ManifestRefresh {
+  readonly refresh: Effect.Effect<boolean, AofError>
+  /** The sequence of the last record that was read, whoever asked for it. */
+  readonly readSequence: () => number
+}
+
 /** What tells whether there is more. */
 interface Seen {
   readonly names: string
@@ -29,7 +36,7 @@ interface Seen {
  * Follows a writer: applies to the loaded state what it has committed since, true when there was something. Fails `Unavailable` when the
  * disk does; interrupting it changes nothing.
  */
-export const makeRefresh = (directory: Directory, options: ReadOnlyOptions): Effect.Effect<boolean, AofError> => {
+export const makeRefresh = (directory: Directory, options: ReadOnlyOptions): ManifestRefresh => {
   const { path, rootId, loaded, hooks } = options
   const isTelling = hooks.onRecord !== undefined
   const state = loaded.state
@@ -60,7 +67,7 @@ export const makeRefresh = (directory: Directory, options: ReadOnlyOptions): Eff
     return position.lastSequence !== before
   })
   // One at a time: who asks while another one looks must not be told that there is nothing new before it has been read.
-  return Semaphore.makeUnsafe(1).withPermit(readOn)
+  return { refresh: Semaphore.makeUnsafe(1).withPermit(readOn), readSequence: () => position.lastSequence }
 }
 
 const isSameBytes = (one: Uint8Array | undefined, other: Uint8Array | undefined): boolean => {

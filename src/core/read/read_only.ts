@@ -4,7 +4,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
-import { type AofError, isMissingFile } from "../../model/errors.ts"
+import { type AofError, isMissingFile, unavailable } from "../../model/errors.ts"
+import type { ManifestLog } from "../manifest/manifest_log.ts"
 import { recoverStream } from "../recovery/recovery.ts"
 import { RecoveryReport } from "../recovery/recovery_report.ts"
 import { releaseStream } from "../stream/release_stream.ts"
@@ -35,41 +36,89 @@ export const openView: (stream: StreamState, report: RecoveryReport) => Effect.E
   report,
 ) => look(stream, report)
 
-/** Looks into all files, which the writer may meanwhile trim away, replace or move: then the look is repeated. */
-const look = (stream: StreamState, report: RecoveryReport, triesLeft = 3): Effect.Effect<void, AofError> =>
+/** Looks in a row that a writer may overtake. */
+const looksMax = 16
+
+/**
+ * Looks into all files, which the writer may meanwhile seal, move, replace or trim away. What is missing then is believed when the manifest says
+ * nothing new, or when a look that went by all that was known then finds it missing again.
+ */
+const look: (stream: StreamState, report: RecoveryReport) => Effect.Effect<void, AofError> = Effect.fnUntraced(
+  function* (stream, report) {
+    const { manifest } = stream.services
+    let before: ReadonlySet<string> = new Set()
+    for (let tries = 1; ; tries++) {
+      const found = new RecoveryReport()
+      const looked = yield* Effect.result(lookOnce(stream, found, before))
+      if (looked._tag === "Success" && looked.success) return report.include(found)
+      if (looked._tag === "Failure") {
+        const isMoving = looked.failure._tag === "NotFound" || isMissingFile(looked.failure)
+        if (!isMoving || tries === looksMax) return yield* Effect.fail(looked.failure)
+        yield* manifest.refresh
+      } else if (tries === looksMax) {
+        return yield* Effect.fail(unavailable("looking at a stream that changes all the time", "EAGAIN", stream.name))
+      }
+      before = found.places
+    }
+  },
+)
+
+/** Looks once and shows what was seen; false when the manifest has become newer and what is missing, unlike `before`, may be explained by it. */
+const lookOnce = (
+  stream: StreamState,
+  found: RecoveryReport,
+  before: ReadonlySet<string>,
+): Effect.Effect<boolean, AofError> =>
   Effect.suspend(() => {
     const { manifest } = stream.services
+    const readSequence = manifest.readSequence()
     const known = manifest.state.streams.get(stream.streamId)
     // Its writer has deleted it.
-    if (known === undefined) return Effect.sync(() => releaseStream(stream, `stream ${stream.name}`))
+    if (known === undefined) releaseDeleted(stream)
+    if (known === undefined || stream.closedAs !== undefined) return Effect.succeed(true)
     const next = makeStreamState({ ...stream })
-    const found = new RecoveryReport()
-    const release = Effect.sync(() => {
-      for (const segment of next.catalog.entries) segment.releaseFile()
-    })
     const looked = Effect.gen(function* () {
       yield* recoverStream(next, known, found)
-      // A segment that was in no listing may have been sealed and moved since the manifest was read: it is not missing then.
-      if (!found.isEmpty && triesLeft > 0 && (yield* manifest.refresh)) {
-        yield* release
-        return true
-      }
-      takeOver(stream, next)
-      report.include(found)
-      return false
+      const isNews = [...found.places].some((place) => !before.has(place))
+      if (isNews) yield* manifest.refresh
+      // Somebody else may have read what is new: what counts is what this look went by.
+      const isOutdated = isNews && manifest.readSequence() !== readSequence
+      if (isOutdated || stream.closedAs !== undefined) discard(stream, next)
+      else takeOver(stream, next)
+      return !isOutdated
     })
-    const again = Effect.suspend(() => look(stream, report, triesLeft - 1))
-    return Effect.matchEffect(
-      Effect.onError(looked, () => release),
-      {
-        onSuccess: (isOutdated) => (isOutdated ? again : Effect.void),
-        onFailure: (error: AofError) => {
-          const isMoving = error._tag === "NotFound" || isMissingFile(error)
-          return isMoving && triesLeft > 0 ? Effect.andThen(manifest.refresh, again) : Effect.fail(error)
-        },
-      },
-    )
+    return Effect.onError(looked, () => Effect.sync(() => discard(stream, next)))
   })
+
+/** Lets go of the streams that their writer has deleted; returns how far the manifest was read, for the next time. */
+export const releaseDeletedStreams = (
+  manifest: ManifestLog,
+  streams: Map<string, StreamState>,
+  lastSequence: number,
+): number => {
+  const sequence = manifest.readSequence()
+  if (sequence === lastSequence) return sequence
+  for (const [name, stream] of streams) {
+    if (manifest.state.streams.has(stream.streamId)) continue
+    releaseDeleted(stream)
+    streams.delete(name)
+  }
+  return sequence
+}
+
+const releaseDeleted = (stream: StreamState): void => {
+  const { tiers } = stream.services
+  releaseStream(stream, `stream ${stream.name}`)
+  tiers.forget([...tiers.segments.ofStream(stream.streamId).values()])
+}
+
+/** Gives back what a look has opened. What readers hold is told again when its file goes. */
+const discard = (stream: StreamState, next: StreamState): void => {
+  for (const segment of next.catalog.entries) {
+    segment.releaseFile()
+    stream.catalog.get(segment.index)?.attach()
+  }
+}
 
 /** Looks again every `refreshIntervalMs` for as long as somebody waits. */
 export const startPolling = (stream: StreamState): void => {
@@ -94,10 +143,7 @@ export const startPolling = (stream: StreamState): void => {
 
 /** Moves what `next` found into the state that readers hold; marks only go forward. */
 const takeOver = (stream: StreamState, next: StreamState): void => {
-  if (next.written.position < stream.written.position) {
-    for (const segment of next.catalog.entries) segment.releaseFile()
-    return
-  }
+  if (next.written.position < stream.written.position) return discard(stream, next)
   for (const segment of next.catalog.entries) {
     const before = stream.catalog.get(segment.index)
     if (before === undefined) {
@@ -113,10 +159,14 @@ const takeOver = (stream: StreamState, next: StreamState): void => {
   }
   const first = next.catalog.first
   const trimmed = stream.catalog.removeBelow(first?.index ?? Number.POSITIVE_INFINITY)
-  for (const segment of trimmed) {
-    segment.isTrimmed = true
-    stream.services.openFiles.release(segment)
+  for (const segment of trimmed) segment.isTrimmed = true
+  const lost = stream.catalog.entries.filter(({ index }) => next.catalog.get(index) === undefined)
+  for (const segment of lost) {
+    segment.isLost = true
+    stream.catalog.remove(segment.index)
   }
+  for (const segment of [...trimmed, ...lost]) stream.services.openFiles.release(segment)
+  stream.services.tiers.forget(trimmed.map(({ residency }) => residency))
   stream.trimPoint = next.trimPoint
   stream.coordinatorWatermark = next.coordinatorWatermark
   Object.assign(stream.writer, next.writer)

@@ -4,7 +4,7 @@
  */
 import { alignFrame, frameHeader } from "../../format/frame.ts"
 import { segmentHeaderBytes } from "../../format/segment_header.ts"
-import { corrupt, invalidArgument, numberNotFound } from "../../model/errors.ts"
+import { corrupt, invalidArgument, notFound, numberNotFound } from "../../model/errors.ts"
 import { recordIdOf, segmentIndexOf, segmentOffsetOf } from "../../model/record_id.ts"
 import { RecordScanner } from "../../state/record_scanner.ts"
 import type { Segment } from "../stream/segment.ts"
@@ -118,6 +118,10 @@ export class Reader extends RecordScanner {
       const segment = this.#nextSegment()
       if (segment === undefined) return false
       if (segment.isTrimmed) this.#throwTrimmed(segment)
+      if (segment.isLost) {
+        this.#passLost(segment)
+        continue
+      }
       const offset = segmentOffsetOf(this.position)
       const limit = this.#limitIn(segment)
       const result = checkFrame(segment, this.window, offset, limit, this.#aheadBytes)
@@ -189,6 +193,12 @@ export class Reader extends RecordScanner {
     this.#started = false
     this.#passTrimmed()
     throw numberNotFound(missing, firstRecord(this.stream))
+  }
+
+  /** Goes on behind it: that numbers are missing is said by what comes next. */
+  #passLost(segment: Segment): void {
+    if (this.#only !== undefined) throw notFound("segment", segment.index, "no copy of it in any tier")
+    this.#leave(recordIdOf(segment.index + 1, 0))
   }
 
   #passTrimmed(): void {

@@ -81,6 +81,10 @@ export abstract class ReverseReader extends RecordScanner {
     checkOpen(this.stream)
     // What was trimmed on the way is where the stream begins now.
     if (this.#segment?.isTrimmed) return false
+    if (this.#segment?.isLost) {
+      this.#frames = []
+      this.#upper = Math.min(this.#upper, this.#segment.position(0))
+    }
     while (this.#frames.length === 0) if (!this.#previousStretch()) return false
     const segment = this.#segment!
     const offset = this.#frames.at(-1)!

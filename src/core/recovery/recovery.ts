@@ -10,6 +10,7 @@ import { decodeSegmentHeader, type SegmentHeader, segmentHeaderBytes } from "../
 import { type AofError, isMissingFile } from "../../model/errors.ts"
 import { segmentIndexOf } from "../../model/record_id.ts"
 import type { DirectoryEntry } from "../../port/directory.ts"
+import type { SegmentFile } from "../../port/segment_file.ts"
 import type { ManifestStream, SealedSegment } from "../../state/manifest_state.ts"
 import { unfinishedSegmentsMax } from "../append/segment_limits.ts"
 import {
@@ -255,6 +256,38 @@ export const makeSegment = (
 /** A file of at most this length is read in one go. */
 const smallFileBytes = 16 * 1024
 
+/** A segment file that was opened, with its beginning, all of it when it is small. */
+interface OpenedFile {
+  readonly file: SegmentFile
+  readonly size: number
+  readonly start: Uint8Array
+  readonly block: Uint8Array
+}
+
+/** Opens a segment file and reads how it begins; undefined when the writer of a store that is only read has trimmed it after the listing. */
+const openFile = (stream: StreamState, index: number): Effect.Effect<OpenedFile | undefined, AofError> => {
+  const { directory, config } = stream.services
+  const path = segmentPath(stream.path, index)
+  const opened = attempt(() => directory.openUnsafe(path, config.readOnly ? "read" : "write"))
+  const read = (file: SegmentFile): Effect.Effect<OpenedFile, AofError> =>
+    closedOnFailure(
+      file,
+      attempt(() => {
+        const size = file.sizeUnsafe()
+        // A small file is read once.
+        const start = new Uint8Array(Math.max(segmentHeaderBytes, size <= smallFileBytes ? size : 0))
+        file.readUnsafe(start, 0, start.length, 0)
+        return { file, size, start, block: start.subarray(0, segmentHeaderBytes) }
+      }),
+    )
+  return Effect.catch(Effect.flatMap(opened, read), (error: AofError) =>
+    config.readOnly && isMissingFile(error) ? Effect.undefined : Effect.fail(error),
+  )
+}
+
+const closedOnFailure = <A>(file: SegmentFile, work: Effect.Effect<A, AofError>): Effect.Effect<A, AofError> =>
+  Effect.onError(work, () => Effect.sync(() => file.closeUnsafe()))
+
 /** A segment file that the manifest does not call sealed; undefined when it holds nothing or was put aside. */
 const openUnsealed = Effect.fnUntraced(function* (
   stream: StreamState,
@@ -265,20 +298,12 @@ const openUnsealed = Effect.fnUntraced(function* (
   }: { readonly index: number; readonly known: ManifestStream; readonly deferredFrom: number },
   report: RecoveryReport,
 ) {
-  const { directory, config } = stream.services
-  const path = segmentPath(stream.path, index)
-  const opened = yield* Effect.result(attempt(() => directory.openUnsafe(path, config.readOnly ? "read" : "write")))
-  // The writer of a store that is only read may have trimmed it after the listing.
-  if (opened._tag === "Failure" && config.readOnly && isMissingFile(opened.failure)) return undefined
-  if (opened._tag === "Failure") return yield* Effect.fail(opened.failure)
-  const file = opened.success
-  const size = file.sizeUnsafe()
-  // A small file is read once.
-  const start = new Uint8Array(Math.max(segmentHeaderBytes, size <= smallFileBytes ? size : 0))
-  yield* attempt(() => file.readUnsafe(start, 0, start.length, 0))
-  const block = start.subarray(0, segmentHeaderBytes)
+  const { config } = stream.services
+  const opened = yield* openFile(stream, index)
+  if (opened === undefined) return undefined
+  const { file, size, start, block } = opened
   const found = decodeSegmentHeader(block)
-  const header = found ?? (yield* restoreHeader(stream, { index, known, file, size }, report))
+  const header = found ?? (yield* closedOnFailure(file, restoreHeader(stream, { index, known, file, size }, report)))
   if (header === undefined || !isOwnHeader(stream, header, index)) {
     file.closeUnsafe()
     return yield* putBadHeaderAside(stream, { index, size, block }, report)

@@ -73,9 +73,9 @@ export class RecoveryReport {
     } else this.trimmed.push({ stream, ...damage })
   }
 
-  /** True when nothing was cut, put aside or found damaged. */
-  get isEmpty(): boolean {
-    return this.trimmed.length === 0 && this.quarantined.length === 0
+  /** What was cut, put aside or found damaged, each as text by which it is known again. */
+  get places(): ReadonlySet<string> {
+    return new Set([...this.trimmed, ...this.quarantined].map(({ from, to, reason }) => `${from} ${to} ${reason}`))
   }
 
   /** Adds what another report has found. */

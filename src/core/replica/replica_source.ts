@@ -4,6 +4,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
 import type { HeadFile } from "../../format/head_object.ts"
 import { manifestFileName } from "../../format/manifest_chunk.ts"
 import { type AofError, corrupt, notFound } from "../../model/errors.ts"
@@ -41,6 +42,8 @@ interface Position {
 
 export class ReplicaSource {
   readonly #options: ReplicaSourceOptions
+  /** One poll at a time: an older one must not take back what a newer one has shown. */
+  readonly #gate: Semaphore.Semaphore = Semaphore.makeUnsafe(1)
   #found: FoundHead | undefined = undefined
   #position: Position | undefined = undefined
   /** Number of the snapshot that is in the directory. */
@@ -97,7 +100,7 @@ export class ReplicaSource {
       yield* this.#takeIn(found)
       return true
     })
-    return Effect.tapError(look, () =>
+    return Effect.tapError(this.#gate.withPermit(look), () =>
       Effect.sync(() => {
         this.#failures++
       }),

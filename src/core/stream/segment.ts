@@ -104,6 +104,8 @@ export class Segment implements ResidencyView {
   isQuiet = false
   sealed: SealedPart | undefined = undefined
   isTrimmed = false
+  /** Read-only: no tier has it any more, though nobody trimmed it. */
+  isLost = false
   /** The index of frames before `end`, where it had to be walked. */
   walkedIndex: { readonly end: number; readonly index: SegmentIndex } | undefined = undefined
   #map: Mapping | undefined = undefined

@@ -72,9 +72,24 @@ export class Hydrator implements NeedServer {
       const { residency, kind } = need
       this.#awaited.add(need)
       if (this.#isClosed) return Effect.fail(closed("manager"))
-      if (kind === "look") return this.#services.segments.stream(residency.streamId)?.look ?? Effect.void
+      if (kind === "look") return this.#look(residency)
       if (kind === "hot") return this.request(residency, "tier0", hydrationPriority.reader)
-      return kind === "scan" ? this.#scan(need) : this.#fetchFrames(need)
+      const brought = kind === "scan" ? this.#scan(need) : this.#fetchFrames(need)
+      return this.#services.isReadOnly ? this.#orLook(residency, brought) : brought
+    })
+  }
+
+  #look({ streamId }: Residency): Effect.Effect<void, AofError> {
+    return this.#services.segments.stream(streamId)?.look ?? Effect.void
+  }
+
+  /** An object that is not there may have been replaced, or its segment trimmed, by the writer: whoever reads tries again then. */
+  #orLook(residency: Residency, brought: Effect.Effect<void, AofError>): Effect.Effect<void, AofError> {
+    const key = residency.cold?.key
+    return Effect.catch(brought, (error: AofError) => {
+      if (error._tag !== "NotFound") return Effect.fail(error)
+      const isElsewhere = (): boolean => residency.isGone || residency.cold?.key !== key
+      return Effect.flatMap(this.#look(residency), () => (isElsewhere() ? Effect.void : Effect.fail(error)))
     })
   }
 
