@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { runtimeLayer } from "../../src/api/manager.ts"
 import { loadCrc64 } from "../../src/format/checksum.ts"
+import type { ObjectStore } from "../../src/port/object_store.ts"
 import { FaultyObjectStore } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { failure, makeRoot, rejection, turns } from "../support/api.ts"
@@ -269,6 +270,58 @@ describe("a replica", () => {
       const error = await rejection(() => openReplica({ store: { directory }, ...options } as never))
       expect(error._tag).toBe("InvalidArgument")
     }
+  })
+})
+
+describe("polls at once", () => {
+  test("do not take back what a newer one has shown", async () => {
+    const store = memoryStore()
+    const disk = new MemoryDisk({ modelsCrashes: false })
+    const first = await openBucketStore(store, { disk, deleteGraceMs: 60_000 })
+    const before = await first.stream("orders")
+    await appendTexts(before, 0, 20)
+    await before.seal()
+    await first.settled()
+    let hold: Promise<void> | undefined
+    const { promise: asked, resolve: noteAsked } = Promise.withResolvers<void>()
+    const get: ObjectStore["get"] = (key, range) => {
+      const held = hold
+      if (held === undefined || !key.includes("manifest")) return store.get(key, range)
+      hold = undefined
+      noteAsked()
+      return Effect.flatMap(
+        Effect.promise(() => held),
+        () => store.get(key, range),
+      )
+    }
+    const slow = new Proxy(store, {
+      get: (target, name) => {
+        const value = name === "get" ? get : Reflect.get(target, name)
+        return typeof value === "function" ? value.bind(target) : value
+      },
+    })
+    const replica = await openReplica({ store: slow, pollMs: 3_600_000 })
+    await first.close()
+    const writer = await openBucketStore(store, { disk, deleteGraceMs: 60_000 })
+    const orders = await writer.stream("orders")
+    await appendTexts(orders, 20, 25)
+    await orders.seal()
+    await writer.settled()
+    const { promise, resolve: letGo } = Promise.withResolvers<void>()
+    hold = promise
+    const older = replica.poll()
+    await asked
+    const later = await writer.stream("later")
+    await appendTexts(later, 0, 5)
+    await later.seal()
+    await writer.settled()
+    const newer = replica.poll()
+    letGo()
+    expect(await Promise.all([older, newer])).toContain(true)
+    expect(replica.streams()).toEqual(["later", "orders"])
+    expect(await numbersIn(await replica.stream("later"))).toEqual(upTo(5))
+    await replica.close()
+    await writer.close()
   })
 })
 

@@ -126,38 +126,3 @@ describe("a reader in another process that has not read yet", () => {
     })
   })
 })
-
-describe("a reader in another process that is slow to look again", () => {
-  test("sees no hole where a segment was sealed and moved between the manifest and the listing", async () => {
-    const disk = new MemoryDisk()
-    await withStore(disk.layer, options, async (manager) => {
-      const orders = await manager.stream("orders")
-      await orders.append("seen")
-      await withStore(disk.layer, { ...options, readOnly: true }, async (reader) => {
-        const seen = await reader.stream("orders", { create: false })
-        const unseen = await orders.append("unseen")
-        const { promise: held, resolve: letGo } = Promise.withResolvers<undefined>()
-        const { promise: asked, resolve: noteAsked } = Promise.withResolvers<void>()
-        disk.onOperation = ({ kind, path }) => {
-          if (kind !== "list" || path !== "/store/manifest") return undefined
-          noteAsked()
-          return held
-        }
-        const got = seen.get(unseen.recordId)
-        await asked
-        disk.onOperation = undefined
-        await orders.seal()
-        await orders.append("next")
-        // Tells whoever reads that the one before is durable.
-        await orders.append("last")
-        await manager.settled()
-        await orders.evict({ to: "tier1" })
-        letGo(undefined)
-        expect((await got).text()).toBe("unseen")
-        const texts: Array<string> = []
-        for await (const record of seen.read({ from: "start" })) texts.push(record.text())
-        expect(texts.slice(0, 3)).toEqual(["seen", "unseen", "next"])
-      })
-    })
-  })
-})

@@ -158,7 +158,7 @@ export class Reader extends RecordScanner {
       return undefined
     }
     let segment: Segment = found
-    if (segment.index > segmentIndexOf(this.position)) this.position = segment.position(segmentHeaderBytes)
+    this.position = Math.max(this.position, segment.position(segmentHeaderBytes))
     this.#segment = segment
     while (segmentOffsetOf(this.position) >= segment.framesEnd && segment.index < segmentIndexOf(limitPosition)) {
       const next: Segment | undefined =

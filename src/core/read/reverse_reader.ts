@@ -45,6 +45,8 @@ export abstract class ReverseReader extends RecordScanner {
   /** Places in `buffer` of records not shown yet, the next one last. */
   #starts: Array<number> = []
   #firstNumber = 0
+  /** Number of the first record of the frame entered before; undefined when nothing can be told from it. */
+  #lowest: number | undefined = undefined
 
   constructor(stream: StreamState, level: ReadLevel) {
     super()
@@ -99,12 +101,15 @@ export abstract class ReverseReader extends RecordScanner {
     if (result !== FRAME_OK) {
       const next = findNextBatch(segment, offset, limit)
       this.#upper = segment.position(offset)
+      this.#lowest = undefined
       const where = `stream ${this.stream.name}, segment ${segment.index}, offset ${offset} to ${next}`
       throw corrupt(where, "a frame does not check", segment.position(offset), segment.position(next))
     }
     const start = offset - this.window.base
     this.enterFrame(this.window.buffer, this.window.view, start, segment.position(this.window.base))
+    this.#checkGap(segment, offset)
     this.#firstNumber = this.recordNumber + 1
+    this.#lowest = this.#firstNumber
     while (this.recordsLeft > 0) {
       const from = this.recordPosition
       this.parse(from)
@@ -116,6 +121,18 @@ export abstract class ReverseReader extends RecordScanner {
     this.recordsLeft = 0
     this.#upper = Math.min(this.#upper, segment.position(offset))
     return true
+  }
+
+  /** Throws once when records between the frame just entered, at `offset`, and the one behind it are nowhere. */
+  #checkGap(segment: Segment, offset: number): void {
+    const end = this.recordNumber + 1 + this.recordsLeft
+    const expected = this.#lowest
+    if (expected === undefined || end >= expected || end < firstRecordNumber(this.stream)) return
+    this.#lowest = undefined
+    this.#frames.push(offset)
+    this.recordsLeft = 0
+    const missing = `records ${end} to ${expected - 1} are missing`
+    throw corrupt(`stream ${this.stream.name}`, missing, segment.position(offset), this.#upper)
   }
 
   /** Collects the frames between the indexed one before `#upper` and `#upper`. */
