@@ -26,6 +26,9 @@ const holdNext = (disk: MemoryDisk, matches: (operation: DiskOperation) => boole
   return { asked, letGo: () => resolve(undefined) }
 }
 
+const removeFile = (disk: MemoryDisk, path: string): Promise<void> =>
+  Effect.runPromise(Context.get(disk.services(), Directory).remove(path))
+
 const isManifestList = ({ kind, path }: DiskOperation): boolean => kind === "list" && path === "/store/manifest"
 const isWarmList = ({ kind, path }: DiskOperation): boolean => kind === "list" && path === "/store/streams/orders/warm"
 
@@ -145,8 +148,7 @@ describe("a view", () => {
       await manager.settled()
       await withStore(disk.layer, readOnly, async (reader) => {
         const seen = await reader.stream("orders", { create: false })
-        const directory = Context.get(disk.services(), Directory)
-        await Effect.runPromise(directory.remove("/store/streams/orders/segments/0000000002.seg"))
+        await removeFile(disk, "/store/streams/orders/segments/0000000002.seg")
         const cursor = seen.cursor({ from: "start" })
         const found: Array<string> = []
         for (let isOver = false; !isOver; ) {
@@ -266,6 +268,76 @@ describe("a view", () => {
         const before = disk.usedBytes
         await reader.close()
         expect(disk.usedBytes).toBe(before)
+      })
+    })
+  })
+
+  test("is up to date before a scrub of it calls something missing, and knows what is really missing", async () => {
+    const disk = new MemoryDisk()
+    await withStore(disk.layer, options, async (manager) => {
+      const orders = await manager.stream("orders")
+      await orders.append("first")
+      await orders.seal()
+      await orders.append("second")
+      await manager.settled()
+      await withStore(disk.layer, readOnly, async (reader) => {
+        const scrub = async () => (await reader.scrub()).findings.map(({ tier, problem }) => `${tier} ${problem}`)
+        const steps: Array<() => Promise<unknown>> = [
+          async () => {},
+          () => orders.evict({ to: "tier1" }),
+          async () => {
+            await orders.seal()
+            await orders.append("third")
+          },
+          async () => {
+            const { recordId } = await orders.append("fourth")
+            await orders.seal()
+            await orders.trim({ before: recordId })
+          },
+        ]
+        for (const step of steps) {
+          await step()
+          await manager.settled()
+          expect(await scrub()).toEqual([])
+        }
+        // Also when it moves between the look and the file.
+        const { asked, letGo } = holdNext(disk, ({ kind, path }) => kind === "sizeOf" && path.endsWith(".seg"))
+        const moving = scrub()
+        await asked
+        await orders.evict({ to: "tier1" })
+        letGo()
+        expect(await moving).toEqual([])
+        await removeFile(disk, "/store/streams/orders/warm/0000000003.seg.zst")
+        expect(await scrub()).toEqual(["tier0 missing"])
+        await manager.deleteStream("orders")
+        expect(await scrub()).toEqual([])
+      })
+    })
+  })
+
+  test("takes no warm file for its own that is that of a new stream of the same name", async () => {
+    const disk = new MemoryDisk()
+    await withStore(disk.layer, { ...options, segmentBytes: 65_536 }, async (manager) => {
+      const fill = async (): Promise<void> => {
+        const orders = await manager.stream("orders")
+        for (let one = 0; one < 40; one++) {
+          await orders.append(crypto.getRandomValues(new Uint8Array(900)), { timestampMs: 1e12 + one })
+        }
+        await orders.seal()
+        await manager.settled()
+        await orders.evict({ to: "tier1" })
+      }
+      await fill()
+      await withStore(disk.layer, readOnly, async (reader) => {
+        const seen = await reader.stream("orders", { create: false })
+        const { firstId } = seen.info()
+        await manager.deleteStream("orders")
+        await fill()
+        const cursor = seen.cursor({ from: "start" })
+        const next = await rejection(async () => cursor.next())
+        expect(next).toMatchObject({ _tag: "WouldBlock", reason: { _tag: "Hydration" } })
+        expect(await rejection(() => cursor.ready())).toMatchObject({ _tag: "Closed" })
+        expect(await rejection(() => seen.get(firstId))).toMatchObject({ _tag: "Closed" })
       })
     })
   })

@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import { type AofError, isMissingFile, unavailable } from "../../model/errors.ts"
+import { segmentIndexOf } from "../../model/record_id.ts"
 import type { ManifestLog } from "../manifest/manifest_log.ts"
 import { recoverStream } from "../recovery/recovery.ts"
 import { RecoveryReport } from "../recovery/recovery_report.ts"
@@ -157,8 +158,7 @@ const takeOver = (stream: StreamState, next: StreamState): void => {
       before.attach()
     }
   }
-  const first = next.catalog.first
-  const trimmed = stream.catalog.removeBelow(first?.index ?? Number.POSITIVE_INFINITY)
+  const trimmed = stream.catalog.removeBelow(segmentIndexOf(next.trimPoint?.recordId ?? 0))
   for (const segment of trimmed) segment.isTrimmed = true
   const lost = stream.catalog.entries.filter(({ index }) => next.catalog.get(index) === undefined)
   for (const segment of lost) {

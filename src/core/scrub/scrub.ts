@@ -11,6 +11,7 @@ import { isCrc64Loaded, loadCrc64 } from "../../format/checksum.ts"
 import type { RootFile } from "../../format/root_file.ts"
 import { type AofError, closed, notFound } from "../../model/errors.ts"
 import type { ScrubConfig, ScrubPlan, ScrubReport } from "../../model/scrub.ts"
+import { refreshStream } from "../read/read_only.ts"
 import type { StreamServices, StreamState } from "../stream/stream_state.ts"
 import type { Residency } from "../tiers/residency.ts"
 import { scrubManifest, scrubRootFile } from "./scrub_manifest.ts"
@@ -58,6 +59,7 @@ export class Scrubber {
 
   #scrub(plan: ScrubPlan): Effect.Effect<ScrubReport, AofError> {
     return Effect.gen({ self: this }, function* () {
+      yield* this.#lookAgain
       yield* this.#checkStreams(plan)
       if (!isCrc64Loaded()) yield* Effect.promise(loadCrc64)
       const { tiers } = this.#options.services
@@ -80,6 +82,13 @@ export class Scrubber {
       return { startedMs, durationMs, segments, files, bytes: pace.bytes, findings, skipped, isClean }
     })
   }
+
+  /** Read-only: what is scrubbed is what the writer has now. */
+  readonly #lookAgain: Effect.Effect<void, AofError> = Effect.suspend(() => {
+    const { services, openStreams } = this.#options
+    if (!services.config.readOnly) return Effect.void
+    return Effect.forEach(openStreams(), (stream) => Effect.ignore(refreshStream(stream)), { discard: true })
+  })
 
   #scrubSegments(run: ScrubRun): Effect.Effect<number, AofError> {
     return Effect.gen({ self: this }, function* () {

@@ -10,7 +10,7 @@ import { nextTurn } from "../flow/next_turn.ts"
 import type { ColdPlace, Residency } from "../tiers/residency.ts"
 import { decodeFrames, tableOf } from "../tiers/tier_reader.ts"
 import { findBadFrames, openToRead, pacedChecksum, type Stretch, slicedChecksum } from "./scrub_bytes.ts"
-import { isMissing, type ScrubRun } from "./scrub_run.ts"
+import { isMissing, lookAgain, type ScrubRun } from "./scrub_run.ts"
 
 /** What is wrong with a copy. */
 export interface BadCopy {
@@ -53,17 +53,21 @@ export const checkCopy: (
       (error): Effect.Effect<Verdict> => Effect.succeed(ofError(residency, error)),
     )
     if (verdict.kind === "good") return good
+    yield* lookAgain(run, residency.streamId)
     if (lookAt(residency, tier) !== seen) continue
     if (verdict.kind !== "bad" || tries >= triesMax) return verdict
   }
 })
 
-/** What tells whether a copy is still the one that was looked at. */
-const lookAt = (residency: Residency, tier: "tier0" | "tier1" | "tier2"): unknown => {
-  if (residency.isGone || residency.seal === undefined) return undefined
-  if (tier === "tier0") return residency.isHot ? residency.seal : undefined
-  if (tier === "tier1") return residency.isWarm ? residency.form : undefined
-  return residency.form === undefined ? undefined : objectOf(residency)
+/** What tells whether a copy is still the one that was looked at; undefined when there is none. */
+const lookAt = (residency: Residency, tier: "tier0" | "tier1" | "tier2"): string | undefined => {
+  const { seal, form, isHot, isWarm, isGone } = residency
+  if (isGone || seal === undefined) return undefined
+  if (tier === "tier0") return isHot ? `${seal.fileGeneration} ${seal.fileBytes} ${seal.checksum64}` : undefined
+  if (form === undefined) return undefined
+  const cold = objectOf(residency)
+  const place = tier === "tier1" ? (isWarm ? "" : undefined) : cold && `${cold.key} ${cold.etag}`
+  return place === undefined ? undefined : `${form.fileBytes} ${form.checksum64} ${place}`
 }
 
 /** Where the object of a segment is, also while no HEAD of the bucket knows of it. */

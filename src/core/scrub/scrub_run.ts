@@ -40,6 +40,12 @@ export const skip = (run: ScrubRun, skipped: ScrubSkip): void => {
 /** True when a file is not there (any more). */
 export const isMissing = (error: AofError): boolean => error._tag === "NotFound" || isMissingFile(error)
 
+/** Of a store that is only read: learns what its writer has done to a stream, before what looks wrong is believed. */
+export const lookAgain = ({ services }: ScrubRun, streamId: number): Effect.Effect<void> =>
+  services.isReadOnly
+    ? Effect.ignore(services.segments.stream(streamId)?.look ?? services.manifest.refresh)
+    : Effect.void
+
 /** What was done, and whether it helped. */
 export interface Healing {
   readonly isHealed: boolean

@@ -10,7 +10,7 @@ import { replaceObject } from "../tier2/replace_object.ts"
 import { hydrationPriority } from "../tiers/hydrator.ts"
 import type { Residency } from "../tiers/residency.ts"
 import { type BadCopy, checkCopy, objectOf, type Verdict } from "./scrub_copies.ts"
-import { type Healing, notHealed, report, type ScrubRun, skip, tryHeal } from "./scrub_run.ts"
+import { type Healing, lookAgain, notHealed, report, type ScrubRun, skip, tryHeal } from "./scrub_run.ts"
 
 type CopyTier = "tier0" | "tier1" | "tier2"
 
@@ -41,6 +41,7 @@ class SegmentScrub {
         if (verdict.kind === "unread") this.#skip(tier, verdict.reason)
         if (verdict.kind === "bad") yield* this.#handle(tier, verdict)
       }
+      if (this.#residency.tier === undefined) yield* lookAgain(this.#run, this.#residency.streamId)
       if (this.#residency.tier === undefined && !this.#residency.isGone) this.#reportLost()
     })
   }

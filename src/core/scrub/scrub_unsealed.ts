@@ -23,7 +23,7 @@ import type { Segment } from "../stream/segment.ts"
 import type { StreamState } from "../stream/stream_state.ts"
 import type { Residency } from "../tiers/residency.ts"
 import { findBadFrames, openToRead } from "./scrub_bytes.ts"
-import { type Healing, isMissing, notHealed, report, type ScrubRun, skip, tryHeal } from "./scrub_run.ts"
+import { type Healing, isMissing, lookAgain, notHealed, report, type ScrubRun, skip, tryHeal } from "./scrub_run.ts"
 
 /** Checks the open segments of an open stream. Never fails. */
 export const scrubOpenSegments: (run: ScrubRun, stream: StreamState) => Effect.Effect<void> = Effect.fnUntraced(
@@ -69,12 +69,14 @@ const scrubFile = (run: ScrubRun, open: OpenFile): Effect.Effect<void> => {
     yield* run.pace.take(block.length)
     yield* file.read(block, 0, block.length, 0)
     const header = decodeSegmentHeader(block)
+    if (header === undefined) yield* lookAgain(run, residency.streamId)
     if (header === undefined && isStill()) yield* reportHeader(run, open)
     const seed = (open.segment?.header ?? header)?.checksumSeed
     if (seed === undefined) return
     const to = yield* attempt(() => durableEnd(open, block, seed))
     const missing = yield* shortBy(file, to)
     const bad = yield* findBadFrames(run.services, run.pace, file, { from: segmentHeaderBytes, to: to - missing, seed })
+    if (bad.length > 0 || missing > 0) yield* lookAgain(run, residency.streamId)
     if (!isStill()) return
     const stretches = missing > 0 ? [...bad, { from: to - missing, to }] : bad
     for (const { from, to: end } of stretches) {
@@ -92,7 +94,7 @@ const scrubFile = (run: ScrubRun, open: OpenFile): Effect.Effect<void> => {
     }
   })
   return Effect.catch(Effect.scoped(checked), (error: AofError) =>
-    Effect.sync(() => {
+    Effect.map(lookAgain(run, residency.streamId), () => {
       if (!isStill()) return
       if (!isMissing(error)) return skip(run, { tier: "tier0", stream, segmentIndex, place, reason: error.message })
       const at = recordIdOf(segmentIndex, 0)
@@ -156,8 +158,9 @@ export const scrubPointer: (
   const { services } = run
   const folder = segmentsPath(services.root, name)
   const place = pointerPath(folder)
+  const lastSealed = (): SealedSegment | undefined => services.manifest.state.streams.get(streamId)?.lastSealed
+  const known = lastSealed()
   const read = yield* Effect.result(readStart(services.directory, place, pointerBytesMax))
-  const known = services.manifest.state.streams.get(streamId)?.lastSealed
   if (read._tag === "Failure") {
     const { message: reason } = read.failure
     return skip(run, { tier: "tier0", stream: name, segmentIndex: undefined, place, reason })
@@ -166,6 +169,9 @@ export const scrubPointer: (
   const bytes = read.success
   // It is replaced before the manifest learns of a seal, and missing until the first.
   if (known === undefined || isPointerTo(bytes, known)) return
+  yield* lookAgain(run, streamId)
+  // Of a stream that was deleted there is none, and of one that goes on being sealed a newer one was read, or is there by now.
+  if (lastSealed() !== known) return
   const healing: Healing = services.isReadOnly
     ? notHealed("nothing was done: the store is read-only")
     : yield* tryHeal(rewritePointer(run, { streamId, folder, place }))

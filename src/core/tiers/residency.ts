@@ -53,8 +53,8 @@ let nextUid = 1
 const noDamage: ReadonlyArray<{ readonly from: number; readonly to: number }> = []
 
 export class Residency {
-  /** Unlike that of any other segment in this process. */
-  readonly uid: number = nextUid++
+  /** Unlike that of any other segment in this process, and of any other warm form: what was decoded is kept by it. */
+  uid: number = nextUid++
   readonly streamId: number
   /** Name of the stream. */
   readonly stream: string
@@ -144,6 +144,13 @@ export class Residency {
   /** Bytes that it holds in Tier 1. */
   get warmBytes(): number {
     return this.isWarm ? (this.form?.fileBytes ?? 0) : 0
+  }
+
+  /** Another warm form, in which nothing lies where it did, takes the place of the one that was known. */
+  changeForm(form: WarmForm): void {
+    this.form = form
+    this.uid = nextUid++
+    this.damage = noDamage
   }
 
   /** Notes once that a stretch of the only copy does not check. */

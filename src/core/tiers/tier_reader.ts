@@ -4,7 +4,9 @@
  *
  * A scan leaves nothing in this cache and never makes room in Tier 0 for what it passes.
  */
+
 import { decodeSeekTable, type SeekTable, seekTableBytes, type ZstdFrame } from "../../format/seekable_zstd.ts"
+import { decodeSegmentHeader, type SegmentHeader } from "../../format/segment_header.ts"
 import { salvageZstdFrames, walkZstdFrames } from "../../format/zstd_walk.ts"
 import { type AofError, corrupt, isMissingFile, notFound } from "../../model/errors.ts"
 import type { Compressor } from "../../port/compressor.ts"
@@ -81,6 +83,8 @@ interface WarmFile {
 export class TierReader implements SegmentSource {
   readonly #options: TierReaderOptions
   readonly #files: Map<Residency, WarmFile> = new Map()
+  /** Read-only: warm files that are known to be of the stream that was meant. */
+  readonly #own: WeakSet<SegmentFile> = new WeakSet()
 
   constructor(options: TierReaderOptions) {
     this.#options = options
@@ -219,6 +223,7 @@ export class TierReader implements SegmentSource {
     const { residency } = segment
     const packed = new Uint8Array(last.compressedOffset + last.compressedBytes - first.compressedOffset)
     const isRead = this.#tryWarm(segment, (file) => {
+      this.#checkOwn(segment, file)
       const count = file.readUnsafe(packed, 0, packed.length, first.compressedOffset)
       // Of the only copy zeros are read behind its end, which are no frame.
       if (count !== packed.length && !this.#isOnlyCopy(segment)) throw lost(segment, "it is too short")
@@ -236,6 +241,24 @@ export class TierReader implements SegmentSource {
     if (this.#isOnlyCopy(segment)) return bytes
     this.#lose(segment, "Corrupt", lost(segment, "a frame does not check"))
     return undefined
+  }
+
+  /** Its writer may have deleted the stream and made one of its name, whose warm file may be as long. */
+  #checkOwn(segment: Segment, file: SegmentFile): void {
+    if (!this.#options.isReadOnly || this.#own.has(file)) return
+    const frame = this.#options.tables.get(segment.residency.uid)?.frame(0)
+    if (frame === undefined) return
+    const packed = new Uint8Array(frame.compressedBytes)
+    file.readUnsafe(packed, 0, packed.length, frame.compressedOffset)
+    let header: SegmentHeader | undefined
+    const error = caught(() => {
+      const bytes = this.#options.compressor.decodeFrameUnsafe(packed, frame.contentBytes)
+      header = decodeSegmentHeader(bytes)
+    })
+    if (error !== undefined && error._tag !== "Corrupt") throw error
+    if (header !== undefined && header.streamId !== segment.header.streamId)
+      throw lost(segment, "it is that of another stream")
+    this.#own.add(file)
   }
 
   /** Runs `read` on the warm file; false when the file is lost. */

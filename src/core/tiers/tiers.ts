@@ -168,7 +168,11 @@ export class Tiers {
     residency.seal = seal
     residency.cold =
       uploaded === undefined || compressed === undefined ? undefined : { key: uploaded.key, etag: uploaded.etag }
-    residency.form = compressed
+    const isOther = residency.form !== undefined && compressed !== undefined
+    if (isOther && residency.form?.checksum64 !== compressed.checksum64) {
+      this.services.reader.release(residency)
+      residency.changeForm(compressed)
+    } else residency.form = compressed
     residency.isWarm = isWarm && compressed !== undefined
     // Whether HEAD knows of it is said by the first one of this writer.
     if (residency.cold !== undefined && (isHot || residency.isWarm)) this.services.bucket?.noteUploaded(residency, 0)
