@@ -118,6 +118,11 @@ describe.each(stores)("starts on %s", (_, makeOpen) => {
         [{ after: ids[0]! }, []],
         [{ number: at, limit: 2 }, [at, at - 1]],
         [{ from: "end", limit: 1 }, [count - 1]],
+        [{ number: count }, []],
+        [{ from: ids[count - 1]! + 2 ** 29 }, []],
+        [{ after: ids[count - 1]! + 2 ** 29 }, []],
+        [{ time: time + 1e12 }, []],
+        [{ extId: 2n ** 64n - 1n }, []],
       ]
       for (const [options, expected] of reversed) {
         const both = { ...options, reverse: true }

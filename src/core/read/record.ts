@@ -14,7 +14,10 @@ export class AofRecord<T = unknown> {
   readonly timestampMs: number
   /** The caller's own number; 0n when there is none. */
   readonly extId: bigint
-  /** The payload; unchanged for as long as it is held. It may be a view of more memory: `copy` when you keep it long. */
+  /**
+   * The payload; unchanged for as long as it is held. It may be a view of more memory, which others hold too: `copy` when you keep it long or
+   * write into it.
+   */
   readonly bytes: Uint8Array
   readonly #codec: Codec<T> | undefined
 

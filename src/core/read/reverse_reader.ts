@@ -29,7 +29,8 @@ export const reverseFrom = (
   const reader = new Reader(stream, plan.level)
   // An exclusive start is exclusive in the direction of reading: the search is for the record itself.
   seekStart(reader, by === "after" ? { ...plan, start: { by: "from", value } } : plan)
-  if (reader.awaitedStart !== undefined || !reader.move()) return { upper: end, limit: plan.limit }
+  // Past the end there is nothing to go back from.
+  if (reader.awaitedStart !== undefined || !reader.move()) return { upper: 0, limit: plan.limit }
   return { upper: by === "after" ? reader.recordId : reader.recordId + 1, limit: plan.limit }
 }
 
