@@ -2,7 +2,6 @@
  * The async iterator of `read` and `follow`: one record a step, at the pace of the consumer. What is at hand is answered with a settled
  * promise; only at the watermark does it wait. Leaving the loop closes the source and ends a step that waits.
  */
-
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { RecordSource } from "../core/read/read.ts"

@@ -2,7 +2,6 @@
  * The sparse index of a segment while it grows: for each 64 KiB stretch the first frame that starts there, its first record
  * number, and the maxima of timestamp and extId over all records before it. Offsets only rise.
  */
-
 import { type IndexEntry, indexStride } from "../format/segment_footer.ts"
 import { encodeIndex } from "./segment_index.ts"
 

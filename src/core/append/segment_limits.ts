@@ -1,5 +1,4 @@
 /** How much of a segment is for frames, and what follows from it for payloads. */
-
 import { indexEntry, indexStride, segmentFooter } from "../../format/segment_footer.ts"
 import { segmentHeaderBytes } from "../../format/segment_header.ts"
 import { frameOverheadMax, recordOverheadMax } from "../../state/segment_writer.ts"

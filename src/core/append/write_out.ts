@@ -2,7 +2,6 @@
  * Moves staged bytes to the files. One synchronous `pwrite` a buffer; a failed one is remembered and tried again by the
  * flusher, the bytes staying in memory until a sync covers them.
  */
-
 import { assert } from "../../model/assert.ts"
 import type { Mark } from "../../state/watermark.ts"
 import { caught } from "../flow/attempt.ts"

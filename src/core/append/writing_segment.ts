@@ -2,7 +2,6 @@
  * The writing side of a segment, from its first frame until its footer is durable: the file, the staging memory, and how far it
  * is written and synced.
  */
-
 import type { SegmentFooter } from "../../format/segment_footer.ts"
 import type { SegmentFile } from "../../port/segment_file.ts"
 import type { IndexBuilder } from "../../state/index_builder.ts"

@@ -3,7 +3,6 @@
  * distance to its frame, and a short walk from the nearest sampled start proves that a record begins there. So a stale or forged id
  * cannot make payload pass for a header.
  */
-
 import { getSafe } from "../../format/field_table.ts"
 import { frameHeader, isFrameHeader } from "../../format/frame.ts"
 import { payloadLengthMask, recordHasExtId, recordHasTimestamp, recordHeaderBytes } from "../../format/record.ts"

@@ -3,7 +3,6 @@
  * from: staging memory while they are young, a mapping where the runtime has one and the segment is sealed, the file otherwise; and
  * when the file has left Tier 0, the other tiers.
  */
-
 import { crc32 } from "../../format/checksum.ts"
 import { indexEntry, type SegmentFooter, segmentFooter } from "../../format/segment_footer.ts"
 import { decodeSegmentHeader, type SegmentHeader, segmentHeader } from "../../format/segment_header.ts"

@@ -10,9 +10,10 @@ import { recordIdOf } from "../../model/record_id.ts"
 import type { SpareBuffers } from "../flow/spare_buffers.ts"
 import type { ColdNeed } from "../read/cold_need.ts"
 import type { Tier2ReadOptions } from "../tier2/tier2.ts"
+import { decodeFrames, tableOf } from "./decode_frames.ts"
 import type { Residency } from "./residency.ts"
 import { isStoredIntact, type StoredFrame, storedFrames } from "./stored_frames.ts"
-import { decodeFrames, makeStretch, stretchKey, tableOf } from "./tier_reader.ts"
+import { makeStretch, stretchKey } from "./stretch.ts"
 import type { TierServices } from "./tier_services.ts"
 
 /** Frames decoded in one turn of the event loop at most: about a millisecond. */

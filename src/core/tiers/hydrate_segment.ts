@@ -16,7 +16,7 @@ import { refuseLinks } from "../files/refuse_links.ts"
 import { attempt } from "../flow/attempt.ts"
 import type { Tier2Sink } from "../tier2/tier2.ts"
 import type { Residency } from "./residency.ts"
-import { stretchKey } from "./tier_reader.ts"
+import { stretchKey } from "./stretch.ts"
 import type { TierServices } from "./tier_services.ts"
 import type { AdmissionGuard, Tier0Owner } from "./tier0.ts"
 

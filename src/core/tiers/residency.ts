@@ -6,7 +6,6 @@
  * Invariants: a copy is taken away only when another one is durable and the manifest says so; a segment with a pin keeps its Tier
  * 0 file; `isGone` is set once, by trim or deletion, and ends everything.
  */
-
 import type { AofError } from "../../model/errors.ts"
 import { segmentPath, segmentsPath, warmPathOf } from "../files/paths.ts"
 import type { AdmissionGuard } from "./tier0.ts"

@@ -15,7 +15,7 @@ import { getBytesMax } from "../tier2/tier2_requests.ts"
 import { fetchRun, fetchTable, type ScanRun, sliceFrames, type TakeContent } from "./fetch_frames.ts"
 import type { Residency } from "./residency.ts"
 import { ScanPace } from "./scan_pace.ts"
-import { makeStretch, type Stretch, stretchKey } from "./tier_reader.ts"
+import { makeStretch, type Stretch, stretchKey } from "./stretch.ts"
 import type { TierServices } from "./tier_services.ts"
 
 /** Content of the first run of a scan: one that ends soon has not fetched much. */

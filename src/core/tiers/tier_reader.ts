@@ -4,8 +4,7 @@
  *
  * A scan leaves nothing in this cache and never makes room in Tier 0 for what it passes.
  */
-
-import { decodeSeekTable, type SeekTable, seekTableBytes, type ZstdFrame } from "../../format/seekable_zstd.ts"
+import { type SeekTable, seekTableBytes, type ZstdFrame } from "../../format/seekable_zstd.ts"
 import { decodeSegmentHeader, type SegmentHeader } from "../../format/segment_header.ts"
 import { salvageZstdFrames, walkZstdFrames } from "../../format/zstd_walk.ts"
 import { type AofError, corrupt, isMissingFile, notFound } from "../../model/errors.ts"
@@ -18,16 +17,9 @@ import { caught } from "../flow/attempt.ts"
 import { type ColdNeed, hydrationBlocked } from "../read/cold_need.ts"
 import { setWindow, type Window } from "../read/window.ts"
 import { type FillRange, pointBytesMax, type Segment, type SegmentSource } from "../stream/segment.ts"
+import { decodeFrames, tableOf } from "./decode_frames.ts"
 import type { Residency, UseClock, WarmForm } from "./residency.ts"
-
-/** Decoded bytes of a segment from `offset` on, or the seek table of its warm form. */
-export interface Stretch {
-  readonly offset: number
-  readonly bytes: Uint8Array
-  readonly view: DataView
-  /** True when the log frames in it were checked where they lie. */
-  readonly isIntact: boolean
-}
+import { makeStretch, type Stretch, stretchKey } from "./stretch.ts"
 
 /** Stretches that scans have brought. */
 export interface ScannedStretches {
@@ -58,12 +50,6 @@ export interface TierReaderOptions {
   /** Another point read had to decode a stretch. */
   readonly onDecoded: (residency: Residency) => void
 }
-
-/** Frames of one segment at most: keys of stretches are numbered within it. */
-const framesMax = 2 ** 20
-
-/** The key of the stretch that starts with frame `index` of a segment. */
-export const stretchKey = (residency: Residency, index: number): number => residency.uid * framesMax + index
 
 /** Frames that a reader needs at once. */
 interface Wanted {
@@ -324,54 +310,6 @@ export class TierReader implements SegmentSource {
 }
 
 const noRange: FillRange = { offset: 0, least: 0, most: 0, limit: 0 }
-
-/** A stretch of decoded bytes. */
-export const makeStretch = (offset: number, bytes: Uint8Array, isIntact = false): Stretch => ({
-  offset,
-  bytes,
-  isIntact,
-  view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
-})
-
-/**
- * Decodes a run of frames, whose bytes are `packed`, into one buffer. A frame that does not check is told to `onDamage` and becomes
- * zeros.
- */
-export const decodeFrames = (
-  compressor: Compressor,
-  run: { readonly table: SeekTable; readonly first: ZstdFrame; readonly last: ZstdFrame; readonly packed: Uint8Array },
-  onDamage: (frame: ZstdFrame) => void,
-): Uint8Array => {
-  const { table, first, last, packed } = run
-  const decode = (frame: ZstdFrame): Uint8Array => {
-    const from = frame.compressedOffset - first.compressedOffset
-    let bytes: Uint8Array | undefined
-    const error = caught(() => {
-      bytes = compressor.decodeFrameUnsafe(packed.subarray(from, from + frame.compressedBytes), frame.contentBytes)
-    })
-    if (error !== undefined && error._tag !== "Corrupt") throw error
-    if (error !== undefined) onDamage(frame)
-    return bytes ?? new Uint8Array(frame.contentBytes)
-  }
-  if (first.index === last.index) return decode(first)
-  const frames = Array.from({ length: last.index - first.index + 1 }, (_, at) => table.frame(first.index + at)!)
-  const whole = compressor.decodeRunUnsafe(packed, frames)
-  if (whole !== undefined) return whole
-  const bytes = new Uint8Array(last.contentOffset + last.contentBytes - first.contentOffset)
-  for (const frame of frames) bytes.set(decode(frame), frame.contentOffset - first.contentOffset)
-  return bytes
-}
-
-/** The seek table in the tail of a warm form, checked against what the manifest says of it. */
-export const tableOf = (
-  segment: { readonly residency: Residency },
-  form: WarmForm,
-  tail: Uint8Array,
-): SeekTable | undefined => {
-  const { seal } = segment.residency
-  const table = decodeSeekTable(tail, { fileBytes: form.fileBytes, contentBytes: seal?.fileBytes })
-  return table?.frameCount === form.frameCount ? table : undefined
-}
 
 /** The damage of a whole warm file, in id positions. */
 const lost = (segment: Segment, detail: string): AofError =>

@@ -17,7 +17,8 @@ import type { ReadingTurns } from "../read/reading_turns.ts"
 import type { ReplicaLeases } from "../replica/replica_leases.ts"
 import type { Tier2 } from "../tier2/tier2.ts"
 import type { Residency, UseClock } from "./residency.ts"
-import type { Stretch, TierReader } from "./tier_reader.ts"
+import type { Stretch } from "./stretch.ts"
+import type { TierReader } from "./tier_reader.ts"
 import type { Tier0, Tier0Owner } from "./tier0.ts"
 
 /** A stream as the tiers see it. */
