@@ -13,29 +13,25 @@ export interface Codec<T> {
 
 const decoder: TextDecoder = new TextDecoder("utf-8", { fatal: true })
 
-/** Undefined for what has no form in JSON; throws `InvalidArgument` for what JSON refuses, such as circles and bigints. */
-const stringify = (value: unknown): string | undefined => {
-  // tidy: allow try because JSON answers a value of the caller that it cannot express by throwing
+/** Runs a step of JSON, which answers a value that it cannot take by throwing: `InvalidArgument` then. */
+const orInvalid = <A>(limit: string, run: () => A): A => {
+  // tidy: allow try because JSON and the decoder of text throw errors of their own
   try {
-    return JSON.stringify(value)
+    return run()
   } catch (error) {
-    throw invalidArgument(
-      "json value",
-      error instanceof Error ? error.message : typeof value,
-      "a value that JSON can express",
-    )
+    throw invalidArgument("json value", error instanceof Error ? error.message : typeof error, limit)
   }
 }
 
-/** JSON in UTF-8. A value that JSON cannot express is `InvalidArgument`. */
+/** JSON in UTF-8. A value that JSON cannot express, such as a circle or a bigint, and a payload that is no JSON are `InvalidArgument`. */
 export const jsonCodec: Codec<unknown> = {
   name: "json",
   encode: (value) => {
-    const text = stringify(value)
+    const text: string | undefined = orInvalid("a value that JSON can express", () => JSON.stringify(value))
     if (text === undefined) throw invalidArgument("json value", typeof value, "a value that JSON can express")
     return text
   },
-  decode: (bytes) => JSON.parse(decoder.decode(bytes)),
+  decode: (bytes) => orInvalid("JSON in UTF-8", () => JSON.parse(decoder.decode(bytes))),
 }
 
 /** Throws `InvalidArgument` when a stream that is open with `known` is asked for with another codec. */

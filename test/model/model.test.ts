@@ -132,6 +132,10 @@ test("codecs", () => {
     expect(thrown(() => checkCodec(bad))).toMatchObject({ what: "codec" })
   const bytes = new TextEncoder().encode(jsonCodec.encode({ a: [1, "ü"] }) as string)
   expect(jsonCodec.decode(bytes)).toEqual({ a: [1, "ü"] })
+  for (const text of ["", "{", "\u0000"]) {
+    expect(() => jsonCodec.decode(new TextEncoder().encode(text))).toThrow("json value is")
+  }
+  expect(() => jsonCodec.decode(new Uint8Array([0x22, 0xff, 0x22]))).toThrow("allowed is JSON in UTF-8")
 })
 
 describe("errors", () => {
