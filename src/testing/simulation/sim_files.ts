@@ -8,7 +8,7 @@ import type { AofError } from "../../model/errors.ts"
 import { segmentIndexOf } from "../../model/record_id.ts"
 import { Directory } from "../../port/directory.ts"
 import type { ManifestState } from "../../state/manifest_state.ts"
-import { simCold, simRoot } from "./sim_process.ts"
+import { simCold, simRoot } from "./sim_options.ts"
 import type { SimServices, SimWorld } from "./sim_world.ts"
 
 /** Reads the manifest as another process would. */

@@ -11,7 +11,8 @@ import type { ReconcileOptions, ReconcileReport } from "../../model/reconcile.ts
 import { makeMemoryStore } from "../../object_store/memory.ts"
 import type { ObjectStore } from "../../port/object_store.ts"
 import { MemoryDisk } from "../memory_disk.ts"
-import { optionsOf, type SimProcess, SimViolation } from "./sim_process.ts"
+import { optionsOf } from "./sim_options.ts"
+import { type SimProcess, SimViolation } from "./sim_process.ts"
 import type { SimRandom } from "./sim_random.ts"
 import {
   appendSome,

@@ -8,10 +8,10 @@ import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import type { Aof, AofError } from "../../api/effect.ts"
 import { AofManager } from "../../api/effect.ts"
-import type { AofManagerOptions } from "../../model/config.ts"
 import { isAofError } from "../../model/errors.ts"
 import type { ModelStream } from "./sim_model.ts"
-import type { SimPlan } from "./sim_plan.ts"
+import { optionsOf } from "./sim_options.ts"
+import { SimWatcher } from "./sim_watcher.ts"
 import type { SimServices, SimWorld } from "./sim_world.ts"
 
 /** What must not be. */
@@ -38,47 +38,6 @@ export interface CallEnds<A = unknown> {
   readonly onFail?: (error: AofError) => void
 }
 
-/** The root of every simulated store, and where a directory for Tier 2 lies. */
-export const simRoot = "/store"
-export const simCold = "/cold"
-/** How long a close may take. */
-export const closeTimeoutMs = 600_000
-
-/** Options of the manager as a plan says. */
-export const optionsOf = (plan: SimPlan, world: SimWorld, readOnly = false): AofManagerOptions => ({
-  root: simRoot,
-  readOnly,
-  segmentBytes: plan.segmentBytes,
-  stagingBytes: plan.stagingBytes,
-  preallocateBytesMax: plan.preallocateBytesMax,
-  journalBytes: plan.journalBytes,
-  journalStreamsMin: plan.journalStreamsMin,
-  unflushedBytesMax: plan.unflushedBytesMax,
-  flushIntervalMs: plan.flushIntervalMs,
-  inlineSyncMsMax: plan.inlineSyncMsMax,
-  closeTimeoutMs,
-  tier0: { bytesMax: plan.tier0Bytes, policy: plan.policy, promoteReads: 4 },
-  tier1: {
-    bytesMax: plan.tier1Bytes,
-    frameBytes: 4096,
-    residencyMsMin: 0,
-    level: 1,
-    retryBackoffMs: 1,
-    compress: plan.compress,
-  },
-  tier2:
-    plan.tier2 === "none"
-      ? false
-      : {
-          store: plan.tier2 === "store" ? world.store : { directory: simCold },
-          deleteGraceMs: plan.deleteGraceMs,
-          upload: plan.upload,
-          requestTimeoutMs: 3000,
-          retry: { maxAttempts: 3, baseDelayMs: 5 },
-        },
-  manifest: { chunkBytes: plan.chunkBytes },
-})
-
 export class SimProcess {
   readonly world: SimWorld
   readonly streams: Array<OpenStream> = []
@@ -93,11 +52,13 @@ export class SimProcess {
   /** True from the moment at which the store is asked to close while calls are under way. */
   isClosing = false
   manager: AofManager | undefined
+  readonly watcher: SimWatcher
   #scope: Scope.Closeable | undefined
   #calls = 0
 
   constructor(world: SimWorld) {
     this.world = world
+    this.watcher = new SimWatcher(world)
   }
 
   /** Notes what is wrong, unless nobody is there any more to see it. */
@@ -124,7 +85,7 @@ export class SimProcess {
 
   /** Ends the scope of the manager, which gives the lock back. */
   readonly leave: Effect.Effect<void> = Effect.suspend(() =>
-    this.#scope === undefined ? Effect.void : Scope.close(this.#scope, Exit.void),
+    Effect.andThen(this.watcher.leave, this.#scope === undefined ? Effect.void : Scope.close(this.#scope, Exit.void)),
   )
 
   /**

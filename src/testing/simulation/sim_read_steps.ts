@@ -1,17 +1,14 @@
 /** Steps that read a stream, and such that move its segments between the tiers. */
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Cursor, ReadOptions } from "../../api/effect.ts"
-import { type AofError, AofManager } from "../../api/effect.ts"
+import type { AofError, AofManager, Cursor, ReadOptions } from "../../api/effect.ts"
 import { attempt } from "../../core/flow/attempt.ts"
 import type { Step } from "./sim_append_steps.ts"
 import type { ModelEntry } from "./sim_model.ts"
-import { type OpenStream, optionsOf, type SimProcess } from "./sim_process.ts"
+import type { OpenStream, SimProcess } from "./sim_process.ts"
 import type { SimRandom } from "./sim_random.ts"
 import { Reading, type ReadRecord } from "./sim_reading.ts"
+import { SimWatcher } from "./sim_watcher.ts"
 
 const readingOf = (
   process: SimProcess,
@@ -200,29 +197,28 @@ const settled: Step = (process) => {
   if (manager !== undefined) process.begin("settled", manager.settled(), { isAllowed: () => false })
 }
 
-/** Another process that only reads: what it sees is a part of what was written, without a hole. */
-const observe: Step = (process, stream) => {
+/** Another process that only reads: what it sees is a part of what was written, without a hole. One comes for a look, or has been there before. */
+const observe: Step = (process, stream, random) => {
   const { world } = process
-  const context = world.services()
-  const reading = readingOf(process, stream, "another process")
-  const scope = Scope.makeUnsafe()
-  const look = Effect.gen(function* () {
-    const manager = yield* AofManager.open(optionsOf(world.plan, world, true))
-    const aof = yield* manager.stream(stream.model.name, { create: false })
-    yield* Stream.runForEach(aof.read({ from: "start" }), (record) =>
-      Effect.sync(() => {
-        // Meanwhile it may have been deleted, and another be there under its name.
-        if (!stream.model.isDeleteAsked) process.violate(reading.take(record))
-      }),
+  const { name } = stream.model
+  const stays = random.chance(0.5)
+  const reading = readingOf(process, stream, stays ? "a process that watches" : "another process")
+  const readFrom = (manager: AofManager): Effect.Effect<void, AofError> =>
+    Effect.flatMap(manager.stream(name, { create: false }), (aof) =>
+      Stream.runForEach(aof.read({ from: "start" }), (record) =>
+        Effect.sync(() => {
+          // Meanwhile it may have been deleted, and another be there under its name.
+          if (!stream.model.isDeleteAsked) process.violate(reading.take(record))
+        }),
+      ),
     )
-  })
-  const call = look.pipe(
-    Scope.provide(scope),
-    Effect.provideContext(context as Context.Context<never>),
-    Effect.ensuring(Scope.close(scope, Exit.void)),
-  ) as Effect.Effect<void, AofError>
-  process.begin(`observe ${stream.model.name}`, call, {
-    isAllowed: (error) => process.allows(stream, error, ["NotFound"]),
+  const visitor = new SimWatcher(world)
+  const call = stays
+    ? Effect.flatMap(process.watcher.manager, readFrom)
+    : Effect.ensuring(Effect.flatMap(visitor.manager, readFrom), visitor.leave)
+  process.begin(`observe ${name}`, call, {
+    isAllowed: (error) =>
+      process.allows(stream, error, ["NotFound"]) || (error._tag === "Closed" && stream.model.isDeleteAsked),
   })
 }
 
