@@ -37,8 +37,9 @@ import {
 } from "./stream/open_stream.ts"
 import { releaseStream } from "./stream/release_stream.ts"
 import type { StreamServices, StreamState } from "./stream/stream_state.ts"
-import { type ReconcilePlan, reconcile } from "./tier2/reconcile.ts"
+import { type ReconcileRequest, reconcile } from "./tier2/reconcile.ts"
 import type { StoreSwitch } from "./tier2/store_switch.ts"
+import { makeTier2 } from "./tier2/tier2.ts"
 
 /** When each step of closing ends at the latest, as a share of `closeTimeoutMs`. */
 const closingShares = { drain: 0.85, commit: 0.9, tiers: 0.95 }
@@ -60,7 +61,7 @@ export interface CoreManager {
   /** Reads everything and checks it. */
   readonly scrub: (plan: ScrubPlan) => Effect.Effect<ScrubReport, AofError>
   /** Compares Tier 2 with the manifest. */
-  readonly reconcile: (options: Omit<ReconcilePlan, "check">) => Effect.Effect<ReconcileReport, AofError>
+  readonly reconcile: (request: ReconcileRequest) => Effect.Effect<ReconcileReport, AofError>
   /** Moves the root to another bucket, which `open` opens for as long as the manager is open. */
   readonly moveBucket: (move: BucketMoveRequest) => Effect.Effect<MoveBucketReport, AofError>
   readonly closeStream: (stream: StreamState) => Effect.Effect<void, AofError>
@@ -156,12 +157,15 @@ export class Manager implements CoreManager {
     return this.#scrubber.scrub(plan)
   }
 
-  reconcile(options: Omit<ReconcilePlan, "check">): Effect.Effect<ReconcileReport, AofError> {
+  reconcile({ from, ...options }: ReconcileRequest): Effect.Effect<ReconcileReport, AofError> {
     const check = (): void => {
       this.#checkOpen()
       if (!options.isPlan) this.services.fence.check()
     }
-    const reconciled = reconcile(this.services.tiers, { ...options, check })
+    const { tiers, random32 } = this.services
+    const { emit, clock } = tiers.services
+    const client = from && makeTier2({ store: from, config: this.config.tier2.client, emit, clock, random32 })
+    const reconciled = reconcile(tiers, { ...options, from: client, check })
     return Effect.andThen(attempt(check), this.#objectsGate.withPermit(reconciled))
   }
 

@@ -74,6 +74,7 @@ export const makeColdConfig = (options: ColdOptions | false | undefined, root: s
       ...tier2OptionNames,
     ])
   }
+  if (options?.store === null) throw invalidArgument("tier2.store", null, "an object store, or { directory }")
   const { store, upload, deleteGraceMs = 60_000, headIntervalMs = 1000, ...rest } = options ?? {}
   const { takeOver = false, requireBucket = false, ...client } = rest
   if (upload !== undefined && upload !== "eager" && upload !== "pressure") {

@@ -4,11 +4,11 @@
  */
 import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3"
 import * as Effect from "effect/Effect"
-import type { InvalidArgument } from "../model/errors.ts"
-import type { StoreError } from "../port/store_error.ts"
+import { InvalidArgument } from "../model/errors.ts"
+import { StoreError, storeError } from "../port/store_error.ts"
 import { isChangeable, readCredentials } from "./s3_credentials.ts"
 import { failureOf, isRefused, s3ErrorOf } from "./s3_error.ts"
-import type { S3Config } from "./s3_options.ts"
+import type { S3Config, S3Credentials } from "./s3_options.ts"
 
 /** Connections at once to a server. */
 const socketsMax = 128
@@ -50,7 +50,7 @@ export class S3Connection {
     } catch (thrown) {
       if (signal.aborted || !isRefused(thrown)) throw thrown
       // The SDK has learned from the answer how far the clocks are apart.
-      if (failureOf(thrown).code === "RequestTimeTooSkewed") return await run(sdk, signal)
+      if (isClockCorrected(thrown)) return await run(sdk, signal)
       if (!(await this.#renewed(generation))) throw thrown
       return await run(this.#client.sdk, signal)
     }
@@ -105,7 +105,7 @@ export class S3Connection {
     if (credentials === "chain")
       return new S3Client(readsAgain ? Object.assign(settings, { ignoreCache: true }) : settings)
     settings.credentials = async () => {
-      const found = (await readCredentials(credentials))!
+      const found = await currentCredentials(credentials, connectTimeoutMs)
       const { accessKeyId, secretAccessKey, sessionToken, expiration } = found
       return {
         accessKeyId,
@@ -115,6 +115,34 @@ export class S3Connection {
       }
     }
     return new S3Client(settings)
+  }
+}
+
+/** True when the SDK has set its clock by that of the server. An answer without a body, as to HEAD, has no code that says so. */
+const isClockCorrected = (thrown: unknown): boolean => {
+  const { $metadata } = thrown as { readonly $metadata?: { readonly clockSkewCorrected?: unknown } }
+  return $metadata?.clockSkewCorrected === true || failureOf(thrown).code === "RequestTimeTooSkewed"
+}
+
+/**
+ * The keys as they are now. Whatever keeps them from being read is `Denied`: the store was not asked. The SDK waits for them without end, and
+ * what hangs once would hang for good.
+ */
+const currentCredentials = async (
+  source: Exclude<S3Config["credentials"], "chain">,
+  limitMs: number,
+): Promise<S3Credentials> => {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(storeError("Denied", "read", "credentials", "CredentialsTimeout")), limitMs)
+  })
+  try {
+    return (await Promise.race([readCredentials(source), late]))!
+  } catch (thrown) {
+    if (thrown instanceof InvalidArgument || thrown instanceof StoreError) throw thrown
+    throw storeError("Denied", "read", "credentials", "CredentialsUnavailable")
+  } finally {
+    clearTimeout(timer)
   }
 }
 

@@ -58,7 +58,15 @@ const kindByStatus: Readonly<Record<number, StoreErrorKind>> = {
 }
 
 /** Names of errors that say where they come from and no more; the code of the system says more. */
-const vagueNames = ["Error", "TimeoutError", "TypeError", "AggregateError", "S3ServiceException", "UnknownError"]
+const vagueNames = [
+  "Error",
+  "TimeoutError",
+  "TypeError",
+  "AggregateError",
+  "S3ServiceException",
+  "UnknownError",
+  "Unknown",
+]
 
 /** Reads the status and the code of what the SDK threw. */
 export const failureOf = (thrown: unknown): S3Failure => {

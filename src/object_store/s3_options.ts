@@ -190,6 +190,10 @@ const checkPrefix = (value: string): string => {
   return `${prefix}/`
 }
 
+const credentialNames = ["accessKeyId", "secretAccessKey", "sessionToken", "expiration"]
+/** What the SDK adds to keys that one of its clients was given. */
+const sdkNames = ["$source", "accountId", "credentialScope"]
+
 const checkCredentials = (value: S3CredentialSource | undefined): S3CredentialSource => {
   if (value === undefined) return readEnvironment("AOF2_TIER2_ACCESS_KEY") === undefined ? "chain" : "environment"
   if (value === "environment" || value === "chain" || typeof value === "function") return value
@@ -203,10 +207,11 @@ const checkCredentials = (value: S3CredentialSource | undefined): S3CredentialSo
       throw invalidArgument("s3.credentials.profile", profile, "a name")
     return { file, profile }
   }
-  checkNames("s3.credentials option", value, ["accessKeyId", "secretAccessKey", "sessionToken", "expiration"])
+  checkNames("s3.credentials option", value, [...credentialNames, ...sdkNames])
   const wrong = wrongCredentials(value)
   if (wrong !== undefined) throw wrong
-  return { ...value }
+  const { accessKeyId, secretAccessKey, sessionToken, expiration } = value
+  return { accessKeyId, secretAccessKey, sessionToken, expiration }
 }
 
 /** What is wrong with credentials; undefined for good ones. */

@@ -89,7 +89,8 @@ const openEmpty = Effect.fnUntraced(function* (
   if (asked._tag === "Failure") {
     const { failure } = asked
     if (failure._tag !== "Unavailable") return yield* Effect.fail(failure)
-    if (isBegun || config.tier2.requireBucket) {
+    // A refusal is an answer: what the bucket holds is not for this one to see, and nothing that passes.
+    if (isBegun || config.tier2.requireBucket || !failure.retryable) {
       const what = `opening an empty root, whose bucket ${headStore.place} has to say whether it holds one (${failure.message}),`
       return yield* Effect.fail(unavailable(what, failure.code, config.root))
     }
@@ -110,6 +111,7 @@ const openEmpty = Effect.fnUntraced(function* (
     }
   }
   if (isBegun) return yield* Effect.fail(notFound("HEAD of a root that was being restored", headStore.place, "nothing"))
+  if (config.tier2.requireBucket && found === undefined) yield* headStore.probe
   const opened = newRoot(opening, headStore)
   opened.bucket.note(found)
   return opened

@@ -76,6 +76,15 @@ export class HeadStore {
     ),
   )
 
+  /** Fails when the bucket itself is not there, which the answer to HEAD cannot tell from a bucket without a root. One request. */
+  readonly probe: Effect.Effect<void, AofError> = Effect.suspend(() => {
+    const { store, config } = this.#options
+    const got = this.#retried(() => this.#timed("get", headKey, store.get(headKey), config.requestTimeoutMs))
+    return Effect.catch(Effect.asVoid(Effect.mapError(got, aofErrorOf)), (error: AofError) =>
+      error._tag === "NotFound" ? Effect.void : Effect.fail(error),
+    )
+  })
+
   /** The same with one try and little patience. */
   readonly look: Effect.Effect<FoundHead | undefined, AofError> = Effect.suspend(() =>
     Effect.mapError(this.#readOnce(Math.min(lookTimeoutMsMax, this.#options.config.requestTimeoutMs)), aofErrorOf),

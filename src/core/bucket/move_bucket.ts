@@ -44,7 +44,7 @@ const copiesAtOnce = 2
 export const moveBucket: (plan: MovePlan) => Effect.Effect<MoveBucketReport, AofError> = Effect.fnUntraced(function* (
   plan: MovePlan,
 ) {
-  const { tiers, store, to, isAbandoned, check } = plan
+  const { tiers, store, to, isAbandoned, config, random32, check } = plan
   const { clock, emit } = tiers.services
   const startedMs = clock.currentTimeMillisUnsafe()
   const from = store.current
@@ -76,7 +76,9 @@ export const moveBucket: (plan: MovePlan) => Effect.Effect<MoveBucketReport, Aof
   const reason = `from ${from.place} to ${to.place}, ${copied} objects copied`
   emit({ name: "bucket_moved", level: "info", bytes: copiedBytes, durationMs: endMs - startedMs, reason })
   // What could not be copied is uploaded from where it lies, or named.
-  const checked = yield* Effect.result(reconcile(tiers, { isPlan: false, check, from: isAbandoned ? undefined : from }))
+  // What is asked of the old bucket has limits of its own, as it may have gone meanwhile.
+  const old = isAbandoned ? undefined : makeTier2({ store: from, config, emit, clock, random32 })
+  const checked = yield* Effect.result(reconcile(tiers, { isPlan: false, check, from: old }))
   const missing = checked._tag === "Success" ? checked.success.missing : undefined
   const durationMs = clock.currentTimeMillisUnsafe() - startedMs
   const pausedMs = endMs - pausedAtMs

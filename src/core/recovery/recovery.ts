@@ -177,6 +177,7 @@ const addSealed = (
       tiers: known.tiers.get(record.segmentIndex),
       isHot: found.hot.has(record.segmentIndex),
       isWarm: found.warm.has(record.segmentIndex),
+      sealedMs: record.sealedMs,
     })
     if (residency.tier !== undefined) {
       const segment = makeSegment(stream, sealedHeader(stream, record, before), "sealed", record.durableBytes)

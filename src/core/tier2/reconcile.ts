@@ -12,24 +12,30 @@ import { type AofError, storeRefused, unavailable } from "../../model/errors.ts"
 import type { MissingObject, OrphanObject, ReconcileReport } from "../../model/reconcile.ts"
 import { recordIdOf } from "../../model/record_id.ts"
 import type { ObjectBody, ObjectStore } from "../../port/object_store.ts"
-import { StoreError, storeError } from "../../port/store_error.ts"
+import { storeError } from "../../port/store_error.ts"
 import { rootIdText } from "../bucket/head_fence.ts"
 import { attempt } from "../flow/attempt.ts"
 import type { Tiers } from "../tiers/tiers.ts"
 import { replaceObject } from "./replace_object.ts"
 import type { Tier2 } from "./tier2.ts"
-import { aofErrorOf } from "./tier2_error.ts"
 import { type UploadedSegment, uploadedSegments } from "./uploaded_segments.ts"
 
 /** Segments that are asked for one by one at once. */
 const looksAtOnce = 4
+
+/** What a caller asks for. */
+export interface ReconcileRequest {
+  readonly isPlan: boolean
+  /** Where objects may be copied from. */
+  readonly from?: ObjectStore | undefined
+}
 
 /** What a reconciliation is to do. */
 export interface ReconcilePlan {
   /** Only tells. */
   readonly isPlan: boolean
   /** Where objects may be copied from. */
-  readonly from?: ObjectStore | undefined
+  readonly from?: Tier2 | undefined
   /** Throws once the manager is closed, or fenced and this is not only a plan. */
   readonly check: () => void
 }
@@ -162,28 +168,21 @@ const checkObject = (
 }
 
 /** Where a segment without a local copy can be had; undefined for nowhere. */
-const findIn = (
-  from: ObjectStore | undefined,
-  { key, lengthBytes }: Missing,
-): Effect.Effect<ObjectStore | undefined, AofError> =>
+const findIn = (from: Tier2 | undefined, { key, lengthBytes }: Missing): Effect.Effect<Tier2 | undefined, AofError> =>
   from === undefined
     ? Effect.succeed(undefined)
-    : Effect.map(Effect.mapError(from.head(key), aofErrorOf), (info) =>
-        info?.lengthBytes === lengthBytes ? from : undefined,
-      )
+    : Effect.map(from.head(key), (info) => (info?.lengthBytes === lengthBytes ? from : undefined))
 
 /** Uploads the local copy, or the one of another store, which is verified on the way. */
 const restore = (
   tiers: Tiers,
-  { residency, key, lengthBytes, problem, source }: Missing & { readonly source: ObjectStore | "local" },
+  { residency, key, lengthBytes, problem, source }: Missing & { readonly source: Tier2 | "local" },
 ): Effect.Effect<string, AofError> => {
   if (source === "local") return replaceObject(tiers, residency)
   const { tier2 } = tiers.services
   const { stream, index: segmentIndex } = residency
   const read: ObjectBody["read"] = (offset, length) =>
-    Effect.mapError(source.get(key, { offset, length }), (error) =>
-      error instanceof StoreError ? error : storeError("Invalid", "get", key, error._tag),
-    )
+    Effect.mapError(source.readRange(key, offset, length), (error) => storeError("Invalid", "get", key, error._tag))
   const checksum64 = residency.form!.checksum64
   const copied = tier2!.upload({ key, body: { lengthBytes, read }, checksum64, stream, segmentIndex })
   const removed = problem === "length" ? tier2!.remove(key) : Effect.void
@@ -208,7 +207,7 @@ const mend = Effect.fnUntraced(function* (
   return { ...told, isRepairable: false, action: `it could not be restored: ${restored.failure.message}` }
 })
 
-const planned = (source: ObjectStore | "local" | undefined): string => {
+const planned = (source: Tier2 | "local" | undefined): string => {
   if (source === undefined) return "there is no other copy: its records are lost"
   return source === "local" ? "it would be uploaded again" : `it would be copied from ${source.place}`
 }

@@ -27,6 +27,8 @@ export class Tier2Gate {
   readonly breaker: CircuitBreaker
   /** Called when the breaker has opened, closed, or waits for a new try. */
   onChange: () => void = () => {}
+  /** Why the store does not answer; undefined once it does. */
+  lastFailure: StoreError | undefined = undefined
   readonly #options: Tier2GateOptions
   readonly #rate: ByteRate | undefined
 
@@ -101,8 +103,13 @@ export class Tier2Gate {
     const { breaker } = this
     const before = breaker.state
     if (end === "abandoned") breaker.abandon(pass)
-    else if (end?.retryable === true) breaker.fail(pass, this.#nowMs())
-    else breaker.succeed(pass)
+    else if (end?.retryable === true) {
+      this.lastFailure = end
+      breaker.fail(pass, this.#nowMs())
+    } else {
+      this.lastFailure = undefined
+      breaker.succeed(pass)
+    }
     if (breaker.state === before && !pass.isProbe) return
     if (before === "closed" && breaker.state === "open" && typeof end === "object") {
       this.#options.emit({ name: "tier2_circuit_open", level: "error", reason: end.message })

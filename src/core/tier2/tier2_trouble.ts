@@ -1,6 +1,7 @@
 /** What keeps segments from leaving for Tier 2, for those who wait for the room that they take. */
 import type { Tier2Trouble } from "../../model/errors.ts"
 import type { Tiers } from "../tiers/tiers.ts"
+import { circuitOpenCode } from "./tier2_gate.ts"
 
 /** Undefined while nothing waits for Tier 2, or nothing is known to be wrong with it. */
 export const tier2Trouble = ({ services, segments }: Tiers): Tier2Trouble | undefined => {
@@ -19,6 +20,8 @@ export const tier2Trouble = ({ services, segments }: Tiers): Tier2Trouble | unde
     lastError = one.lastError.message
   }
   lastError ??= headError?.message
+  // That nothing is sent just now says nothing of why.
+  if (lastError?.includes(circuitOpenCode)) lastError = tier2.gate.lastFailure?.message ?? lastError
   if (state === "closed" && lastError === undefined) return undefined
   return { place: tier2.place, state, pendingSegments: pending.length, pendingBytes, lastError }
 }

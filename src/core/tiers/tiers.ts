@@ -160,9 +160,11 @@ export class Tiers {
       readonly tiers: SegmentTiers | undefined
       readonly isHot: boolean
       readonly isWarm: boolean
+      /** Unix milliseconds. */
+      readonly sealedMs: number
     },
   ): void {
-    const { owner, seal, tiers, isHot, isWarm } = found
+    const { owner, seal, tiers, isHot, isWarm, sealedMs } = found
     // One that is known already is as it is: the listing is older than what was done since.
     if (residency.seal !== undefined && !this.services.isReadOnly) return
     const { compressed, uploaded } = tiers ?? { compressed: undefined, uploaded: undefined }
@@ -175,6 +177,7 @@ export class Tiers {
       residency.changeForm(compressed)
     } else residency.form = compressed
     residency.isWarm = isWarm && compressed !== undefined
+    if (residency.warmSinceMs === 0) residency.warmSinceMs = sealedMs
     // Whether HEAD knows of it is said by the first one of this writer.
     if (residency.cold !== undefined && (isHot || residency.isWarm)) this.services.bucket?.noteUploaded(residency, 0)
     if (isHot) {
