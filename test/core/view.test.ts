@@ -341,4 +341,28 @@ describe("a view", () => {
       })
     })
   })
+
+  test("of a stream that is appended to all the time with many others shows what it has, though nothing is in its file for the writer's sake", async () => {
+    const disk = new MemoryDisk({ modelsCrashes: false })
+    await withStore(disk.layer, { root: "/store" }, async (manager) => {
+      const streams = await Promise.all(Array.from({ length: 8 }, (_, i) => manager.stream(`s${i}`)))
+      await Promise.all(streams.map((stream) => stream.append("first")))
+      await withStore(disk.layer, { root: "/store", readOnly: true }, async (reader) => {
+        const seen = await reader.stream("s3", { create: false })
+        let round = 0
+        let isOver = false
+        const appending = (async () => {
+          for (; !isOver; round++) {
+            await Promise.all(streams.map((stream) => stream.append(`${round}`)))
+            await new Promise((resolve) => setTimeout(resolve, 5))
+          }
+        })()
+        for await (const record of seen.follow({ from: "start" })) if (record.recordNumber === 150) break
+        isOver = true
+        await appending
+        // Without that it comes when the first buffer is full, after some 900.
+        expect(round).toBeLessThan(600)
+      })
+    })
+  }, 20_000)
 })

@@ -24,7 +24,10 @@ export interface DirtySegment {
   readonly stream: StreamState
   readonly file: JournalFile
   end: number
+  /** When it was last appended to, Unix milliseconds. */
   lastMs: number
+  /** Since when bytes of it may be in the journal only. */
+  unseenSinceMs: number
 }
 
 /** Puts what a stream has appended into the group; undefined when it does not fit any more, and then nothing has changed. */

@@ -23,15 +23,12 @@ import { type SharedSync, type StreamState, unsettledBytes } from "../stream/str
 import type { Journal, JournalFile } from "./journal.ts"
 import { type DirtySegment, gatherMember, type JournalMember, noteWritten } from "./journal_member.ts"
 import { JournalPace } from "./journal_pace.ts"
+import { nextToSettle, quietMs, type SettlingSegments, showUnseen, sweepMs } from "./settle_order.ts"
 
 /** A stream with more than this to make durable at once gains nothing from writing it twice. */
 const entryBytesMax = 64 * 1024
 /** What only the journal has of one stream stays below this. */
 const unsettledBytesMax = 4 * 1024 * 1024
-/** After so long without an append the file of a segment catches up, */
-const quietMs = 100
-/** and, while the journal is busy, for each that is behind so much later: a stream out of very many is not quiet only because the others have their turns. */
-const quietMsEach = 0.2
 /** Streams that catch up at the same time: less than the threads that a runtime has for syncs, of which the journal needs one. */
 const settlesAtOnce = 3
 /** The same while nobody commits: their syncs of directories end up in one transaction of the file system. */
@@ -318,7 +315,7 @@ export class JournalSync implements SharedSync {
       before.lastMs = lastMs
       this.#dirty.delete(writing)
     } else at.file.dirty.add(writing)
-    this.#dirty.set(writing, before ?? { stream, file: at.file, end: at.end, lastMs })
+    this.#dirty.set(writing, before ?? { stream, file: at.file, end: at.end, lastMs, unseenSinceMs: lastMs })
   }
 
   #end(members: ReadonlyArray<JournalMember>, file: JournalFile, isDurable: boolean): void {
@@ -346,7 +343,8 @@ export class JournalSync implements SharedSync {
   readonly #sweep: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
     this.#isSweeping = true
     while (this.#dirty.size > 0) {
-      yield* Effect.sleep(quietMs)
+      yield* Effect.sleep(sweepMs(this.#dirty.size))
+      showUnseen(this.#behind, this.#options.clock.currentTimeMillisUnsafe())
       this.#settleMore()
     }
     this.#isSweeping = false
@@ -357,11 +355,16 @@ export class JournalSync implements SharedSync {
     return this.#isSyncing || Math.abs(this.#options.clock.currentTimeMillisUnsafe() - this.#lastGroupMs) < quietMs
   }
 
+  get #behind(): SettlingSegments {
+    return { dirty: this.#dirty, full: this.#full, settling: this.#settling }
+  }
+
   /** Starts syncs of files that are behind the journal, as many as may run at once. */
   #settleMore(): void {
     const isBusy = this.#isBusy && !this.#pace.isWaiting
     while (this.#settling.size < (isBusy ? settlesAtOnce : settlesAtOnceIdle)) {
-      const next = this.#nextToSettle()
+      const nowMs = this.#options.clock.currentTimeMillisUnsafe()
+      const next = nextToSettle(this.#behind, { nowMs, isBusy: this.#isBusy })
       if (next === undefined) return
       const { writing, stream } = next
       this.#settling.add(writing)
@@ -373,24 +376,6 @@ export class JournalSync implements SharedSync {
   #startSettling({ writing, stream }: { readonly writing: WritingSegment; readonly stream: StreamState }): void {
     if (stream.closedAs === undefined) startFlushing(stream)
     else this.#settling.delete(writing)
-  }
-
-  #nextToSettle(): { readonly writing: WritingSegment; readonly stream: StreamState } | undefined {
-    for (const file of this.#full) {
-      for (const one of file.dirty) {
-        const writing = one as WritingSegment
-        const dirty = this.#dirty.get(writing)
-        if (dirty !== undefined && !this.#settling.has(writing)) return { writing, stream: dirty.stream }
-      }
-    }
-    const nowMs = this.#options.clock.currentTimeMillisUnsafe()
-    const quietSinceMs = nowMs - quietMs - (this.#isBusy ? quietMsEach * this.#dirty.size : 0)
-    for (const [writing, { stream, lastMs }] of this.#dirty) {
-      if (this.#settling.has(writing)) continue
-      // A clock that was put back must not make all of them wait.
-      return lastMs <= quietSinceMs || lastMs > nowMs ? { writing, stream } : undefined
-    }
-    return undefined
   }
 }
 

@@ -1,0 +1,68 @@
+/**
+ * Which segment's file catches up with the journal next: of those that hold up a full file of the journal the first, else the one that fell
+ * quiet longest ago. Who only reads does not look into the journal: while few segments are behind, their bytes are written meanwhile, without a
+ * sync, and one that has no file yet gets it.
+ */
+import { writeOut } from "../append/write_out.ts"
+import type { WritingSegment } from "../append/writing_segment.ts"
+import type { JournalFile } from "./journal.ts"
+import type { DirtySegment } from "./journal_member.ts"
+
+/** After so long without an append the file of a segment catches up, */
+export const quietMs = 100
+/** and, while the journal is busy, for each that is behind so much later: a stream out of very many is not quiet only because the others have their turns. */
+const quietMsEach = 0.2
+/** So long what a segment holds may be in the journal only and in no file that readers look into, */
+const unseenMs = 50
+/** while no more segments than these are behind: writing them takes next to nothing then. */
+const seenMax = 64
+
+/** How long it takes until one may have to catch up. */
+export const sweepMs = (dirtyCount: number): number => (dirtyCount <= seenMax ? unseenMs / 2 : quietMs)
+
+/** The next one that none of `settling` is; undefined when none has to yet. */
+export const nextToSettle = (
+  { dirty, full, settling }: SettlingSegments,
+  { nowMs, isBusy }: { readonly nowMs: number; readonly isBusy: boolean },
+): { readonly writing: WritingSegment; readonly stream: DirtySegment["stream"] } | undefined => {
+  for (const file of full) {
+    for (const one of file.dirty) {
+      const writing = one as WritingSegment
+      const found = dirty.get(writing)
+      if (found !== undefined && !settling.has(writing)) return { writing, stream: found.stream }
+    }
+  }
+  const quietSinceMs = nowMs - quietMs - (isBusy ? quietMsEach * dirty.size : 0)
+  for (const [writing, { stream, lastMs }] of dirty) {
+    if (settling.has(writing)) continue
+    // A clock that was put back must not make all of them wait.
+    if (lastMs <= quietSinceMs || lastMs > nowMs) return { writing, stream }
+    break
+  }
+  if (dirty.size > seenMax) return undefined
+  for (const [writing, { stream, unseenSinceMs }] of dirty) {
+    const isUnseen = writing.segment.maker !== undefined && nowMs - unseenSinceMs >= unseenMs
+    if (isUnseen && !settling.has(writing)) return { writing, stream }
+  }
+  return undefined
+}
+
+/** Writes what has been in the journal only for long enough. */
+export const showUnseen = ({ dirty, settling }: SettlingSegments, nowMs: number): void => {
+  if (dirty.size > seenMax) return
+  for (const [writing, one] of dirty) {
+    const isDue = nowMs - one.unseenSinceMs >= unseenMs && writing.segment.maker === undefined
+    if (!isDue || settling.has(writing) || one.stream.closedAs !== undefined) continue
+    writeOut(one.stream)
+    one.unseenSinceMs = nowMs
+  }
+}
+
+/** What is behind the journal, and what of it catches up now. */
+export interface SettlingSegments {
+  /** The one that was appended to longest ago comes first. */
+  readonly dirty: ReadonlyMap<WritingSegment, DirtySegment>
+  /** Files that are full, oldest first. */
+  readonly full: Iterable<JournalFile>
+  readonly settling: ReadonlySet<WritingSegment>
+}
