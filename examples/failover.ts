@@ -1,5 +1,5 @@
 // Fail-over: two processes and one bucket. A child writes and is killed without warning; this process takes the root over with one call and
-// goes on. Run it with any of the runtimes: `bun examples/failover.ts [directory]`.
+// goes on. Run it with any of the runtimes: `bun examples/failover.ts [directory]`, in a clone behind `npm run build`.
 
 import { type ChildProcess, fork } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"

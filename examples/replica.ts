@@ -1,5 +1,5 @@
 // A read replica: a writer with a bucket, and beside it a reader that has nothing but the bucket. Run it with any of the runtimes:
-// `bun examples/replica.ts [directory]`.
+// `bun examples/replica.ts [directory]`, in a clone behind `npm run build`.
 
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"

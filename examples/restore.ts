@@ -1,5 +1,5 @@
 // A restore from the bucket alone: a root is written and removed, and comes back on an empty disk, with the same records under the same
-// ids. Run it with any of the runtimes: `bun examples/restore.ts [directory]`.
+// ids. Run it with any of the runtimes: `bun examples/restore.ts [directory]`, in a clone behind `npm run build`.
 
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"

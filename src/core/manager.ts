@@ -372,15 +372,16 @@ export class Manager implements CoreManager {
     })
     return Effect.gen({ self: this }, function* () {
       const { clock, shared, tiers } = this.services
-      const time = new ClosingTime(clock, this.config.closeTimeoutMs)
-      const result = yield* Effect.result(bounded(allDrained, time.leftMs(closingShares.drain)))
+      const { closeTimeoutMs } = this.config
+      const time = new ClosingTime(clock, closeTimeoutMs)
+      const result = yield* Effect.result(bounded(allDrained, time.leftMs(closingShares.drain), closeTimeoutMs))
       for (const stream of streams()) releaseStream(stream, "manager")
       const committed = yield* Effect.result(bounded(this.manifest.commit, time.leftMs(closingShares.commit)))
       if (result._tag === "Success" && committed._tag === "Success") shared.endInOrder()
       const tiersMs = (): number => time.leftMs(closingShares.tiers)
       // What is not uploaded then is begun anew by the next open.
       yield* Effect.ignore(bounded(tiers.close(tiersMs), tiersMs()))
-      const closed = yield* Effect.result(bounded(Scope.close(this.#scope, Exit.void), time.leftMs(1)))
+      const closed = yield* Effect.result(bounded(Scope.close(this.#scope, Exit.void), time.leftMs(1), closeTimeoutMs))
       this.services.openFiles.releaseAll()
       if (result._tag === "Failure") return yield* Effect.fail(result.failure)
       if (closed._tag === "Failure") return yield* Effect.fail(closed.failure)

@@ -40,7 +40,7 @@ import { ReadingTurns } from "./read/reading_turns.ts"
 import { RecoveryReport } from "./recovery/recovery_report.ts"
 import { adoptLost, renewManifest } from "./recovery/recovery_restore.ts"
 import { openKnownStream } from "./stream/open_stream.ts"
-import { removeDeleted } from "./stream/removed_streams.ts"
+import { removeDeleted, reportUnknown } from "./stream/removed_streams.ts"
 import { type StreamServices, type StreamState, unflushedBytes, wakeReady } from "./stream/stream_state.ts"
 import { StoreSwitch } from "./tier2/store_switch.ts"
 import { makeTier2, type Tier2 } from "./tier2/tier2.ts"
@@ -191,7 +191,8 @@ const makeManager = Effect.fnUntraced(function* (
   report.isFromBucket = isRestored
   if (isRestored) yield* noteNothingLocal(services)
   const streams = new Map<string, StreamState>()
-  if (!config.readOnly) {
+  if (config.readOnly) yield* reportUnknown(services, report)
+  else {
     yield* adoptLost(services, report)
     yield* removeDeleted(services, report)
   }
@@ -212,6 +213,8 @@ const makeManager = Effect.fnUntraced(function* (
   const damage = manifest.replay.damage.map((one) => `${one.file}, bytes ${one.from} to ${one.to}: ${one.why}`)
   if (isRootDamaged) damage.unshift("ROOT: a byte of it had changed and was put right")
   damage.push(...journal.damage)
+  if (report.isManifestShort)
+    damage.push("manifest: a part of it is missing, as there are streams that it does not name")
   if (!config.readOnly) yield* journal.endRecovery
   if (!config.readOnly) yield* Effect.ignore(renewManifest(services, report))
   if (isRestored) {

@@ -12,7 +12,10 @@ export interface AdmissionMetricsSnapshot {
   readonly latencyP90Ms: number
   /** 99 of 100 waits were shorter. */
   readonly latencyP99Ms: number
-  /** Calls that were told `WouldBlock`, or a negative code, by reason. */
+  /**
+   * How often a call was told `WouldBlock`, or a negative code, or had to wait instead, by reason. `Hydration` counts what reads asked
+   * other tiers for.
+   */
   readonly wouldBlock: {
     readonly Admission: number
     readonly Rollover: number

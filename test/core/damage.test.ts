@@ -239,3 +239,49 @@ test("a root file that does not check is refused with its name, and nothing is c
   for (const at of [29, 30]) await change(disk, "/store/ROOT", at, (old) => old ^ 1)
   expect((await readAll(disk)).numbers).toHaveLength(recordCount)
 })
+
+test("where damage reaches the end of a segment, a read from there goes on with the next one", async () => {
+  const disk = await makeStore(true)
+  await onDisk(disk, (directory) =>
+    Effect.suspend(() => {
+      const file = directory.openUnsafe(segment(1), "write")
+      return Effect.ensuring(
+        file.truncate(9000),
+        Effect.sync(() => file.closeUnsafe()),
+      )
+    }),
+  )
+  await withStore(disk.layer, options, async (manager) => {
+    const stream = await manager.stream("s")
+    const numbers = async (from: number | "start"): Promise<Array<number>> => {
+      const found: Array<number> = []
+      try {
+        for await (const { recordNumber } of stream.read({ from })) found.push(recordNumber)
+      } catch (error) {
+        const { _tag, to } = error as { _tag: string; to: number }
+        expect([from, _tag]).toEqual(["start", "Corrupt"])
+        return [...found, ...(await numbers(to))]
+      }
+      return found
+    }
+    const found = await numbers("start")
+    expect(found.filter((number) => number >= 30)).toEqual(Array.from({ length: 40 }, (_, i) => 30 + i))
+    expect(found.filter((number) => number < 30).length).toBeLessThan(30)
+  })
+})
+
+test("a store that is only read says that it was not closed in order, and which streams its manifest does not know", async () => {
+  const recoveryOf = (disk: MemoryDisk) =>
+    withStore(disk.layer, { ...options, readOnly: true }, async ({ recovery }) => recovery)
+  expect(await recoveryOf(await makeStore(true))).toMatchObject({ isClean: true, quarantined: [], manifestDamage: [] })
+  expect(await recoveryOf(await makeStore(false))).toMatchObject({
+    isClean: false,
+    quarantined: [],
+    manifestDamage: [],
+  })
+  const disk = await makeStore(true)
+  await onDisk(disk, (directory) => directory.removeDirectory("/store/manifest"))
+  const recovery = await recoveryOf(disk)
+  expect(recovery).toMatchObject({ isClean: false, quarantined: [{ stream: "s" }] })
+  expect(recovery.manifestDamage).toHaveLength(1)
+})

@@ -220,7 +220,7 @@ const blockedCode = (stream: StreamState): number => {
   stream.services.fence.check()
   if (stream.services.config.readOnly) throw storeRefused("append", "a read-only one", "a writable store")
   if (stream.blocked < APPEND_FLUSH) throw closed(`stream ${stream.name}`)
-  return stream.blocked
+  return refused(stream, stream.blocked)
 }
 
 /** Returns 0 when `sizeBytes` more may wait for a sync, else `APPEND_FLUSH`. One record larger than the limit may go alone. */

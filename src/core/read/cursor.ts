@@ -287,5 +287,6 @@ export const cursorReady = (cursor: CoreCursor): Effect.Effect<void, AofError> =
 /** The error for a record above the watermark. */
 export const tailBlocked = (stream: StreamState, level: ReadLevel): AofError => {
   const mark = level === "durable" ? stream.durable.mark : stream.written.mark
+  stream.services.tiers.services.counters.wouldBlock.Tail++
   return wouldBlock("Tail", stream.writer.nextRecordNumber - mark.nextRecordNumber, 0)
 }

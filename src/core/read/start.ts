@@ -145,6 +145,10 @@ const seekId = (reader: Reader, recordId: number, isAfter: boolean): void => {
   checkNotTrimmed(stream, recordId)
   const segment = stream.catalog.get(segmentIndexOf(recordId))
   if (segment === undefined) throw notFound("record", recordId, firstRecordId(stream))
+  const next = stream.catalog.atOrAbove(segment.index + 1)
+  // Where a segment ends the next one goes on: that is what an error names as the end of damage.
+  if (next !== undefined && segmentOffsetOf(recordId) === segment.framesEnd)
+    return reader.seekFrame(next, segmentHeaderBytes)
   // The frame that is still open has no header to be found by.
   if (recordId >= written) stream.active?.writer?.closeFrame()
   const place = locateRecord(stream, segment, recordId, Math.max(written, appendedMark(stream).position))

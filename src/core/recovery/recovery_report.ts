@@ -21,7 +21,7 @@ export interface RecoveryEntry extends StreamDamage {
 
 /** `manager.recovery`: frozen once the root is open. */
 export interface Recovery {
-  /** True when the root was closed in order. */
+  /** True when the root was closed in order; false for one that is only read while its writer has it open. */
   readonly isClean: boolean
   /** Bytes that were cut or put aside: never acknowledged as durable. */
   readonly trimmedBytes: number

@@ -221,9 +221,13 @@ const keep = Effect.fnUntraced(function* (
   report: RecoveryReport,
 ) {
   const { segment, slot } = scan
-  if (stream.services.config.readOnly) return
   const end = segmentOffsetOf(mark.position)
-  if (isLast && slot !== undefined && scan.isClosed && slot.watermark === mark.position && scan.fileBytes === end) {
+  const isAtEnd = slot !== undefined && slot.watermark === mark.position && scan.fileBytes === end
+  const isResumed = isLast && isAtEnd && scan.isClosed
+  // One that is only read belongs to a writer that has it open, or has not closed it.
+  if (!isResumed) report.isClean = false
+  if (stream.services.config.readOnly) return
+  if (isResumed) {
     Object.assign(stream.writer, stateOf(mark))
     stream.durable.advance(mark)
     const isEmpty = mark.nextRecordNumber === segment.header.firstRecordNumber
@@ -239,7 +243,6 @@ const keep = Effect.fnUntraced(function* (
     segment.releaseFile()
     return
   }
-  report.isClean = false
   if (!isComplete && scan.badSpots.some((spot) => !spot.isZero && spot.offset >= end)) {
     const to = segment.position(scan.fileBytes)
     const reason = "above the durable watermark and not whole"

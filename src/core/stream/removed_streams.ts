@@ -34,6 +34,20 @@ export const removeDeleted: (services: StreamServices, report: RecoveryReport) =
     yield* directory.sync(path)
   })
 
+/** Of a store that is only read: reports streams that the manifest does not name, and that are not just being deleted. */
+export const reportUnknown: (services: StreamServices, report: RecoveryReport) => Effect.Effect<void, AofError> =
+  Effect.fnUntraced(function* ({ config, directory, manifest }, report) {
+    const list = Effect.map(directory.list(streamsPath(config.root)), (entries) =>
+      entries.filter(({ name }) => !name.startsWith(".") && !manifest.state.streamsByName.has(name)),
+    )
+    if ((yield* list).length === 0) return
+    yield* manifest.refresh
+    for (const { name } of yield* list) {
+      report.isManifestShort = true
+      report.add(name, { from: 0, to: 0, bytes: 0, reason: "a stream that the manifest does not know" })
+    }
+  })
+
 /** What lies beside segments: a pointer names only what was sealed. */
 const withoutRecords: ReadonlySet<string> = new Set(["spare.seg", "current.sealed"])
 
