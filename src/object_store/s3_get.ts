@@ -1,9 +1,10 @@
 /** Brings the bytes of an object. A body that is cut on its way goes on by range where it ended, as long as each try brings something. */
+import type { Readable } from "node:stream"
 import { GetObjectCommand, type GetObjectCommandInput, type GetObjectCommandOutput } from "@aws-sdk/client-s3"
 import * as Effect from "effect/Effect"
 import type { InvalidArgument } from "../model/errors.ts"
 import type { ObjectRange } from "../port/object_store.ts"
-import { StoreError, storeError } from "../port/store_error.ts"
+import { type StoreError, storeError } from "../port/store_error.ts"
 import type { S3Connection } from "./s3_connection.ts"
 import { failureOf } from "./s3_error.ts"
 import type { S3Config } from "./s3_options.ts"
@@ -89,7 +90,7 @@ const ask = ({ connection, config }: S3Source, delivery: Delivery): Effect.Effec
       throw thrown
     }
     accept(delivery, output, from)
-    await take(delivery, output.Body as unknown as AsyncIterable<Uint8Array> & { destroy?: () => void }, signal)
+    await take(delivery, output.Body as Readable, signal)
     if (!delivery.isWhole) throw storeError("Network", "get", delivery.key, "ShortBody")
   })
 
@@ -97,7 +98,7 @@ const ask = ({ connection, config }: S3Source, delivery: Delivery): Effect.Effec
 const accept = (delivery: Delivery, output: GetObjectCommandOutput, from: number): void => {
   const { ContentLength: length, ContentRange, $metadata } = output
   const fail = (code: string): never => {
-    ;(output.Body as { destroy?: () => void } | undefined)?.destroy?.()
+    ;(output.Body as Readable | undefined)?.destroy()
     throw storeError("Invalid", "get", delivery.key, code)
   }
   const isPart = $metadata.httpStatusCode === 206
@@ -112,26 +113,28 @@ const accept = (delivery: Delivery, output: GetObjectCommandOutput, from: number
   delivery.etag = output.ETag
 }
 
-const take = async (
-  delivery: Delivery,
-  body: AsyncIterable<Uint8Array> & { destroy?: () => void },
-  signal: AbortSignal,
-): Promise<void> => {
-  const end = (): void => body.destroy?.()
-  signal.addEventListener("abort", end, { once: true })
-  try {
-    for await (const chunk of body) {
-      if (signal.aborted) return
+/** Copies what comes to its place. By events, as an iterator costs a tenth to a fifth more for each piece. */
+const take = (delivery: Delivery, body: Readable, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const end = (): void => void body.destroy()
+    const settle = (settled: () => void): void => {
+      signal.removeEventListener("abort", end)
+      end()
+      settled()
+    }
+    signal.addEventListener("abort", end, { once: true })
+    body.on("data", (chunk: Uint8Array) => {
+      if (signal.aborted || body.destroyed) return
       const room = delivery.length - delivery.filled
-      if (chunk.length > room) throw storeError("Invalid", "get", delivery.key, "OtherLength")
+      if (chunk.length > room) return settle(() => reject(storeError("Invalid", "get", delivery.key, "OtherLength")))
       delivery.bytes!.set(chunk, delivery.filled)
       delivery.filled += chunk.length
-    }
-  } catch (thrown) {
-    if (thrown instanceof StoreError) throw thrown
-    throw storeError("Network", "get", delivery.key, failureOf(thrown).code)
-  } finally {
-    signal.removeEventListener("abort", end)
-    end()
-  }
-}
+    })
+    body.on("error", (thrown) =>
+      settle(() => reject(storeError("Network", "get", delivery.key, failureOf(thrown).code))),
+    )
+    // Cut off, it closes without an end: what is missing tells.
+    body.on("end", () => settle(resolve))
+    body.on("close", () => settle(resolve))
+    if (signal.aborted) end()
+  })
