@@ -10,7 +10,7 @@ import type {
 } from "../model/observability.ts"
 import type { Tier2MetricsSnapshot } from "../model/tier_metrics.ts"
 import { APPEND_FLUSH } from "./append/append_codes.ts"
-import { type StreamServices, type StreamState, unflushedBytes } from "./stream/stream_state.ts"
+import { type SharedSync, type StreamServices, type StreamState, unflushedBytes } from "./stream/stream_state.ts"
 import type { Tiers } from "./tiers/tiers.ts"
 
 /** Everything that the manager counts, at this moment. */
@@ -20,7 +20,11 @@ export const observe = (services: StreamServices, streams: Iterable<StreamState>
   return {
     timestampMs: clock.currentTimeMillisUnsafe(),
     admission: admissionOf(tiers),
-    flush: { ...flushOf(streams), inlineSyncs: services.gauge.inlineSyncs, stagingBytes: services.pool.heldBytes },
+    flush: {
+      ...flushOf(streams, services.shared),
+      inlineSyncs: services.gauge.inlineSyncs,
+      stagingBytes: services.pool.heldBytes,
+    },
     memory: memoryOf(services),
     tier0: tier0Of(tiers),
     tier1: tier1Of(tiers),
@@ -69,13 +73,13 @@ const admissionOf = ({ services: { counters } }: Tiers): AdmissionMetricsSnapsho
   wouldBlock: { ...counters.wouldBlock },
 })
 
-const flushOf = (all: Iterable<StreamState>): Omit<FlushMetricsSnapshot, "inlineSyncs" | "stagingBytes"> => {
+const flushOf = (
+  all: Iterable<StreamState>,
+  { counters }: SharedSync,
+): Omit<FlushMetricsSnapshot, "inlineSyncs" | "stagingBytes"> => {
   const sum = {
     streams: 0,
-    writes: 0,
-    writtenBytes: 0,
-    syncs: 0,
-    syncFailures: 0,
+    ...counters,
     unflushedBytes: 0,
     blockedStreams: 0,
   }

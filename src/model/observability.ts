@@ -104,13 +104,13 @@ export interface Tier1MetricsSnapshot {
 export interface FlushMetricsSnapshot {
   /** Open streams. */
   readonly streams: number
-  /** Writes to segment files. */
+  /** Writes to segment files and the commit journal. */
   readonly writes: number
   /** Bytes of these writes. */
   readonly writtenBytes: number
-  /** Syncs of segment files. */
+  /** Syncs of segment files and the commit journal. */
   readonly syncs: number
-  /** Syncs that the main thread made, also of the commit journal; the others were made in the thread pool. */
+  /** Syncs that the main thread made; the others were made in the thread pool. */
   readonly inlineSyncs: number
   /** Syncs that failed. */
   readonly syncFailures: number

@@ -362,6 +362,8 @@ describe("a view", () => {
         await appending
         // Without that it comes when the first buffer is full, after some 900.
         expect(round).toBeLessThan(600)
+        // All of it by the journal, which counts.
+        expect(manager.observe().flush.syncs).toBeGreaterThan(150)
       })
     })
   }, 20_000)

@@ -82,6 +82,7 @@ export class JournalSync implements SharedSync {
   readonly #pace: JournalPace = new JournalPace()
   #isRetryPlanned = false
   #lastGroupMs = 0
+  readonly counters: StreamState["counters"] = { syncs: 0, syncFailures: 0, writes: 0, writtenBytes: 0 }
 
   constructor(options: JournalSyncOptions) {
     this.#options = options
@@ -272,11 +273,25 @@ export class JournalSync implements SharedSync {
       return
     }
     for (const member of members) noteWritten(member)
+    if (!writer.isEmpty) {
+      this.counters.writes++
+      this.counters.writtenBytes += writer.lengthBytes
+    }
     this.#isSyncing = true
     this.#lastGroupMs = this.#options.clock.currentTimeMillisUnsafe()
-    const synced = writer.isEmpty ? Effect.void : this.#options.gauge.sync(file.file, writer.lengthBytes, true)
+    const synced = writer.isEmpty ? Effect.void : this.#synced(file, writer.lengthBytes)
     this.#options.run(Effect.map(Effect.result(synced), ({ _tag }) => this.#end(members, file, _tag === "Success")))
     if (!this.#isSweeping && this.#dirty.size > 0) this.#options.run(this.#sweep)
+  }
+
+  #synced(file: JournalFile, lengthBytes: number): Effect.Effect<void, AofError> {
+    const { counters } = this
+    return Effect.onExit(this.#options.gauge.sync(file.file, lengthBytes, true), ({ _tag }) =>
+      Effect.sync(() => {
+        if (_tag === "Success") counters.syncs++
+        else counters.syncFailures++
+      }),
+    )
   }
 
   /** There is no room in the journal: a file that is nearly free is worth waiting for. */

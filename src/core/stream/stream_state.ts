@@ -42,6 +42,8 @@ export interface SharedSync {
   readonly flushEnds: (stream: StreamState) => void
   /** While streams are recovered: indexes of each that processes before may have used without a trace. */
   readonly lostIndexes: number
+  /** What was written and synced for all of them, beside their own files. */
+  readonly counters: Readonly<StreamState["counters"]>
   /** True while streams sync what they have appended. */
   readonly isSyncing: boolean
   /** True while groups go to the journal: the file of a segment may be made later. */
