@@ -164,7 +164,9 @@ export class Manager implements CoreManager {
     }
     const { tiers, random32 } = this.services
     const { emit, clock } = tiers.services
-    const client = from && makeTier2({ store: from, config: this.config.tier2.client, emit, clock, random32 })
+    const { client: config } = this.config.tier2
+    const rate = tiers.services.tier2?.gate.rate
+    const client = from && makeTier2({ store: from, config, emit, clock, random32, rate })
     const reconciled = reconcile(tiers, { ...options, from: client, check })
     return Effect.andThen(attempt(check), this.#objectsGate.withPermit(reconciled))
   }

@@ -165,6 +165,20 @@ describe("a limit of bytes in a second", () => {
       }),
     ))
 
+  test("is kept by two clients together, where a root moves from one store to another", () =>
+    run(
+      Effect.gen(function* () {
+        const { tier2 } = yield* setup(limited)
+        const clock = yield* Clock.Clock
+        const config = makeTier2Config({ retry: { maxAttempts: 1 }, ...limited })
+        const { rate } = tier2.gate
+        const store = makeMemoryStore()
+        const other = makeTier2({ store, config, clock, emit: () => {}, random32: () => 0, rate })
+        const both = [tier2, other].map((one) => one.upload(uploadOf("a", pattern(MiB))))
+        expect(yield* timeOf(Effect.all(both, { concurrency: 2 }))).toBeGreaterThanOrEqual(7000 - 250)
+      }),
+    ))
+
   test("is shared by all transfers, and small reads go by", () =>
     run(
       Effect.gen(function* () {

@@ -77,7 +77,8 @@ export const moveBucket: (plan: MovePlan) => Effect.Effect<MoveBucketReport, Aof
   emit({ name: "bucket_moved", level: "info", bytes: copiedBytes, durationMs: endMs - startedMs, reason })
   // What could not be copied is uploaded from where it lies, or named.
   // What is asked of the old bucket has limits of its own, as it may have gone meanwhile.
-  const old = isAbandoned ? undefined : makeTier2({ store: from, config, emit, clock, random32 })
+  const { rate } = tiers.services.tier2!.gate
+  const old = isAbandoned ? undefined : makeTier2({ store: from, config, emit, clock, random32, rate })
   const checked = yield* Effect.result(reconcile(tiers, { isPlan: false, check, from: old }))
   const missing = checked._tag === "Success" ? checked.success.missing : undefined
   const durationMs = clock.currentTimeMillisUnsafe() - startedMs
@@ -97,7 +98,7 @@ const heldBucket = ({ tiers, store, check }: MovePlan): Effect.Effect<Bucket, Ao
     return yield* Effect.fail(bucket.trouble(0) ?? error)
   })
 
-/** A client of the new bucket, which nothing of the old one slows down. */
+/** A client of the new bucket, which nothing of the old one slows down but the limit of bytes that both keep together. */
 const makeTarget = ({
   tiers,
   to,
@@ -105,7 +106,8 @@ const makeTarget = ({
   random32,
 }: MovePlan): { readonly tier2: Tier2; readonly headStore: HeadStore } => {
   const { emit, clock } = tiers.services
-  const tier2 = makeTier2({ store: to, config, emit, clock, random32 })
+  const { rate } = tiers.services.tier2!.gate
+  const tier2 = makeTier2({ store: to, config, emit, clock, random32, rate })
   const headStore = new HeadStore({
     store: to,
     config,

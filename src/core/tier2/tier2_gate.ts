@@ -21,6 +21,8 @@ export interface Tier2GateOptions {
   readonly clock: Clock.Clock
   readonly emit: (event: TierEventInput) => void
   readonly metrics: Tier2Metrics
+  /** A limit that is kept together with another client; else one of its own. */
+  readonly rate?: ByteRate | undefined
 }
 
 export class Tier2Gate {
@@ -30,13 +32,14 @@ export class Tier2Gate {
   /** Why the store does not answer; undefined once it does. */
   lastFailure: StoreError | undefined = undefined
   readonly #options: Tier2GateOptions
-  readonly #rate: ByteRate | undefined
+  /** The limit of bytes in a second; undefined for none. */
+  readonly rate: ByteRate | undefined
 
   constructor(options: Tier2GateOptions) {
     const { breaker, bytesPerSecondMax } = options.config
     this.#options = options
     this.breaker = new CircuitBreaker(breaker)
-    this.#rate = bytesPerSecondMax === undefined ? undefined : new ByteRate(bytesPerSecondMax)
+    this.rate = options.rate ?? (bytesPerSecondMax === undefined ? undefined : new ByteRate(bytesPerSecondMax))
   }
 
   /** True while nothing is to be begun that needs the store: it does not answer, and it is nobody's turn to try. */
@@ -52,12 +55,12 @@ export class Tier2Gate {
 
   /** Bytes that one request moves at most, so that the limit holds within a quarter of a second as well. */
   pieceBytes(most: number): number {
-    return this.#rate === undefined ? most : Math.min(most, Math.max(65_536, Math.floor(this.#rate.bytesPerSecond / 4)))
+    return this.rate === undefined ? most : Math.min(most, Math.max(65_536, Math.floor(this.rate.bytesPerSecond / 4)))
   }
 
   /** Waits until `bytes` more may be moved. */
   paced(bytes: number): Effect.Effect<void> {
-    const rate = this.#rate
+    const { rate } = this
     if (rate === undefined) return Effect.void
     return Effect.suspend(() => {
       const delayMs = rate.take(bytes, this.#nowMs())

@@ -17,6 +17,7 @@ import type {
   PutOptions,
 } from "../../port/object_store.ts"
 import { StoreError, storeError } from "../../port/store_error.ts"
+import type { ByteRate } from "../../state/byte_rate.ts"
 import { retried } from "../flow/retry.ts"
 import type { SpareBuffers } from "../flow/spare_buffers.ts"
 import { aofErrorOf, isRetried } from "./tier2_error.ts"
@@ -34,6 +35,8 @@ export interface Tier2Settings {
   readonly clock: Clock.Clock
   /** An unsigned 32-bit number by chance. */
   readonly random32: () => number
+  /** The limit of another client, which this one keeps together with it. */
+  readonly rate?: ByteRate | undefined
 }
 
 /** What an operation is about, for events. */
