@@ -94,9 +94,9 @@ export class Manager implements CoreManager {
   readonly #streams: Map<string, StreamState>
   /** One at a time makes or deletes a stream of one name, so that a name means one stream. */
   readonly #gate: NameGate = new NameGate()
-  /** Streams that are being closed; closing one again joins. */
   /** Read-only: how far the manifest was read when streams were last looked through for deleted ones. */
   #lastPrune = 0
+  /** Streams that are being closed; closing one again joins. */
   readonly #draining: Map<StreamState, Deferred.Deferred<void, AofError>> = new Map()
   /** Streams that somebody asked for by name: what their options say holds. */
   readonly #asked: WeakSet<StreamState> = new WeakSet()

@@ -16,6 +16,9 @@ export type StoreErrorKind =
   | "Network"
   | "Internal"
 
+/** Codes of a request that was never sent, as its keys could not be read. */
+export const keysUnreadCodes: ReadonlyArray<string> = ["CredentialsTimeout", "CredentialsUnavailable"]
+
 /** What `StoreError` extends. */
 export const StoreErrorBase: TaggedErrorBase<"StoreError"> = Data.TaggedError("StoreError")
 

@@ -368,6 +368,18 @@ describe("get() and tryGet()", () => {
     await manager.close()
   })
 
+  test("what is appended and not shown yet is no end to go back from", async () => {
+    const manager = await openMemory()
+    const stream = await manager.stream("s")
+    for (const text of ["a", "b"]) await stream.append(text)
+    const id = stream.tryAppend("c")
+    for (const start of [{ from: id }, { after: id }, { number: 2 }]) {
+      expect(await texts(stream, { ...start, reverse: true })).toEqual(["b", "a"])
+    }
+    expect(await texts(stream, { number: 3, reverse: true })).toEqual([])
+    await manager.close()
+  })
+
   test("null is no option", async () => {
     const manager = await openMemory()
     const stream = await manager.stream("s")

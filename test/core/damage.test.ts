@@ -285,3 +285,45 @@ test("a store that is only read says that it was not closed in order, and which 
   expect(recovery).toMatchObject({ isClean: false, quarantined: [{ stream: "s" }] })
   expect(recovery.manifestDamage).toHaveLength(1)
 })
+
+test("a segment that is missing behind damage is said to be missing, in both directions and by a read from there", async () => {
+  const disk = new MemoryDisk()
+  const small = { ...options, segmentBytes: 8192, stagingBytes: 4096 }
+  const ids: Array<number> = []
+  await withStore(disk.layer, small, async (manager) => {
+    const stream = await manager.stream("s")
+    for (let index = 0; index < 4; index++) {
+      for (let one = 0; one < 2; one++) ids.push((await stream.append(`${index} ${one}`)).recordId)
+      await stream.seal()
+    }
+  })
+  // The last frame of the first segment; and the second one is gone.
+  await change(disk, segment(1), ids[1]! % 2 ** 28, (old) => old ^ 1)
+  await onDisk(disk, (directory) => directory.remove(segment(2)))
+  await withStore(disk.layer, small, async (manager) => {
+    const stream = await manager.stream("s")
+    const missing = "records 2 to 3 are missing"
+    const damage = "a frame does not check"
+    let end = 0
+    const walk = async (options: { readonly from: number | "start" | "end"; readonly reverse?: boolean }) => {
+      const found: Array<number | string> = []
+      const cursor = stream.cursor(options)
+      for (let isOver = false; !isOver; ) {
+        try {
+          if (cursor.next()) found.push(cursor.recordNumber)
+          else isOver = true
+        } catch (error) {
+          const { detail, to } = error as { readonly detail: string; readonly to: number }
+          found.push(detail)
+          if (detail === damage) end = to
+        }
+      }
+      return found
+    }
+    expect(await walk({ from: "start" })).toEqual([0, damage, missing, 4, 5, 6, 7])
+    const endOfFirst = end
+    expect(await walk({ from: "end", reverse: true })).toEqual([7, 6, 5, 4, missing, damage, 0])
+    expect(await walk({ from: endOfFirst })).toEqual([missing, 4, 5, 6, 7])
+    expect(await walk({ from: endOfFirst, reverse: true })).toEqual([damage, 0])
+  })
+})

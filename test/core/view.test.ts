@@ -367,4 +367,49 @@ describe("a view", () => {
       })
     })
   }, 20_000)
+
+  test("calls no stream unknown whose deletion has not come to its folder yet", async () => {
+    const disk = new MemoryDisk()
+    await withStore(disk.layer, options, async (manager) => {
+      const orders = await manager.stream("orders")
+      await orders.append("first")
+      const { asked, letGo } = holdNext(disk, ({ kind }) => kind === "rename")
+      const deleted = manager.deleteStream("orders")
+      await asked
+      await withStore(disk.layer, readOnly, async ({ recovery }) => {
+        expect(recovery).toMatchObject({ quarantined: [], manifestDamage: [] })
+      })
+      letGo()
+      await deleted
+    })
+  })
+
+  test("reads a warm file that was made anew in another form, also when it looked while there was none", async () => {
+    const disk = new MemoryDisk()
+    const withLevel = (level: number) => ({ ...options, segmentBytes: 262_144, tier1: { level, residencyMsMin: 0 } })
+    await withStore(disk.layer, withLevel(1), async (manager) => {
+      const orders = await manager.stream("orders")
+      for (let one = 0; one < 200; one++) await orders.append(`record ${one} `.padEnd(900, `${one * 7919} abc `))
+      await orders.seal()
+      await manager.settled()
+      await orders.evict({ to: "tier1" })
+    })
+    await withStore(disk.layer, readOnly, async (reader) => {
+      const seen = await reader.stream("orders", { create: false })
+      expect(await texts(seen)).toHaveLength(200)
+      await withStore(disk.layer, withLevel(1), async (manager) => {
+        await (await manager.stream("orders")).prefetch({ to: "tier0" })
+      })
+      await removeFile(disk, "/store/streams/orders/warm/0000000001.seg.zst")
+      expect(await texts(seen)).toHaveLength(200)
+      await withStore(disk.layer, withLevel(19), async (manager) => {
+        await manager.settled()
+        await (await manager.stream("orders")).evict({ to: "tier1" })
+      })
+      expect(await texts(seen)).toHaveLength(200)
+      const { firstId, lastId } = seen.info()
+      expect((await seen.get(firstId)).text().startsWith("record 0 ")).toBe(true)
+      expect((await seen.get(lastId)).text().startsWith("record 199 ")).toBe(true)
+    })
+  })
 })

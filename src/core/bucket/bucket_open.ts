@@ -10,6 +10,7 @@ import { type AofError, invalidArgument, notFound, unavailable } from "../../mod
 import type { TierEventInput } from "../../model/tier_event.ts"
 import type { Directory } from "../../port/directory.ts"
 import type { ObjectStore } from "../../port/object_store.ts"
+import { keysUnreadCodes } from "../../port/store_error.ts"
 import { readRoot } from "../files/root.ts"
 import { loadManifest } from "../manifest/manifest_load.ts"
 import { manifestPath } from "../manifest/manifest_log.ts"
@@ -90,7 +91,8 @@ const openEmpty = Effect.fnUntraced(function* (
     const { failure } = asked
     if (failure._tag !== "Unavailable") return yield* Effect.fail(failure)
     // A refusal is an answer: what the bucket holds is not for this one to see, and nothing that passes.
-    if (isBegun || config.tier2.requireBucket || !failure.retryable) {
+    const isAsked = !keysUnreadCodes.some((code) => failure.message.includes(`(${code})`))
+    if (isBegun || config.tier2.requireBucket || (isAsked && !failure.retryable)) {
       const what = `opening an empty root, whose bucket ${headStore.place} has to say whether it holds one (${failure.message}),`
       return yield* Effect.fail(unavailable(what, failure.code, config.root))
     }

@@ -167,10 +167,18 @@ export class Reader extends RecordScanner {
         if (this.#only === undefined) this.#leave(limitPosition)
         return undefined
       }
+      this.#expectBehind(segment)
       segment = this.#segment = next
       this.position = segment.position(segmentHeaderBytes)
     }
     return this.position < limitPosition ? segment : undefined
+  }
+
+  /** Behind damage nothing is known of the record before, but its segment says with which number the next one begins. */
+  #expectBehind({ header, sealed }: Segment): void {
+    if (this.#started || sealed === undefined) return
+    this.recordNumber = header.firstRecordNumber + sealed.recordCount - 1
+    this.#started = true
   }
 
   /** Offset behind the last byte of `segment` that may be shown. */

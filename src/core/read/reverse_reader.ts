@@ -3,15 +3,15 @@ import { alignFrame, frameHeader, isFrameHeader } from "../../format/frame.ts"
 import { recordIsControl } from "../../format/record.ts"
 import { segmentHeaderBytes } from "../../format/segment_header.ts"
 import { assert } from "../../model/assert.ts"
-import { corrupt } from "../../model/errors.ts"
-import { segmentIndexOf, segmentOffsetOf } from "../../model/record_id.ts"
+import { type AofError, corrupt } from "../../model/errors.ts"
+import { isRecordId, segmentIndexOf, segmentOffsetOf } from "../../model/record_id.ts"
 import { RecordScanner } from "../../state/record_scanner.ts"
 import type { Segment } from "../stream/segment.ts"
 import { checkOpen, type StreamState } from "../stream/stream_state.ts"
 import { firstRecordNumber } from "./first_record.ts"
 import { blockBytes, checkFrame, FRAME_OK, findNextBatch } from "./frame_reader.ts"
 import { Reader, type ReadLevel } from "./reader.ts"
-import { type ReadPlan, searchSegment, seekStart } from "./start.ts"
+import { isSegmentEnd, type ReadPlan, searchSegment, seekStart } from "./start.ts"
 import { Window } from "./window.ts"
 
 const at = frameHeader.at
@@ -26,13 +26,26 @@ export const reverseFrom = (
   if (by === "from" && value === "end") return { upper: end, limit: plan.limit }
   if (by === "from" && value === "start") return { upper: 0, limit: plan.limit }
   if (by === "last") return { upper: end, limit: Math.min(plan.limit, value as number) }
+  const isId = (by === "from" || by === "after") && isRecordId(value)
+  if (isId && isSegmentEnd(stream, value)) return { upper: value, limit: plan.limit }
   const reader = new Reader(stream, plan.level)
   // An exclusive start is exclusive in the direction of reading: the search is for the record itself.
   seekStart(reader, by === "after" ? { ...plan, start: { by: "from", value } } : plan)
-  // Past the end there is nothing to go back from.
-  if (reader.awaitedStart !== undefined || !reader.move()) return { upper: 0, limit: plan.limit }
+  if (reader.awaitedStart !== undefined || !reader.move()) {
+    // Past the end there is nothing to go back from; what is appended and not shown yet is not past it.
+    const { lastRecordId, nextRecordNumber } = stream.writer
+    const isThere = isId ? value <= lastRecordId : by === "number" && (value as number) < nextRecordNumber
+    return { upper: isThere ? end : 0, limit: plan.limit }
+  }
   return { upper: by === "after" ? reader.recordId : reader.recordId + 1, limit: plan.limit }
 }
+
+const missing = (
+  { name }: StreamState,
+  { from, to }: { readonly from: number; readonly to: number },
+  lower: number,
+  upper: number,
+): AofError => corrupt(`stream ${name}`, `records ${from} to ${to} are missing`, lower, upper)
 
 export abstract class ReverseReader extends RecordScanner {
   readonly stream: StreamState
@@ -132,8 +145,18 @@ export abstract class ReverseReader extends RecordScanner {
     this.#lowest = undefined
     this.#frames.push(offset)
     this.recordsLeft = 0
-    const missing = `records ${end} to ${expected - 1} are missing`
-    throw corrupt(`stream ${this.stream.name}`, missing, segment.position(offset), this.#upper)
+    throw missing(this.stream, { from: end, to: expected - 1 }, segment.position(offset), this.#upper)
+  }
+
+  /** The same between two segments, of which the lower one knows how many records it has: damage at its end must not hide more. */
+  #checkCrossing(above: Segment, { header, sealed }: Segment): void {
+    const expected = this.#lowest ?? above.header.firstRecordNumber
+    this.#lowest = expected
+    if (sealed === undefined) return
+    const end = header.firstRecordNumber + sealed.recordCount
+    this.#lowest = end
+    if (end >= expected || end < firstRecordNumber(this.stream)) return
+    throw missing(this.stream, { from: end, to: expected - 1 }, this.#upper, above.position(0))
   }
 
   /** Collects the frames between the indexed one before `#upper` and `#upper`. */
@@ -147,8 +170,10 @@ export abstract class ReverseReader extends RecordScanner {
       if (segment === undefined) return false
       end = segment.framesEnd
     }
+    const above = this.#segment
     this.#segment = segment
     this.#upper = segment.position(end)
+    if (above !== undefined && above !== segment) this.#checkCrossing(above, segment)
     const limit = this.#limitIn(segment)
     let offset = searchSegment(this.stream, segment, { by: "offset", value: end - 1 })
     const frames: Array<number> = []

@@ -145,10 +145,7 @@ const seekId = (reader: Reader, recordId: number, isAfter: boolean): void => {
   checkNotTrimmed(stream, recordId)
   const segment = stream.catalog.get(segmentIndexOf(recordId))
   if (segment === undefined) throw notFound("record", recordId, firstRecordId(stream))
-  const next = stream.catalog.atOrAbove(segment.index + 1)
-  // Where a segment ends the next one goes on: that is what an error names as the end of damage.
-  if (next !== undefined && segmentOffsetOf(recordId) === segment.framesEnd)
-    return reader.seekFrame(next, segmentHeaderBytes)
+  if (isSegmentEnd(stream, recordId)) return reader.seekFrame(segment, segment.framesEnd)
   // The frame that is still open has no header to be found by.
   if (recordId >= written) stream.active?.writer?.closeFrame()
   const place = locateRecord(stream, segment, recordId, Math.max(written, appendedMark(stream).position))
@@ -156,6 +153,12 @@ const seekId = (reader: Reader, recordId: number, isAfter: boolean): void => {
   reader.seekFrame(segment, place.frameOffset)
   skipUntil(reader, () => reader.recordId >= recordId)
   if (isAfter) reader.move()
+}
+
+/** True where a segment ends and another one goes on: that is what an error names as the end of damage. */
+export const isSegmentEnd = ({ catalog }: StreamState, recordId: number): boolean => {
+  const segment = catalog.get(segmentIndexOf(recordId))
+  return segmentOffsetOf(recordId) === segment?.framesEnd && catalog.atOrAbove(segment.index + 1) !== undefined
 }
 
 /** Puts `reader` at the end, to begin with the first record of which `isThere` is true. */

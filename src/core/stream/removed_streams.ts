@@ -34,15 +34,17 @@ export const removeDeleted: (services: StreamServices, report: RecoveryReport) =
     yield* directory.sync(path)
   })
 
-/** Of a store that is only read: reports streams that the manifest does not name, and that are not just being deleted. */
+/** Of a store that is only read: reports streams that the manifest does not name, but for what is left of deleted ones. */
 export const reportUnknown: (services: StreamServices, report: RecoveryReport) => Effect.Effect<void, AofError> =
-  Effect.fnUntraced(function* ({ config, directory, manifest }, report) {
+  Effect.fnUntraced(function* (services, report) {
+    const { config, directory, manifest } = services
     const list = Effect.map(directory.list(streamsPath(config.root)), (entries) =>
       entries.filter(({ name }) => !name.startsWith(".") && !manifest.state.streamsByName.has(name)),
     )
     if ((yield* list).length === 0) return
     yield* manifest.refresh
     for (const { name } of yield* list) {
+      if (yield* isLeftover(services, name, report)) continue
       report.isManifestShort = true
       report.add(name, { from: 0, to: 0, bytes: 0, reason: "a stream that the manifest does not know" })
     }

@@ -145,8 +145,8 @@ export class Residency {
     return this.isWarm ? (this.form?.fileBytes ?? 0) : 0
   }
 
-  /** Another warm form, in which nothing lies where it did, takes the place of the one that was known. */
-  changeForm(form: WarmForm): void {
+  /** Another warm form, in which nothing lies where it did, or none, takes the place of the one that was known. */
+  changeForm(form: WarmForm | undefined): void {
     this.form = form
     this.uid = nextUid++
     this.damage = noDamage

@@ -171,12 +171,14 @@ export class Tiers {
     residency.seal = seal
     residency.cold =
       uploaded === undefined || compressed === undefined ? undefined : { key: uploaded.key, etag: uploaded.etag }
-    const isOther = residency.form !== undefined && compressed !== undefined
-    if (isOther && residency.form?.checksum64 !== compressed.checksum64) {
-      this.services.reader.release(residency)
-      residency.changeForm(compressed)
-    } else residency.form = compressed
     residency.isWarm = isWarm && compressed !== undefined
+    // Nothing stands for the warm file but the plain one: it is made again.
+    const form = residency.isWarm || residency.cold !== undefined ? compressed : undefined
+    if (residency.form !== undefined && residency.form.checksum64 !== form?.checksum64) {
+      this.services.reader.release(residency)
+      this.services.tables.delete(residency.uid)
+      residency.changeForm(form)
+    } else residency.form = form
     if (residency.warmSinceMs === 0) residency.warmSinceMs = sealedMs
     // Whether HEAD knows of it is said by the first one of this writer.
     if (residency.cold !== undefined && (isHot || residency.isWarm)) this.services.bucket?.noteUploaded(residency, 0)
@@ -184,8 +186,6 @@ export class Tiers {
       residency.isHot = true
       this.hold(owner, residency, seal.fileBytes)
     } else residency.leaveHot()?.release()
-    // Nothing stands for the warm file but the plain one: it is made again.
-    if (!residency.isWarm && residency.cold === undefined) residency.form = undefined
     const isMissing = compressed !== undefined && !residency.isWarm && tiers?.isWarmEvicted === false
     if (isMissing && residency.cold !== undefined && !this.services.isReadOnly) {
       this.coordinator.onWarmLost(residency, "Missing")
