@@ -1,7 +1,7 @@
 // What a process sees that only reads, while the writer seals, moves, trims and deletes between two looks of it.
 
 import { describe, expect, test } from "bun:test"
-import { memoryStore } from "bop-aof"
+import { type Aof, type AofManager, memoryStore } from "bop-aof"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { Directory } from "../../src/port/directory.ts"
@@ -29,6 +29,16 @@ const holdNext = (disk: MemoryDisk, matches: (operation: DiskOperation) => boole
 const removeFile = (disk: MemoryDisk, path: string): Promise<void> =>
   Effect.runPromise(Context.get(disk.services(), Directory).remove(path))
 
+/** Seals and sends away what a stream has, and begins the next segment with two records. */
+const moveOn = async (manager: AofManager, stream: Aof): Promise<void> => {
+  await stream.seal()
+  await stream.append("next")
+  // Tells whoever reads that the one before is durable.
+  await stream.append("last")
+  await manager.settled()
+  await stream.evict({ to: "tier1" })
+}
+
 const isManifestList = ({ kind, path }: DiskOperation): boolean => kind === "list" && path === "/store/manifest"
 const isWarmList = ({ kind, path }: DiskOperation): boolean => kind === "list" && path === "/store/streams/orders/warm"
 
@@ -44,12 +54,7 @@ describe("a look that the writer overtakes", () => {
         const { asked, letGo } = holdNext(disk, isManifestList)
         const got = seen.get(unseen.recordId)
         await asked
-        await orders.seal()
-        await orders.append("next")
-        // Tells whoever reads that the one before is durable.
-        await orders.append("last")
-        await manager.settled()
-        await orders.evict({ to: "tier1" })
+        await moveOn(manager, orders)
         letGo()
         expect((await got).text()).toBe("unseen")
         expect((await texts(seen)).slice(0, 3)).toEqual(["seen", "unseen", "next"])
@@ -72,11 +77,7 @@ describe("a look that the writer overtakes", () => {
         const { asked, letGo } = holdNext(disk, isWarmList)
         const got = seen.get(unseen.recordId)
         await asked
-        await orders.seal()
-        await orders.append("next")
-        await orders.append("last")
-        await manager.settled()
-        await orders.evict({ to: "tier1" })
+        await moveOn(manager, orders)
         await reader.stream("other", { create: false })
         letGo()
         expect((await got).text()).toBe("unseen")
@@ -98,11 +99,7 @@ describe("a look that the writer overtakes", () => {
         const unseen = await orders.append("unseen")
         const overtake = async (): Promise<undefined> => {
           await orders.append("more")
-          await orders.seal()
-          await orders.append("more")
-          await orders.append("more")
-          await manager.settled()
-          await orders.evict({ to: "tier1" })
+          await moveOn(manager, orders)
           return undefined
         }
         disk.onOperation = (operation) => (isWarmList(operation) ? overtake() : undefined)
