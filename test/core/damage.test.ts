@@ -327,3 +327,19 @@ test("a segment that is missing behind damage is said to be missing, in both dir
     expect(await walk({ from: endOfFirst, reverse: true })).toEqual([damage, 0])
   })
 })
+
+test("the last segment of a root that was closed in order is missed when its file is gone or empty", async () => {
+  const recoveryOf = (disk: MemoryDisk) =>
+    withStore(disk.layer, options, async (manager) => {
+      await (await manager.stream("s")).append("new")
+      return manager.recovery
+    })
+  const remove = (disk: MemoryDisk) => onDisk(disk, (directory) => directory.remove(segment(3)))
+  const from = 3 * 2 ** 28
+  const missing = { stream: "s", from, to: from + 2 ** 28 }
+  for (const change of [remove, (disk: MemoryDisk) => cut(disk, segment(3), 0)]) {
+    const disk = await makeStore(true)
+    await change(disk)
+    expect(await recoveryOf(disk)).toMatchObject({ isClean: false, trimmed: [], quarantined: [missing] })
+  }
+})
