@@ -5,7 +5,7 @@ import { JournalPace } from "../../src/core/journal/journal_pace.ts"
 
 /** A full file of `count` segments of which `left` are not drained. */
 const fileWith = (left: number, count: number): JournalFile =>
-  ({ dirty: new Set(Array.from({ length: left }, () => ({}))), dirtyCount: count }) as unknown as JournalFile
+  ({ dirty: new Map(Array.from({ length: left }, () => [{}, 0])), dirtyCount: count }) as unknown as JournalFile
 
 describe("a group of the journal", () => {
   test("waits for nobody while no file is drained", () => {
@@ -33,7 +33,7 @@ describe("a group of the journal", () => {
     for (let nowMs = 1000; nowMs < 11_000; nowMs += 10) if (pace.waits(0.9, stuck, nowMs)) waits++
     expect(waits).toBeLessThanOrEqual(100)
     expect(pace.waits(0.9, stuck, 11_000)).toBe(false)
-    stuck.dirty.delete([...stuck.dirty][0]!)
+    stuck.dirty.delete([...stuck.dirty.keys()][0]!)
     expect(pace.waits(0.99, stuck, 11_001)).toBe(true)
     expect(new JournalPace().waits(0.9, fileWith(30, 100), 1_000_000)).toBe(true)
   })

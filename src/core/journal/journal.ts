@@ -45,8 +45,8 @@ export class JournalFile {
   end = 0
   /** Zeros are durable up to here; where groups may lie. */
   zeroedEnd = 0
-  /** Segments that have bytes here which their own files do not hold durably. */
-  readonly dirty: Set<object> = new Set()
+  /** Segments that have bytes here which their own files do not hold durably, and where in each of them these end. */
+  readonly dirty: Map<object, number> = new Map()
   /** How many there were when the file was full. */
   dirtyCount = 0
   hasFailed = false
@@ -153,9 +153,13 @@ export class Journal {
     this.#leave(file)
   }
 
-  /** A segment holds durably what it had in the file. */
-  settle(file: JournalFile, segment: object): void {
-    if (file.dirty.delete(segment)) this.#freeWhenDrained(file)
+  /** True when a segment, which is durable to `offset` in its own file, had bytes in this one and needs none of them any more. */
+  settle(file: JournalFile, segment: object, offset: number): boolean {
+    const end = file.dirty.get(segment)
+    if (end === undefined || end > offset) return false
+    file.dirty.delete(segment)
+    this.#freeWhenDrained(file)
+    return true
   }
 
   /** Gives the files back, and removes them when nothing in them is needed: never after an end that was not in order. */

@@ -5,7 +5,6 @@ import type { JournalWriter } from "../../state/journal_writer.ts"
 import type { Mark } from "../../state/watermark.ts"
 import type { WritingSegment } from "../append/writing_segment.ts"
 import { appendedMark, type StreamState } from "../stream/stream_state.ts"
-import type { JournalFile } from "./journal.ts"
 
 /** What of a stream is on its way in a group. */
 export interface JournalMember {
@@ -17,17 +16,6 @@ export interface JournalMember {
   readonly hasBytes: boolean
   /** What is durable with the group. */
   readonly mark: Mark
-}
-
-/** A segment of which the journal has bytes that its own file does not hold durably. */
-export interface DirtySegment {
-  readonly stream: StreamState
-  readonly file: JournalFile
-  end: number
-  /** When it was last appended to, Unix milliseconds. */
-  lastMs: number
-  /** Since when bytes of it may be in the journal only. */
-  unseenSinceMs: number
 }
 
 /** Puts what a stream has appended into the group; undefined when it does not fit any more, and then nothing has changed. */

@@ -21,9 +21,10 @@ import { writeOut } from "../append/write_out.ts"
 import type { WritingSegment } from "../append/writing_segment.ts"
 import { type SharedSync, type StreamState, unsettledBytes } from "../stream/stream_state.ts"
 import type { Journal, JournalFile } from "./journal.ts"
-import { type DirtySegment, gatherMember, type JournalMember, noteWritten } from "./journal_member.ts"
+import { gatherMember, type JournalMember, noteWritten } from "./journal_member.ts"
 import { JournalPace } from "./journal_pace.ts"
-import { nextToSettle, quietMs, type SettlingSegments, showUnseen, sweepMs } from "./settle_order.ts"
+import { SegmentsBehind } from "./segments_behind.ts"
+import { nextToSettle, quietMs, showUnseen, sweepMs } from "./settle_order.ts"
 
 /** A stream with more than this to make durable at once gains nothing from writing it twice. */
 const entryBytesMax = 64 * 1024
@@ -66,11 +67,7 @@ export class JournalSync implements SharedSync {
   /** Streams that sync their own files now. */
   #flushing = 0
   #isSyncing = false
-  /** The one that was appended to longest ago comes first. */
-  readonly #dirty: Map<WritingSegment, DirtySegment> = new Map()
-  readonly #settling: Set<WritingSegment> = new Set()
-  /** Files that are full and wait for their streams, oldest first. */
-  readonly #full: Set<JournalFile> = new Set()
+  readonly #behind: SegmentsBehind
   /** Segments of streams that were closed dirty; at first, streams that a process before has left so. */
   readonly #held: Map<number, Array<WritingSegment>> = new Map()
   #found: ReadonlyMap<number, ReadonlyArray<JournalEntryBytes>>
@@ -88,8 +85,9 @@ export class JournalSync implements SharedSync {
     this.#options = options
     this.#journal = options.journal
     this.#found = options.found
+    this.#behind = new SegmentsBehind(options.journal)
     this.#journal.onFull = (file) => {
-      this.#full.add(file)
+      this.#behind.full.add(file)
       this.#settleMore()
     }
   }
@@ -106,7 +104,7 @@ export class JournalSync implements SharedSync {
   flushEnds(stream: StreamState): void {
     this.#flushing--
     // What it could not write is tried again with the next sweep.
-    if (stream.active !== undefined) this.#settling.delete(stream.active)
+    if (stream.active !== undefined) this.#behind.settling.delete(stream.active)
   }
 
   isPreferred(stream: StreamState): boolean {
@@ -137,29 +135,24 @@ export class JournalSync implements SharedSync {
 
   get isJournaling(): boolean {
     // Before its first file is there, nothing would tell after a kill that ids were given in segments that have no file.
-    return this.#dirty.size > 0 || (this.#waiting.size > 0 && this.#journal.isThere)
+    return this.#behind.dirty.size > 0 || (this.#waiting.size > 0 && this.#journal.isThere)
   }
 
   settled(writing: WritingSegment): void {
-    this.#settling.delete(writing)
-    const dirty = this.#dirty.get(writing)
-    if (dirty !== undefined && writing.durableOffset >= dirty.end) {
-      this.#dirty.delete(writing)
-      this.#settle(writing, dirty.file)
-    }
-    if (this.#dirty.size > 0) this.#settleMore()
+    this.#behind.settling.delete(writing)
+    this.#settle(writing, writing.durableOffset)
+    if (this.#behind.dirty.size > 0) this.#settleMore()
   }
 
   forget(stream: StreamState, isDeleted: boolean): void {
     this.#waiting.delete(stream)
-    if (this.#dirty.size === 0) return
+    if (this.#behind.dirty.size === 0) return
     let isWritten = isDeleted
-    for (const [writing, dirty] of this.#dirty) {
+    for (const [writing, dirty] of this.#behind.dirty) {
       if (dirty.stream !== stream) continue
       // What is in the file when the stream is opened again is not read from the journal.
       if (!isWritten) isWritten = writeOut(stream)
-      this.#dirty.delete(writing)
-      this.#settling.delete(writing)
+      this.#behind.drop(writing)
       this.#held.set(stream.streamId, [...(this.#held.get(stream.streamId) ?? []), writing])
     }
     this.#settleMore()
@@ -178,17 +171,13 @@ export class JournalSync implements SharedSync {
   release(streamId: number): void {
     const held = this.#held.get(streamId)
     this.#held.delete(streamId)
-    for (const writing of held ?? []) {
-      for (const file of this.#journal.files) this.#settle(writing, file)
-    }
+    for (const writing of held ?? []) this.#settle(writing, Number.POSITIVE_INFINITY)
   }
 
-  #settle(writing: WritingSegment, file: JournalFile): void {
-    this.#journal.settle(file, writing)
-    if (this.#pace.isWaiting) this.#planTurn()
-    if (file.dirty.size > 0) return
-    this.#full.delete(file)
-    if (this.#stalledSinceMs !== undefined) this.#planTurn()
+  /** What a segment had in the journal up to `offset` is needed no more. */
+  #settle(writing: WritingSegment, offset: number): void {
+    const hasDrained = this.#behind.settled(writing, offset)
+    if (hasDrained && (this.#pace.isWaiting || this.#stalledSinceMs !== undefined)) this.#planTurn()
   }
 
   #planTurn(): void {
@@ -220,7 +209,7 @@ export class JournalSync implements SharedSync {
   #isShared(streams: ReadonlyArray<StreamState>): boolean {
     if (!this.#journal.isEnabled) return false
     if (this.#isSyncing || this.#waiting.size > 0) return true
-    let count = this.#flushing - this.#settling.size
+    let count = this.#flushing - this.#behind.settling.size
     for (const stream of streams) if (wantsSync(stream)) count++
     return count >= this.#options.streamsMin
   }
@@ -241,8 +230,9 @@ export class JournalSync implements SharedSync {
     const file = this.#journal.take()
     if (file === undefined) return this.#stall()
     this.#stalledSinceMs = undefined
-    const [drained] = this.#full
-    if (this.#pace.waits(this.#journal.fillOf(file), drained, this.#options.clock.currentTimeMillisUnsafe())) {
+    const [drained] = this.#behind.full
+    const nowMs = this.#options.clock.currentTimeMillisUnsafe()
+    if (this.#pace.waits(this.#journal.fillOf(file), drained, nowMs)) {
       if (!this.#isRetryPlanned) this.#options.run(this.#retry)
       return this.#settleMore()
     }
@@ -261,7 +251,7 @@ export class JournalSync implements SharedSync {
       }
       const member = gatherMember(stream, writer)
       if (member === undefined) break
-      if (member.hasBytes) this.#noteDirty(stream, member.writing, { end: member.end, file })
+      if (member.hasBytes) this.#behind.note(stream, member.writing, { end: member.end, file, nowMs })
       this.#waiting.delete(stream)
       members.push(member)
     }
@@ -281,7 +271,7 @@ export class JournalSync implements SharedSync {
     this.#lastGroupMs = this.#options.clock.currentTimeMillisUnsafe()
     const synced = writer.isEmpty ? Effect.void : this.#synced(file, writer.lengthBytes)
     this.#options.run(Effect.map(Effect.result(synced), ({ _tag }) => this.#end(members, file, _tag === "Success")))
-    if (!this.#isSweeping && this.#dirty.size > 0) this.#options.run(this.#sweep)
+    if (!this.#isSweeping && this.#behind.dirty.size > 0) this.#options.run(this.#sweep)
   }
 
   #synced(file: JournalFile, lengthBytes: number): Effect.Effect<void, AofError> {
@@ -297,7 +287,7 @@ export class JournalSync implements SharedSync {
   /** There is no room in the journal: a file that is nearly free is worth waiting for. */
   #stall(): void {
     const nowMs = this.#options.clock.currentTimeMillisUnsafe()
-    if (this.#full.size > 0 || this.#journal.isComing) {
+    if (this.#behind.full.size > 0 || this.#journal.isComing) {
       this.#stalledSinceMs ??= nowMs
       if (nowMs - this.#stalledSinceMs < stallMsMax) {
         if (!this.#isRetryPlanned) this.#options.run(this.#retry)
@@ -315,23 +305,6 @@ export class JournalSync implements SharedSync {
       if (this.#waiting.size > 0) this.#planTurn()
     })
   })
-
-  #noteDirty(
-    stream: StreamState,
-    writing: WritingSegment,
-    at: { readonly end: number; readonly file: JournalFile },
-  ): void {
-    const before = this.#dirty.get(writing)
-    const lastMs = this.#options.clock.currentTimeMillisUnsafe()
-    if (before !== undefined) {
-      before.end = at.end
-      // Those who are appended to all the time need no new place each time.
-      if (lastMs - before.lastMs < quietMs / 4) return
-      before.lastMs = lastMs
-      this.#dirty.delete(writing)
-    } else at.file.dirty.add(writing)
-    this.#dirty.set(writing, before ?? { stream, file: at.file, end: at.end, lastMs, unseenSinceMs: lastMs })
-  }
 
   #end(members: ReadonlyArray<JournalMember>, file: JournalFile, isDurable: boolean): void {
     this.#isSyncing = false
@@ -357,8 +330,8 @@ export class JournalSync implements SharedSync {
   /** As long as there are dirty segments, those that fell quiet catch up. */
   readonly #sweep: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
     this.#isSweeping = true
-    while (this.#dirty.size > 0) {
-      yield* Effect.sleep(sweepMs(this.#dirty.size))
+    while (this.#behind.dirty.size > 0) {
+      yield* Effect.sleep(sweepMs(this.#behind.dirty.size))
       showUnseen(this.#behind, this.#options.clock.currentTimeMillisUnsafe())
       this.#settleMore()
     }
@@ -370,19 +343,15 @@ export class JournalSync implements SharedSync {
     return this.#isSyncing || Math.abs(this.#options.clock.currentTimeMillisUnsafe() - this.#lastGroupMs) < quietMs
   }
 
-  get #behind(): SettlingSegments {
-    return { dirty: this.#dirty, full: this.#full, settling: this.#settling }
-  }
-
   /** Starts syncs of files that are behind the journal, as many as may run at once. */
   #settleMore(): void {
     const isBusy = this.#isBusy && !this.#pace.isWaiting
-    while (this.#settling.size < (isBusy ? settlesAtOnce : settlesAtOnceIdle)) {
+    while (this.#behind.settling.size < (isBusy ? settlesAtOnce : settlesAtOnceIdle)) {
       const nowMs = this.#options.clock.currentTimeMillisUnsafe()
       const next = nextToSettle(this.#behind, { nowMs, isBusy: this.#isBusy })
       if (next === undefined) return
       const { writing, stream } = next
-      this.#settling.add(writing)
+      this.#behind.settling.add(writing)
       if (writing.segment.maker === undefined) startFlushing(stream)
       else this.#options.run(Effect.map(makeFileLater(stream, writing.segment), () => this.#startSettling(next)))
     }
@@ -390,7 +359,7 @@ export class JournalSync implements SharedSync {
 
   #startSettling({ writing, stream }: { readonly writing: WritingSegment; readonly stream: StreamState }): void {
     if (stream.closedAs === undefined) startFlushing(stream)
-    else this.#settling.delete(writing)
+    else this.#behind.settling.delete(writing)
   }
 }
 

@@ -5,8 +5,8 @@
  */
 import { writeOut } from "../append/write_out.ts"
 import type { WritingSegment } from "../append/writing_segment.ts"
+import type { StreamState } from "../stream/stream_state.ts"
 import type { JournalFile } from "./journal.ts"
-import type { DirtySegment } from "./journal_member.ts"
 
 /** After so long without an append the file of a segment catches up, */
 export const quietMs = 100
@@ -17,6 +17,17 @@ const unseenMs = 50
 /** while no more segments than these are behind: writing them takes next to nothing then. */
 const seenMax = 64
 
+/** A segment of which the journal has bytes that its own file does not hold durably. */
+export interface SegmentBehind {
+  readonly stream: StreamState
+  /** Where in the segment these end. */
+  end: number
+  /** When it was last appended to, Unix milliseconds. */
+  lastMs: number
+  /** Since when bytes of it may be in the journal only. */
+  unseenSinceMs: number
+}
+
 /** How long it takes until one may have to catch up. */
 export const sweepMs = (dirtyCount: number): number => (dirtyCount <= seenMax ? unseenMs / 2 : quietMs)
 
@@ -24,9 +35,9 @@ export const sweepMs = (dirtyCount: number): number => (dirtyCount <= seenMax ? 
 export const nextToSettle = (
   { dirty, full, settling }: SettlingSegments,
   { nowMs, isBusy }: { readonly nowMs: number; readonly isBusy: boolean },
-): { readonly writing: WritingSegment; readonly stream: DirtySegment["stream"] } | undefined => {
+): { readonly writing: WritingSegment; readonly stream: StreamState } | undefined => {
   for (const file of full) {
-    for (const one of file.dirty) {
+    for (const one of file.dirty.keys()) {
       const writing = one as WritingSegment
       const found = dirty.get(writing)
       if (found !== undefined && !settling.has(writing)) return { writing, stream: found.stream }
@@ -61,7 +72,7 @@ export const showUnseen = ({ dirty, settling }: SettlingSegments, nowMs: number)
 /** What is behind the journal, and what of it catches up now. */
 export interface SettlingSegments {
   /** The one that was appended to longest ago comes first. */
-  readonly dirty: ReadonlyMap<WritingSegment, DirtySegment>
+  readonly dirty: ReadonlyMap<WritingSegment, SegmentBehind>
   /** Files that are full, oldest first. */
   readonly full: Iterable<JournalFile>
   readonly settling: ReadonlySet<WritingSegment>
