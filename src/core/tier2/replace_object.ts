@@ -34,8 +34,8 @@ export const replaceObject: (tiers: Tiers, residency: Residency) => Effect.Effec
       residency.isObjectDamaged = false
       // Nothing stands for the warm form but the plain file: it is made again.
       if (!residency.isWarm) {
-        residency.form = undefined
         services.tables.delete(residency.uid)
+        residency.changeForm(undefined)
       }
       segments.changed(residency)
       yield* manifest.commit

@@ -66,7 +66,7 @@ const compress = Effect.fnUntraced(function* (
   manifest.append({ type: "CompressionDone", streamId, segmentIndex, fileGeneration, ...done })
   yield* manifest.commit
   if (residency.isGone) return yield* Effect.ignore(directory.remove(residency.warmPath))
-  residency.form = made
+  residency.changeForm(made)
   residency.isWarm = true
   residency.warmSinceMs = services.clock.currentTimeMillisUnsafe()
   services.segments.changed(residency)

@@ -389,7 +389,7 @@ export class Coordinator {
       residency.needsRecovery = true
       this.#services.counters.warmRecoveries++
       this.hydrator.prefetch(residency, "tier1", hydrationPriority.repair)
-    } else if (residency.isHot) residency.form = undefined
+    } else if (residency.isHot) residency.changeForm(undefined)
     this.#segments.changed(residency)
     this.wake()
   }

@@ -106,7 +106,7 @@ const forgetWarm = (services: TierServices, residency: Residency): void => {
   services.reader.release(residency)
   services.tables.delete(residency.uid)
   residency.isWarm = false
-  residency.form = undefined
+  residency.changeForm(undefined)
   services.segments.changed(residency)
   services.emit({ name: "tier1_missing", level: "warn", stream, segmentIndex, reason: "Missing" })
 }

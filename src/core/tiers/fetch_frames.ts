@@ -11,7 +11,7 @@ import type { SpareBuffers } from "../flow/spare_buffers.ts"
 import type { ColdNeed } from "../read/cold_need.ts"
 import type { Tier2ReadOptions } from "../tier2/tier2.ts"
 import { decodeFrames, tableOf } from "./decode_frames.ts"
-import type { Residency } from "./residency.ts"
+import type { ColdCopy, Residency } from "./residency.ts"
 import { isStoredIntact, type StoredFrame, storedFrames } from "./stored_frames.ts"
 import { makeStretch, stretchKey } from "./stretch.ts"
 import type { TierServices } from "./tier_services.ts"
@@ -20,32 +20,50 @@ import type { TierServices } from "./tier_services.ts"
 export const sliceFrames = 16
 
 /** Brings the frames of a range into the cache; none when the length is 0, but then the tail. */
-export const fetchFrames: (services: TierServices, need: ColdNeed) => Effect.Effect<void, AofError> = Effect.fnUntraced(
-  function* (services: TierServices, need: ColdNeed): Effect.fn.Return<void, AofError> {
-    const { residency, offset, length } = need
-    const table = yield* fetchTable(services, residency)
-    if (length === 0) return
-    const first = table.frameAt(offset)
-    const last = table.frameAt(Math.min(offset + length, table.contentBytes) - 1)
-    if (first === undefined || last === undefined) return
-    // The tail may just have brought them.
-    const kept = services.stretches.get(stretchKey(residency, first.index))
-    if (kept !== undefined && kept.offset + kept.bytes.length >= last.contentOffset + last.contentBytes) return
-    const end = last.compressedOffset + last.compressedBytes
-    const packed = yield* readPadded(services, residency, first.compressedOffset, end - first.compressedOffset)
-    yield* keepFrames(services, residency, { table, first, last, packed })
-  },
-)
+export const fetchFrames = (services: TierServices, need: ColdNeed): Effect.Effect<void, AofError> =>
+  ofCopy(need.residency, (copy) => fetchOf(services, copy, need))
 
-/** The seek table of a segment that is in Tier 2, fetched when it is not in memory. */
-export const fetchTable = (services: TierServices, residency: Residency): Effect.Effect<SeekTable, AofError> => {
-  const table = services.tables.get(residency.uid)
-  return table === undefined ? fetchTail(services, residency) : Effect.succeed(table)
+/**
+ * Fetches something of a segment that is in Tier 2. When another object took the place of the one that was read, an error says nothing: whoever
+ * needs it tries again.
+ */
+export const ofCopy = (
+  residency: Residency,
+  fetch: (copy: ColdCopy) => Effect.Effect<void, AofError>,
+): Effect.Effect<void, AofError> =>
+  Effect.suspend(() => {
+    const copy = residency.coldCopy
+    if (copy === undefined) return Effect.fail(notFound("segment", residency.index, "no copy of it in any tier"))
+    return Effect.catch(fetch(copy), (error: AofError) => (residency.isStill(copy) ? Effect.fail(error) : Effect.void))
+  })
+
+const fetchOf = Effect.fnUntraced(function* (
+  services: TierServices,
+  copy: ColdCopy,
+  { offset, length }: ColdNeed,
+): Effect.fn.Return<void, AofError> {
+  const table = yield* fetchTable(services, copy)
+  if (length === 0) return
+  const first = table.frameAt(offset)
+  const last = table.frameAt(Math.min(offset + length, table.contentBytes) - 1)
+  if (first === undefined || last === undefined) return
+  // The tail may just have brought them.
+  const kept = services.stretches.get(stretchKey(copy.uid, first.index))
+  if (kept !== undefined && kept.offset + kept.bytes.length >= last.contentOffset + last.contentBytes) return
+  const end = last.compressedOffset + last.compressedBytes
+  const packed = yield* readPadded(services, copy, first.compressedOffset, end - first.compressedOffset)
+  yield* keepFrames(services, copy, { table, first, last, packed })
+})
+
+/** The seek table of a copy in Tier 2, fetched when it is not in memory. */
+export const fetchTable = (services: TierServices, copy: ColdCopy): Effect.Effect<SeekTable, AofError> => {
+  const table = services.tables.get(copy.uid)
+  return table === undefined ? fetchTail(services, copy) : Effect.succeed(table)
 }
 
 /** Frames that are fetched as part of a scan. */
 export interface ScanRun {
-  readonly residency: Residency
+  readonly copy: ColdCopy
   readonly table: SeekTable
   readonly first: ZstdFrame
   readonly last: ZstdFrame
@@ -61,16 +79,16 @@ export const fetchRun: (
   buffers: SpareBuffers,
   take: TakeContent,
 ) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (services, run, buffers, take) {
-  const { residency, first, last } = run
+  const { copy, first, last } = run
   const length = last.compressedOffset + last.compressedBytes - first.compressedOffset
   let lent: Uint8Array | undefined
   // Not before its turn: many scans may wait for one.
   const into = (): Uint8Array => (lent = buffers.take(length))
-  const packed = yield* readPadded(services, residency, first.compressedOffset, length, { isBulk: true, into })
+  const packed = yield* readPadded(services, copy, first.compressedOffset, length, { isBulk: true, into })
   const stored = storedFrames({ table: run.table, first, last, packed })
-  const seed = residency.view?.checksumSeed
+  const seed = copy.residency.view?.checksumSeed
   if (stored !== undefined && seed !== undefined) return yield* takeStored(services, run, { stored, seed, take })
-  yield* decodeSlices(services, residency, { ...run, packed }, { turn: services.readingTurns.nextOfScan, take })
+  yield* decodeSlices(services, copy, { ...run, packed }, { turn: services.readingTurns.nextOfScan, take })
   // After a failure it may still be somebody's: then it is left to the garbage collector.
   if (lent !== undefined) buffers.give(lent)
 })
@@ -78,7 +96,7 @@ export const fetchRun: (
 /** Gives what stored frames hold without a copy; what does not check is fetched again. */
 const takeStored = Effect.fnUntraced(function* (
   services: TierServices,
-  { residency, table }: ScanRun,
+  { copy, table }: ScanRun,
   options: { readonly stored: ReadonlyArray<StoredFrame>; readonly seed: number; readonly take: TakeContent },
 ): Effect.fn.Return<void, AofError> {
   const { stored, seed, take } = options
@@ -87,24 +105,23 @@ const takeStored = Effect.fnUntraced(function* (
     if (turnBytes <= 0) turnBytes = yield* services.readingTurns.nextOfScan
     turnBytes -= one.content.length
     if (isStoredIntact(one, seed)) take(one.frame, one.content, true)
-    else take(one.frame, yield* fetchAgain(services, residency, { table, frame: one.frame }), false)
+    else take(one.frame, yield* fetchAgain(services, copy, { table, frame: one.frame }), false)
   }
 })
 
 const readObject = (
   services: TierServices,
-  residency: Residency,
+  copy: ColdCopy,
   offset: number,
   length: number,
   options?: Tier2ReadOptions,
 ): Effect.Effect<Uint8Array, AofError> => {
-  const { cold } = residency
-  if (cold === undefined || services.tier2 === undefined) {
-    return Effect.fail(notFound("segment", residency.index, "no copy of it in any tier"))
+  if (services.tier2 === undefined) {
+    return Effect.fail(notFound("segment", copy.residency.index, "no copy of it in any tier"))
   }
   // The object store knows nothing of records; who asked for one is told which cannot be had.
-  return Effect.mapError(services.tier2.readRange(cold.key, offset, length, options), (error) =>
-    error._tag === "Corrupt" ? lostObject(residency, error.detail) : error,
+  return Effect.mapError(services.tier2.readRange(copy.cold.key, offset, length, options), (error) =>
+    error._tag === "Corrupt" ? lostObject(copy, error.detail) : error,
   )
 }
 
@@ -113,20 +130,19 @@ const readObject = (
  */
 const readPadded = (
   services: TierServices,
-  residency: Residency,
+  copy: ColdCopy,
   offset: number,
   length: number,
   options?: Tier2ReadOptions,
 ): Effect.Effect<Uint8Array, AofError> =>
-  Effect.catch(readObject(services, residency, offset, length, options), (error: AofError) => {
-    const { cold } = residency
-    if (error._tag !== "Corrupt" || cold === undefined || services.tier2 === undefined) return Effect.fail(error)
-    return Effect.flatMap(services.tier2.head(cold.key), (info): Effect.Effect<Uint8Array, AofError> => {
+  Effect.catch(readObject(services, copy, offset, length, options), (error: AofError) => {
+    if (error._tag !== "Corrupt" || services.tier2 === undefined) return Effect.fail(error)
+    return Effect.flatMap(services.tier2.head(copy.cold.key), (info): Effect.Effect<Uint8Array, AofError> => {
       const left = Math.min(length, (info?.lengthBytes ?? 0) - offset)
       if (info === undefined || left >= length) return Effect.fail(error)
       const padded = new Uint8Array(length)
       if (left <= 0) return Effect.succeed(padded)
-      return Effect.map(readObject(services, residency, offset, left), (bytes) => {
+      return Effect.map(readObject(services, copy, offset, left), (bytes) => {
         padded.set(bytes)
         return padded
       })
@@ -134,8 +150,10 @@ const readPadded = (
   })
 
 /** The damage of a whole object, in id positions. */
-const lostObject = ({ index, seal, cold }: Residency, detail: string): AofError =>
-  corrupt(`object ${cold?.key}`, detail, recordIdOf(index, 0), recordIdOf(index, seal?.framesEnd ?? 0))
+const lostObject = ({ residency, cold }: ColdCopy, detail: string): AofError => {
+  const { index, seal } = residency
+  return corrupt(`object ${cold.key}`, detail, recordIdOf(index, 0), recordIdOf(index, seal?.framesEnd ?? 0))
+}
 
 /** Bytes of an object read at once where all of it has to be looked at. */
 const walkBytes = 4 * 1024 * 1024
@@ -143,12 +161,13 @@ const walkBytes = 4 * 1024 * 1024
 /** The seek table of an object that has none that checks: from its frames, which all have to be read once. */
 const walkObject = Effect.fnUntraced(function* (
   services: TierServices,
-  residency: Residency,
+  copy: ColdCopy,
 ): Effect.fn.Return<SeekTable | undefined, AofError> {
-  const { fileBytes, frameCount } = residency.form!
+  const { residency, form } = copy
+  const { fileBytes, frameCount } = form
   const all = new Uint8Array(fileBytes)
   for (let offset = 0; offset < fileBytes; offset += walkBytes) {
-    all.set(yield* readPadded(services, residency, offset, Math.min(walkBytes, fileBytes - offset)), offset)
+    all.set(yield* readPadded(services, copy, offset, Math.min(walkBytes, fileBytes - offset)), offset)
   }
   const read = (offset: number, length: number): Uint8Array => all.subarray(offset, offset + length)
   const bounds = { fileBytes, frameCount, contentBytes: residency.seal?.fileBytes ?? 0 }
@@ -157,23 +176,22 @@ const walkObject = Effect.fnUntraced(function* (
 
 const fetchTail = Effect.fnUntraced(function* (
   services: TierServices,
-  residency: Residency,
+  copy: ColdCopy,
 ): Effect.fn.Return<SeekTable, AofError> {
-  const { form } = residency
-  if (form === undefined) return yield* Effect.fail(notFound("segment", residency.index, "no copy of it in any tier"))
+  const { residency, form } = copy
   const tableOffset = Math.max(0, form.fileBytes - seekTableBytes(form.frameCount))
   const from = Math.min(form.tailOffset, tableOffset)
-  const tail = yield* readPadded(services, residency, from, form.fileBytes - from)
-  const table = tableOf({ residency }, form, tail) ?? (yield* walkObject(services, residency))
-  if (table === undefined) return yield* Effect.fail(lostObject(residency, "its seek table does not check"))
-  services.tables.set(residency.uid, table, seekTableBytes(table.frameCount))
+  const tail = yield* readPadded(services, copy, from, form.fileBytes - from)
+  const table = tableOf({ residency }, form, tail) ?? (yield* walkObject(services, copy))
+  if (table === undefined) return yield* Effect.fail(lostObject(copy, "its seek table does not check"))
+  if (residency.isStill(copy)) services.tables.set(copy.uid, table, seekTableBytes(table.frameCount))
   const first = residency.seal === undefined ? undefined : table.frameAt(residency.seal.framesEnd)
   const last = table.frame(table.frameCount - 1)
   const isInTail = first !== undefined && first.compressedOffset >= from
   // A table that was made up has its lost frames where the tail has others.
   if (isInTail && last !== undefined && last.compressedOffset + last.compressedBytes <= form.fileBytes) {
     const packed = tail.subarray(first.compressedOffset - from, last.compressedOffset + last.compressedBytes - from)
-    yield* keepFrames(services, residency, { table, first, last, packed })
+    yield* keepFrames(services, copy, { table, first, last, packed })
   }
   return table
 })
@@ -186,19 +204,16 @@ interface FetchedFrames {
 }
 
 /** Decodes frames and keeps them as one stretch. */
-const keepFrames = (
-  services: TierServices,
-  residency: Residency,
-  fetched: FetchedFrames,
-): Effect.Effect<void, AofError> => {
+const keepFrames = (services: TierServices, copy: ColdCopy, fetched: FetchedFrames): Effect.Effect<void, AofError> => {
   const { first, last } = fetched
   const bytes = new Uint8Array(last.contentOffset + last.contentBytes - first.contentOffset)
-  const decoded = decodeSlices(services, residency, fetched, {
+  const decoded = decodeSlices(services, copy, fetched, {
     turn: services.readingTurns.nextOfPoint,
     take: (from, slice) => bytes.set(slice, from.contentOffset - first.contentOffset),
   })
   return Effect.map(decoded, () => {
-    services.stretches.set(stretchKey(residency, first.index), makeStretch(first.contentOffset, bytes), bytes.length)
+    if (!copy.residency.isStill(copy)) return
+    services.stretches.set(stretchKey(copy.uid, first.index), makeStretch(first.contentOffset, bytes), bytes.length)
   })
 }
 
@@ -208,7 +223,7 @@ const keepFrames = (
  */
 const decodeSlices = Effect.fnUntraced(function* (
   services: TierServices,
-  residency: Residency,
+  copy: ColdCopy,
   { table, first, last, packed }: FetchedFrames,
   { turn, take }: { readonly turn: Effect.Effect<number>; readonly take: TakeContent },
 ): Effect.fn.Return<void, AofError> {
@@ -224,7 +239,7 @@ const decodeSlices = Effect.fnUntraced(function* (
       bad.push(frame)
     })
     for (const frame of bad) {
-      decoded.set(yield* fetchAgain(services, residency, { table, frame }), frame.contentOffset - from.contentOffset)
+      decoded.set(yield* fetchAgain(services, copy, { table, frame }), frame.contentOffset - from.contentOffset)
     }
     take(from, decoded, false)
     index = to.index + 1
@@ -237,21 +252,22 @@ const refetchesMax = 3
 /** Fetches and decodes one frame that did not check; zeros when it still does not. */
 const fetchAgain = Effect.fnUntraced(function* (
   services: TierServices,
-  residency: Residency,
+  copy: ColdCopy,
   { table, frame }: { readonly table: SeekTable; readonly frame: ZstdFrame },
 ): Effect.fn.Return<Uint8Array, AofError> {
   let isBad = true
   let decoded: Uint8Array = new Uint8Array(0)
   for (let fetches = 0; isBad && fetches < refetchesMax; fetches++) {
     isBad = false
-    const packed = yield* readPadded(services, residency, frame.compressedOffset, frame.compressedBytes)
+    const packed = yield* readPadded(services, copy, frame.compressedOffset, frame.compressedBytes)
     decoded = decodeFrames(services.compressor, { table, first: frame, last: frame, packed }, () => {
       isBad = true
     })
   }
-  if (!isBad) return decoded
+  const { residency, cold } = copy
+  if (!isBad || !residency.isStill(copy)) return decoded
   residency.noteDamage(frame.contentOffset, frame.contentOffset + frame.contentBytes)
-  const { stream, index: segmentIndex, cold } = residency
-  services.emit({ name: "tier2_corrupt_frame", level: "error", stream, segmentIndex, key: cold?.key })
+  const { stream, index: segmentIndex } = residency
+  services.emit({ name: "tier2_corrupt_frame", level: "error", stream, segmentIndex, key: cold.key })
   return decoded
 })

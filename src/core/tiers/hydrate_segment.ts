@@ -93,7 +93,8 @@ const syncingSink = (file: SegmentFile): Tier2Sink => {
 const forgetDamage = ({ stretches }: TierServices, residency: Residency): void => {
   if (residency.damage.length === 0) return
   residency.damage = []
-  for (let index = 0; index < (residency.form?.frameCount ?? 0); index++) stretches.delete(stretchKey(residency, index))
+  for (let index = 0; index < (residency.form?.frameCount ?? 0); index++)
+    stretches.delete(stretchKey(residency.uid, index))
 }
 
 const enterWarm = (services: TierServices, residency: Residency): void => {

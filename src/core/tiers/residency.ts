@@ -47,6 +47,15 @@ export interface ResidencyView {
 /** In which tier a reader finds the segment first. */
 export type Tier = "tier0" | "tier1" | "tier2"
 
+/** The object that a fetch reads, as it was when the fetch began: another one may take its place meanwhile. */
+export interface ColdCopy {
+  readonly residency: Residency
+  /** Of its warm form. */
+  readonly uid: number
+  readonly form: WarmForm
+  readonly cold: ColdPlace
+}
+
 let nextUid = 1
 
 const noDamage: ReadonlyArray<{ readonly from: number; readonly to: number }> = []
@@ -138,6 +147,17 @@ export class Residency {
     if (this.isHot) return "tier0"
     if (this.isWarm) return "tier1"
     return this.cold === undefined ? undefined : "tier2"
+  }
+
+  /** What Tier 2 has of it now; undefined when it has nothing. */
+  get coldCopy(): ColdCopy | undefined {
+    const { uid, form, cold } = this
+    return form === undefined || cold === undefined ? undefined : { residency: this, uid, form, cold }
+  }
+
+  /** False when another object has taken the place of one that was read. */
+  isStill({ uid, cold }: ColdCopy): boolean {
+    return this.uid === uid && this.cold?.key === cold.key
   }
 
   /** Bytes that it holds in Tier 1. */

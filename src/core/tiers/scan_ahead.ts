@@ -12,8 +12,8 @@ import { ByteCache } from "../../state/byte_cache.ts"
 import { SingleFlight } from "../flow/single_flight.ts"
 import { SpareBuffers } from "../flow/spare_buffers.ts"
 import { getBytesMax } from "../tier2/tier2_requests.ts"
-import { fetchRun, fetchTable, type ScanRun, sliceFrames, type TakeContent } from "./fetch_frames.ts"
-import type { Residency } from "./residency.ts"
+import { fetchRun, fetchTable, ofCopy, type ScanRun, sliceFrames, type TakeContent } from "./fetch_frames.ts"
+import type { ColdCopy, Residency } from "./residency.ts"
 import { ScanPace } from "./scan_pace.ts"
 import { makeStretch, type Stretch, stretchKey } from "./stretch.ts"
 import type { TierServices } from "./tier_services.ts"
@@ -112,21 +112,23 @@ export class ScanAhead {
 
   /** Fetches the run around `offset`. */
   bring(residency: Residency, offset: number): Effect.Effect<void, AofError> {
-    return Effect.flatMap(this.#table(residency), (table) => {
-      const first = table.frameAt(offset)
-      if (first === undefined) return Effect.void
-      const running = this.#runningAt(residency, first)
-      if (running !== undefined) return this.#fetch(running)
-      const before = this.#ends.get(stretchKey(residency, first.index))
-      const bytes = before === undefined ? runBytesFirst : Math.min(2 * before, this.#runBytesMax)
-      return this.#fetch(makeRun(residency, table, first, bytes))
-    })
+    return ofCopy(residency, (copy) =>
+      Effect.flatMap(this.#table(copy), (table) => {
+        const first = table.frameAt(offset)
+        if (first === undefined) return Effect.void
+        const running = this.#runningAt(copy, first)
+        if (running !== undefined) return this.#fetch(running)
+        const before = this.#ends.get(stretchKey(copy.uid, first.index))
+        const bytes = before === undefined ? runBytesFirst : Math.min(2 * before, this.#runBytesMax)
+        return this.#fetch(makeRun(copy, table, first, bytes))
+      }),
+    )
   }
 
   /** Forgets what it has of a segment. */
   forget(residency: Residency): void {
     for (let index = 0; index < (residency.form?.frameCount ?? 0); index++) {
-      this.#stretches.delete(stretchKey(residency, index))
+      this.#stretches.delete(stretchKey(residency.uid, index))
     }
   }
 
@@ -134,16 +136,16 @@ export class ScanAhead {
   readonly close: Effect.Effect<void> = Effect.suspend(() => this.#flights.close)
 
   /** The seek table, fetched once for all who want it. */
-  #table(residency: Residency): Effect.Effect<SeekTable, AofError> {
-    const fetched = Effect.suspend(() => fetchTable(this.#services, residency))
-    const isHere = this.#services.tables.get(residency.uid) !== undefined
+  #table(copy: ColdCopy): Effect.Effect<SeekTable, AofError> {
+    const fetched = Effect.suspend(() => fetchTable(this.#services, copy))
+    const isHere = this.#services.tables.get(copy.uid) !== undefined
     // A key that is negative is no frame.
-    return isHere ? fetched : Effect.andThen(this.#flights.run(-residency.uid, Effect.asVoid(fetched)), fetched)
+    return isHere ? fetched : Effect.andThen(this.#flights.run(-copy.uid, Effect.asVoid(fetched)), fetched)
   }
 
-  #runningAt(residency: Residency, frame: ZstdFrame): Run | undefined {
+  #runningAt(copy: ColdCopy, frame: ZstdFrame): Run | undefined {
     for (const run of this.#running.values()) {
-      const isHere = run.residency === residency && run.first.index <= frame.index && frame.index <= run.last.index
+      const isHere = run.copy.uid === copy.uid && run.first.index <= frame.index && frame.index <= run.last.index
       if (isHere) return run
     }
     return undefined
@@ -151,7 +153,7 @@ export class ScanAhead {
 
   #holding(residency: Residency, { index, contentOffset }: ZstdFrame): ScanStretch | undefined {
     for (let first = index; first > index - sliceFrames && first >= 0; first--) {
-      const stretch = this.#stretches.peek(stretchKey(residency, first))
+      const stretch = this.#stretches.peek(stretchKey(residency.uid, first))
       if (stretch !== undefined) return stretch.offset + stretch.bytes.length > contentOffset ? stretch : undefined
     }
     return undefined
@@ -162,14 +164,16 @@ export class ScanAhead {
   }
 
   #fetch(run: Run): Effect.Effect<void, AofError> {
-    const { residency, last, bytes } = run
+    const { copy, last, bytes } = run
     const key = keyOf(run)
     const fetched = Effect.suspend(() => {
       this.#running.set(key, run)
-      this.#ends.set(stretchKey(residency, last.index + 1), bytes, 1)
+      this.#ends.set(stretchKey(copy.uid, last.index + 1), bytes, 1)
       const take: TakeContent = (from, content, isIntact) => {
         const stretch: ScanStretch = { ...makeStretch(from.contentOffset, content, isIntact), run }
-        this.#stretches.set(stretchKey(residency, from.index), stretch, content.length)
+        if (copy.residency.isStill(copy)) {
+          this.#stretches.set(stretchKey(copy.uid, from.index), stretch, content.length)
+        }
       }
       return this.#pace.paced(bytes, fetchRun(this.#services, run, this.#buffers, take))
     })
@@ -183,24 +187,25 @@ export class ScanAhead {
   /** Begins `count` runs behind one, as far as there is room for them. */
   #ahead(run: Run, count: number): void {
     if (count === 0 || run.bytes === runBytesFirst) return
-    const { residency, table, last } = run
+    const { copy, table, last } = run
     const bytes = Math.min(2 * run.bytes, this.#runBytesMax)
     const next = last.contentOffset + last.contentBytes < framesEnd(run) ? table.frame(last.index + 1) : undefined
-    if (next !== undefined) this.#begin(makeRun(residency, table, next, bytes), count)
-    else this.#aheadIn(this.#services.segments.next(residency), bytes, count)
+    if (next !== undefined) this.#begin(makeRun(copy, table, next, bytes), count)
+    else this.#aheadIn(this.#services.segments.next(copy.residency), bytes, count)
   }
 
   /** Goes on in another segment. */
   #aheadIn(residency: Residency | undefined, bytes: number, count: number): void {
-    if (residency === undefined || residency.isHot || residency.isWarm || residency.cold === undefined) return
+    const copy = residency === undefined || residency.isHot || residency.isWarm ? undefined : residency.coldCopy
+    if (copy === undefined) return
     const begin = (table: SeekTable): void => {
       const first = table.frame(0)
-      if (first !== undefined) this.#begin(makeRun(residency, table, first, bytes), count)
+      if (first !== undefined) this.#begin(makeRun(copy, table, first, bytes), count)
     }
-    const table = this.#services.tables.get(residency.uid)
+    const table = this.#services.tables.get(copy.uid)
     if (table !== undefined) return begin(table)
     // What is wrong a scan that comes there finds out for itself.
-    this.#services.fork(Effect.ignore(Effect.map(this.#table(residency), begin)))
+    this.#services.fork(Effect.ignore(Effect.map(this.#table(copy), begin)))
   }
 
   #begin(run: Run, count: number): void {
@@ -233,14 +238,14 @@ const joined = (parts: ReadonlyArray<Stretch>): Stretch => {
   return makeStretch(offset, bytes)
 }
 
-const keyOf = ({ residency, first }: Run): number => stretchKey(residency, first.index)
+const keyOf = ({ copy, first }: Run): number => stretchKey(copy.uid, first.index)
 
 /** Where the log frames of a segment end: behind them a scan reads nothing. */
-const framesEnd = ({ residency, table }: Pick<Run, "residency" | "table">): number =>
-  Math.min(residency.seal?.framesEnd ?? table.contentBytes, table.contentBytes)
+const framesEnd = ({ copy, table }: Pick<Run, "copy" | "table">): number =>
+  Math.min(copy.residency.seal?.framesEnd ?? table.contentBytes, table.contentBytes)
 
-const makeRun = (residency: Residency, table: SeekTable, first: ZstdFrame, bytes: number): Run => {
-  const end = Math.min(first.contentOffset + bytes, framesEnd({ residency, table }))
+const makeRun = (copy: ColdCopy, table: SeekTable, first: ZstdFrame, bytes: number): Run => {
+  const end = Math.min(first.contentOffset + bytes, framesEnd({ copy, table }))
   const last = end > first.contentOffset ? table.frameAt(end - 1) : undefined
-  return { residency, table, first, last: last ?? first, bytes, isRead: false }
+  return { copy, table, first, last: last ?? first, bytes, isRead: false }
 }

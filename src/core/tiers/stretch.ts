@@ -1,6 +1,4 @@
 /** Decoded bytes of a segment, as readers of other tiers share them. */
-import type { Residency } from "./residency.ts"
-
 /** Decoded bytes of a segment from `offset` on, or the seek table of its warm form. */
 export interface Stretch {
   readonly offset: number
@@ -21,5 +19,5 @@ export const makeStretch = (offset: number, bytes: Uint8Array, isIntact = false)
 /** Frames of one segment at most: keys of stretches are numbered within it. */
 const framesMax = 2 ** 20
 
-/** The key of the stretch that starts with frame `index` of a segment. */
-export const stretchKey = (residency: Residency, index: number): number => residency.uid * framesMax + index
+/** The key of the stretch that starts with frame `index` of the warm form `uid`. */
+export const stretchKey = (uid: number, index: number): number => uid * framesMax + index

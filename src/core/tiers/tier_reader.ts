@@ -128,7 +128,7 @@ export class TierReader implements SegmentSource {
     const { residency } = segment
     const { stretches } = this.#options
     const { first, last, range, isScan } = wanted
-    const key = stretchKey(residency, first.index)
+    const key = stretchKey(residency.uid, first.index)
     const kept = stretches.get(key)
     if (kept !== undefined && kept.offset + kept.bytes.length >= last.contentOffset + last.contentBytes) return kept
     if (!residency.isWarm) return this.#scanned(segment, wanted)

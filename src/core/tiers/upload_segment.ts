@@ -100,8 +100,8 @@ const fail = (services: TierServices, residency: Residency, error: AofError): Ef
       services.reader.release(residency)
       if (residency.isHot) {
         residency.isWarm = false
-        residency.form = undefined
         services.tables.delete(residency.uid)
+        residency.changeForm(undefined)
       }
     }
     noteFailure(services, residency, error)
