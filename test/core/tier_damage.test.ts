@@ -7,9 +7,12 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { Aof } from "../../src/api/aof.ts"
 import type { AofManager } from "../../src/api/manager.ts"
+import { memoryStore } from "../../src/api/object_store.ts"
 import type { AofManagerOptions } from "../../src/model/config.ts"
 import { Directory } from "../../src/port/directory.ts"
+import { FaultyObjectStore, type StoreFault } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
+import { appendTexts, openBucketStore } from "../support/bucket.ts"
 import { withStore } from "../support/crash_model.ts"
 import { filesOf } from "../support/tier_check.ts"
 import { noise } from "../support/tier_workload.ts"
@@ -234,4 +237,29 @@ describe("what is the only copy", () => {
       })
     },
   )
+})
+
+test("an object of which one bit is damaged on its way is fetched again, whoever brings it", async () => {
+  let damaged = 0
+  const script = ({ kind, key }: { readonly kind: string; readonly key: string }): StoreFault | undefined =>
+    damaged > 0 && kind === "get" && key.includes("/segments/") && damaged-- > 0 ? "damagedBody" : undefined
+  const store = new FaultyObjectStore(memoryStore(), { script })
+  const manager = await openBucketStore(store)
+  const stream = await manager.stream("s")
+  await appendTexts(stream, 0, 4)
+  await stream.seal()
+  await manager.settled()
+  const { index } = stream.segments()[0]!
+  const ways = [
+    () => stream.prefetch({ to: "tier0" }),
+    async () => (await stream.openReader(index)).close(),
+    async () => void (await stream.get(stream.info().firstId)),
+  ]
+  for (const bring of ways) {
+    await stream.evict({ to: "tier2" })
+    damaged = 1
+    await bring()
+    expect(damaged).toBe(0)
+  }
+  await manager.close()
 })

@@ -66,7 +66,11 @@ const removeUnused = Effect.fnUntraced(function* (stream: StreamState) {
 
 /** True while something in the background uses the stream's files. */
 const isBusy = (stream: StreamState): boolean =>
-  stream.isSealing || stream.isFlushing || stream.spare?.isBusy === true || stream.active?.zeroing !== undefined
+  stream.isSealing ||
+  stream.isFlushing ||
+  stream.removing > 0 ||
+  stream.spare?.isBusy === true ||
+  stream.active?.zeroing !== undefined
 
 /**
  * Ends everything that waits and returns when nothing in the background uses the files any more: what happens to the directory

@@ -27,9 +27,9 @@ import type { OpenFiles } from "../files/open_files.ts"
 import type { SharedFolder } from "../files/shared_folder.ts"
 import type { ManifestLog } from "../manifest/manifest_log.ts"
 import type { ReadingTurns } from "../read/reading_turns.ts"
+import type { Residency } from "../tiers/residency.ts"
 import type { TierStream } from "../tiers/tier_services.ts"
 import type { AdmissionGuard } from "../tiers/tier0.ts"
-
 import type { Tiers } from "../tiers/tiers.ts"
 import type { Segment } from "./segment.ts"
 
@@ -190,6 +190,10 @@ export interface StreamState {
   trimPoint: TrimPoint | undefined
   /** Trims whose records are on their way to the disk, each farther than the one before. */
   pendingTrims: ReadonlyArray<PendingTrim>
+  /** Segments that were trimmed and whose files are still to be removed. */
+  leaving: Set<Residency> | undefined
+  /** How many are removing them. */
+  removing: number
   /** Set when the stream, or its manager, was closed or deleted. */
   closedAs: string | undefined
   /** True while a read-only stream looks for what the writer has added. */
@@ -339,6 +343,8 @@ export const makeStreamState = (options: {
   isCoordinatorUnsaved: false,
   trimPoint: undefined,
   pendingTrims: nobody,
+  leaving: undefined,
+  removing: 0,
   closedAs: undefined,
   isPolling: false,
   refusedSinceMs: 0,

@@ -27,7 +27,7 @@ export const trimBefore: (stream: StreamState, before: number) => Effect.Effect<
     const first = stream.catalog.first
     const isGone = first !== undefined && segmentIndexOf(before) < first.index && first.header.firstRecordNumber > 0
     // The trim that did it may still be on its way to the disk.
-    if (isGone || isTrimmed(stream, before)) return yield* stream.services.manifest.commit
+    if (isGone || isTrimmed(stream, before)) return yield* finish(stream)
     const { hydrator } = stream.services.tiers.coordinator
     const recordNumber = yield* whenAtHand(hydrator, () => recordNumberOf(stream, before))
     if (before >= stream.durable.position) {
@@ -45,7 +45,7 @@ export const trimTo: (stream: StreamState, point: TrimPoint) => Effect.Effect<vo
     yield* attempt(() => checkOpen(stream))
     yield* attempt(() => fence.check())
     // Another trim may have gone farther meanwhile; a point never moves back.
-    if (isTrimmed(stream, point.recordId)) return yield* manifest.commit
+    if (isTrimmed(stream, point.recordId)) return yield* finish(stream)
     const { tiers } = stream.services
     const objects = stream.catalog.entries
       .filter((segment) => segment.index < segmentIndexOf(point.recordId))
@@ -58,26 +58,40 @@ export const trimTo: (stream: StreamState, point: TrimPoint) => Effect.Effect<vo
     })
     tiers.queueDeletes(objects, manifestReason.Trim)
     stream.pendingTrims = [...stream.pendingTrims, { point, sequence }]
-    yield* Effect.tapError(manifest.commit, () => Effect.sync(() => finishLater(stream)))
-    yield* removeTrimmed(stream, point)
+    yield* finish(stream)
   },
 )
 
-const retryDelayMs = 250
+/** Makes trims durable and takes away what they have left. When that fails or is interrupted, it goes on by itself. */
+const finish = (stream: StreamState): Effect.Effect<void, AofError> =>
+  Effect.onError(
+    Effect.andThen(
+      stream.services.manifest.commit,
+      Effect.suspend(() => removeTrimmed(stream, trimPointOf(stream))),
+    ),
+    () => Effect.sync(() => finishLater(stream)),
+  )
+
+const retryDelayMsMin = 250
+const retryDelayMsMax = 30_000
 const finishing: WeakSet<StreamState> = new WeakSet()
 
-/** The record of a trim that could not be written stays staged, and some commit takes it along: its segments go then, and not only with the next seal. */
+/**
+ * The record of a trim that could not be written stays staged, and some commit takes it along: its segments go then, and not only with the next seal.
+ * Neither does a file stay that could not be removed.
+ */
 const finishLater = (stream: StreamState): void => {
-  if (finishing.has(stream)) return
+  const isLeft = (): boolean =>
+    stream.closedAs === undefined && (stream.pendingTrims.length > 0 || stream.leaving !== undefined)
+  if (finishing.has(stream) || !isLeft()) return
   finishing.add(stream)
   const { manifest, run } = stream.services
   const finished = Effect.gen(function* () {
-    while (stream.closedAs === undefined && stream.pendingTrims.length > 0) {
-      yield* Effect.sleep(retryDelayMs)
+    for (let delayMs = retryDelayMsMin; isLeft(); delayMs = Math.min(2 * delayMs, retryDelayMsMax)) {
+      yield* Effect.sleep(delayMs)
       yield* Effect.ignore(manifest.commit)
-      trimPointOf(stream)
+      yield* Effect.ignore(removeTrimmed(stream, trimPointOf(stream)))
     }
-    yield* Effect.ignore(removeTrimmed(stream, trimPointOf(stream)))
     finishing.delete(stream)
   })
   run(finished)
@@ -92,22 +106,45 @@ const isTrimmed = (stream: StreamState, recordId: number): boolean => {
 /** Removes the files of segments that lie before a durable trim point whole: the newest one may still be on its way to the disk. */
 const removeTrimmed: (stream: StreamState, point: TrimPoint | undefined) => Effect.Effect<void, AofError> =
   Effect.fnUntraced(function* (stream, point) {
-    const { directory, openFiles, tiers } = stream.services
+    const { openFiles, tiers } = stream.services
     if (point === undefined || stream.closedAs !== undefined) return
     const removed = removable(stream, segmentIndexOf(point.recordId))
-    for (const segment of removed) segment.isTrimmed = true
+    for (const segment of removed) {
+      segment.isTrimmed = true
+      openFiles.release(segment)
+      stream.leaving ??= new Set()
+      stream.leaving.add(segment.residency)
+    }
     tiers.forget(removed.map((segment) => segment.residency))
-    const gone = Effect.gen(function* () {
-      for (const segment of removed) {
-        openFiles.release(segment)
-        yield* directory.remove(segment.residency.hotPath)
-        yield* directory.remove(segment.residency.warmPath)
-      }
-      if (removed.length > 0 && stream.folder !== "missing") yield* directory.sync(stream.path)
-    })
     // The trim holds already; who deletes the stream meanwhile takes its directory away.
-    yield* Effect.catch(gone, (error) => (stream.closedAs === undefined ? Effect.fail(error) : Effect.void))
+    const gone = Effect.catch(removeLeaving(stream), (error: AofError) =>
+      stream.closedAs === undefined ? Effect.fail(error) : Effect.void,
+    )
+    // A stream that gets the name of one that was deleted has files of the same names.
+    stream.removing++
+    yield* Effect.ensuring(
+      gone,
+      Effect.sync(() => stream.removing--),
+    )
   })
+
+/** Removes the files of what was trimmed. One that cannot be removed keeps no other; it fails in the end, and the next try comes back to it. */
+const removeLeaving = Effect.fnUntraced(function* (stream: StreamState): Effect.fn.Return<void, AofError> {
+  const { directory } = stream.services
+  const { leaving } = stream
+  if (leaving === undefined) return
+  let failure: AofError | undefined
+  for (const residency of [...leaving]) {
+    if (stream.closedAs !== undefined) return
+    const { hotPath, warmPath } = residency
+    const removed = yield* Effect.result(Effect.andThen(directory.remove(hotPath), directory.remove(warmPath)))
+    if (removed._tag === "Failure") failure = removed.failure
+    else leaving.delete(residency)
+  }
+  if (leaving.size === 0 && stream.leaving === leaving) stream.leaving = undefined
+  if (stream.folder !== "missing") yield* directory.sync(stream.path)
+  if (failure !== undefined) return yield* Effect.fail(failure)
+})
 
 /** Takes the sealed segments below `index` out of the catalog; one that is still being finished goes after its seal. */
 const removable = (stream: StreamState, index: number): ReturnType<StreamState["catalog"]["removeBelow"]> => {

@@ -26,6 +26,8 @@ export const hydrationPriority: {
 
 /** Requests that are carried out at once: while one decodes, another fetches. */
 const runsMax = 2
+/** How often a whole object that does not check is fetched again: one bit of it may have been damaged on its way. */
+const refetchesMax = 1
 
 interface Request {
   readonly residency: Residency
@@ -237,10 +239,12 @@ export class Hydrator implements NeedServer {
     const { stream, index: segmentIndex } = residency
     const attemptAt = (attempt: number): Effect.Effect<void, AofError> =>
       Effect.catch(hydrateSegment(this.#services, residency, target), (error: AofError) => {
-        const isLost = error._tag === "Corrupt" && residency.isWarm && residency.cold !== undefined
-        // A warm file that does not check is fetched again.
+        const isBad = error._tag === "Corrupt" && residency.cold !== undefined
+        // A warm file that does not check is fetched again, and so is an object, which may have been damaged on its way.
+        const isLost = isBad && residency.isWarm
         if (isLost) this.#services.reader.loseWarm(residency, "Corrupt")
-        if ((!error.retryable && !isLost) || attempt > retriesMax) return this.#giveUp(request, error, attempt)
+        const mayHelp = error.retryable || isLost || (isBad && attempt <= refetchesMax)
+        if (!mayHelp || attempt > retriesMax) return this.#giveUp(request, error, attempt)
         const delayMs = retryBackoffMs * 2 ** (attempt - 1)
         counters.hydrationRetries++
         const reason = error.message
@@ -308,4 +312,5 @@ export class Hydrator implements NeedServer {
   }
 }
 
-const keyOf = (residency: Residency, target: HydrationTarget): string => `${residency.uid}:${target}`
+/** The same for as long as there is the segment: its warm form may be made anew while a request for it is under way. */
+const keyOf = ({ streamId, index }: Residency, target: HydrationTarget): string => `${streamId}:${index}:${target}`
