@@ -4,7 +4,7 @@
  * Invariants: a job ends, by interruption too, only when the worker does not touch its files any more; a worker that died fails
  * its job and is replaced for the next one. A worker keeps the process alive while somebody waits for its job, and no longer.
  */
-import { closeSync, openSync, rmSync } from "node:fs"
+import { closeSync, existsSync, openSync, rmSync } from "node:fs"
 import { devNull } from "node:os"
 import { clearTimeout, setTimeout } from "node:timers"
 import { pathToFileURL } from "node:url"
@@ -24,7 +24,10 @@ export type StartWorker = (data: WorkerData) => JobWorker | undefined
 
 /** Starts `job_worker.ts`. The literal in the call is what bundlers look for; the build makes `.js` of it. */
 export const startJobWorker: StartWorker = (workerData) => {
-  if (!mayRead(new URL("./job_worker.ts", import.meta.url))) throw new Error("Deno may not read the worker's file")
+  const file = new URL("./job_worker.ts", import.meta.url)
+  if (!mayRead(file)) throw new Error("Deno may not read the worker's file")
+  // A bundle may have come without it; Deno would write an error to the terminal then.
+  if (!existsSync(file)) throw new Error("the worker's file is not there")
   if (!hasDescriptors()) return undefined
   return new Worker(new URL("./job_worker.ts", import.meta.url), { workerData })
 }
