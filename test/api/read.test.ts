@@ -106,7 +106,8 @@ describe.each(stores)("starts on %s", (_, makeOpen) => {
       const reversed: Array<readonly [ReadOptions, Array<number>]> = [
         [{}, backwards(count - 1)],
         [{ from: "end" }, backwards(count - 1)],
-        [{ from: "start" }, []],
+        [{ from: "start" }, [0]],
+        [{ number: 0 }, [0]],
         [{ from: id }, backwards(at)],
         [{ after: id }, backwards(at - 1)],
         [{ number: at }, backwards(at)],
@@ -240,6 +241,7 @@ describe("read options", () => {
     const stream = await manager.stream("s")
     const starts: Array<ReadOptions> = [
       {},
+      { from: "start" },
       { from: "end" },
       { number: 0 },
       { number: 9 },
@@ -283,6 +285,8 @@ describe("read options", () => {
       expect((await collect(stream.read(start))).length).toBe(150)
     }
     expect((await collect(stream.read({ reverse: true }))).map((record) => record.recordNumber).at(-1)).toBe(450)
+    const back = await collect(stream.read({ from: "start", reverse: true }))
+    expect(back.map((record) => record.recordNumber)).toEqual([450])
     await manager.close()
   })
 

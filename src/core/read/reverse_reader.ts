@@ -24,7 +24,6 @@ export const reverseFrom = (
   const { by, value } = plan.start
   const end = plan.level === "durable" ? stream.durable.position : stream.written.position
   if (by === "from" && value === "end") return { upper: end, limit: plan.limit }
-  if (by === "from" && value === "start") return { upper: 0, limit: plan.limit }
   if (by === "last") return { upper: end, limit: Math.min(plan.limit, value as number) }
   const isId = (by === "from" || by === "after") && isRecordId(value)
   if (isId && isSegmentEnd(stream, value)) return { upper: value, limit: plan.limit }

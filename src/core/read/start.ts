@@ -55,7 +55,7 @@ export const planRead = (options: ReadOptions): ReadPlan => {
   checkNames("read option", options, optionNames)
   const given = startNames.filter((name) => options[name] !== undefined)
   if (given.length > 1) throw invalidArgument("start of a read", given.join(" and "), "exactly one of them")
-  // Backwards from the start there is nothing: without a start such a read begins at the end.
+  // Backwards from the start there is one record: without a start such a read begins at the end.
   const by = given[0] ?? "from"
   const { reverse = false, limit = Number.POSITIVE_INFINITY, level = "durable" } = options
   if (typeof reverse !== "boolean") throw invalidArgument("reverse", reverse, "true or false")
