@@ -20,7 +20,7 @@ import { Directory } from "../../src/port/directory.ts"
 import { EventLoop } from "../../src/port/event_loop.ts"
 import { tagOf } from "../support/compressor_conformance.ts"
 import { compressJobOf, makeSegment } from "../support/compressor_segment.ts"
-import { runSuccessfully } from "../support/run_process.ts"
+import { runProcess, runSuccessfully } from "../support/run_process.ts"
 import { loadRuntimeLayer } from "../support/runtime_layer.ts"
 
 const root = fs.realpathSync(fs.mkdtempSync(join(tmpdir(), "bop-aof-")))
@@ -173,6 +173,26 @@ test("idle workers keep no process alive, and one that is waited for does", asyn
   const output = await runSuccessfully(runtimeCommand(currentRuntime, program, [source, target]), root)
   expect(JSON.parse(output)).toMatchObject({ isInWorker: true })
   await runSuccessfully(runtimeCommand(currentRuntime, program, [source, target, "abandoned"]), root)
+})
+
+test("where the worker's file is missing, as beside a bundle without it, jobs run here and nothing is written to the terminal", async () => {
+  prepare(startJobWorker)
+  const support = join("test", "support")
+  // Below the repository, so that packages are found.
+  const data = join(rootDirectory, "data")
+  fs.mkdirSync(data, { recursive: true })
+  const copy = fs.mkdtempSync(join(data, "bundle-"))
+  try {
+    const filter = (path: string): boolean => !path.endsWith("job_worker.ts")
+    fs.cpSync(join(rootDirectory, "src"), join(copy, "src"), { recursive: true, filter })
+    for (const file of ["compress_program.ts", "runtime_layer.ts"])
+      fs.cpSync(join(rootDirectory, support, file), join(copy, support, file))
+    const command = runtimeCommand(currentRuntime, join(copy, support, "compress_program.ts"), [source, target])
+    const { code, stdout, stderr } = await runProcess(command, root)
+    expect([code, stderr, JSON.parse(stdout).isInWorker]).toEqual([0, "", false])
+  } finally {
+    fs.rmSync(copy, { recursive: true })
+  }
 })
 
 test.skipIf(currentRuntime !== "deno")(
