@@ -21,6 +21,12 @@ test("importing the package loads no AWS SDK, no wasm and no command line", asyn
   expect(wasm).toBe(0)
 })
 
+test("importing ./s3 loads no AWS SDK: it reads the environment, for which Deno asks", async () => {
+  const { modules } = await load(pathToFileURL(join(rootDirectory, "src", "api", "s3.ts")).href)
+  expect(modules.some((path) => path.endsWith("/s3_connection.ts"))).toBe(true)
+  expect(modules.filter((path) => heavy.test(path))).toEqual([])
+})
+
 test("what is loaded and compiled would be seen", async () => {
   const { modules, wasm } = await load(pathToFileURL(join(rootDirectory, "test", "support", "load_wasm.ts")).href)
   expect(modules.some((path) => heavy.test(path))).toBe(true)

@@ -1,4 +1,4 @@
-/** An object store in an S3 bucket, for `tier2.store` of a manager. Loads the AWS SDK, which nothing else does. */
+/** An object store in an S3 bucket, for `tier2.store` of a manager. The AWS SDK is loaded when a store is made, and by nothing else. */
 import { makeS3Store } from "../object_store/s3.ts"
 import { makeS3Config, type S3StoreOptions } from "../object_store/s3_options.ts"
 import type { ObjectStore } from "../port/object_store.ts"

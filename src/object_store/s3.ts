@@ -4,7 +4,6 @@
  *
  * Secrets are kept in private fields, and whatever prints a store prints its kind and its place.
  */
-import { DeleteObjectCommand, DeleteObjectsCommand, ListObjectsV2Command } from "@aws-sdk/client-s3"
 import * as Effect from "effect/Effect"
 import { type InvalidArgument, invalidArgument } from "../model/errors.ts"
 import type { ObjectPage, ObjectStore } from "../port/object_store.ts"
@@ -54,7 +53,7 @@ class S3Store implements ObjectStore {
   remove: ObjectStore["remove"] = (key) =>
     this.#checked(refuseKey(key) ?? this.#refuseLong(key), () =>
       Effect.catch(
-        this.#connection.request("remove", key, async (sdk, signal) => {
+        this.#connection.request("remove", key, async (sdk, signal, { DeleteObjectCommand }) => {
           await sdk.send(new DeleteObjectCommand(placeOf(this.#config, key)), { abortSignal: signal })
         }),
         (error: Failure) =>
@@ -64,7 +63,7 @@ class S3Store implements ObjectStore {
 
   removeMany: NonNullable<ObjectStore["removeMany"]> = (keys) =>
     this.#checked(this.#refuseMany(keys), () =>
-      this.#connection.request("remove", keys[0] ?? "", async (sdk, signal) => {
+      this.#connection.request("remove", keys[0] ?? "", async (sdk, signal, { DeleteObjectsCommand }) => {
         const { bucket: Bucket, prefix } = this.#config
         const Objects = keys.map((key) => ({ Key: `${prefix}${key}` }))
         const command = new DeleteObjectsCommand({ Bucket, Delete: { Objects, Quiet: true } })
@@ -90,7 +89,7 @@ class S3Store implements ObjectStore {
 
   list: ObjectStore["list"] = (prefix, { after, limit = listLimitMax } = {}) =>
     this.#checked(refuseList(prefix, after, limit), () =>
-      this.#connection.request("list", prefix, async (sdk, signal): Promise<ObjectPage> => {
+      this.#connection.request("list", prefix, async (sdk, signal, { ListObjectsV2Command }): Promise<ObjectPage> => {
         const own = this.#config.prefix
         const command = new ListObjectsV2Command({
           Bucket: this.#config.bucket,

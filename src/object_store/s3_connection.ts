@@ -1,8 +1,10 @@
 /**
- * The client of the SDK, and single requests by way of it. The SDK repeats nothing: whoever calls the store does, by one policy. When
+ * The client of the SDK, and single requests by way of it. The SDK is large and reads the environment while it is loaded: that begins when a
+ * store is made, so that importing this needs nothing. It repeats nothing: whoever calls the store does, by one policy. When
  * a request is refused, credentials are read again, and if they are others it is sent once more with these.
  */
-import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3"
+import type * as Sdk from "@aws-sdk/client-s3"
+import type { S3Client, S3ClientConfig } from "@aws-sdk/client-s3"
 import * as Effect from "effect/Effect"
 import { InvalidArgument } from "../model/errors.ts"
 import { StoreError, storeError } from "../port/store_error.ts"
@@ -22,7 +24,18 @@ interface Client {
 }
 
 /** What runs a request; it is called again when credentials have changed, so that it must be repeatable. */
-type Run<A> = (sdk: S3Client, signal: AbortSignal) => Promise<A>
+type Run<A> = (sdk: S3Client, signal: AbortSignal, commands: typeof Sdk) => Promise<A>
+
+let loading: Promise<typeof Sdk> | undefined
+
+/** Loads the SDK once; what failed is tried again. */
+const loadSdk = (): Promise<typeof Sdk> => {
+  loading ??= import("@aws-sdk/client-s3").catch((thrown: unknown) => {
+    loading = undefined
+    throw thrown
+  })
+  return loading
+}
 
 export class S3Connection {
   readonly #config: S3Config
@@ -32,6 +45,8 @@ export class S3Connection {
 
   constructor(config: S3Config) {
     this.#config = config
+    // What fails now fails the first request.
+    loadSdk().catch(() => {})
   }
 
   /** One request. Interrupting it ends it at the socket. */
@@ -43,16 +58,17 @@ export class S3Connection {
   }
 
   async #send<A>(run: Run<A>, signal: AbortSignal): Promise<A> {
-    this.#client ??= { sdk: this.#make(false), generation: 0 }
+    const commands = await loadSdk()
+    this.#client ??= { sdk: this.#make(commands, false), generation: 0 }
     const { sdk, generation } = this.#client
     try {
-      return await run(sdk, signal)
+      return await run(sdk, signal, commands)
     } catch (thrown) {
       if (signal.aborted || !isRefused(thrown)) throw thrown
       // The SDK has learned from the answer how far the clocks are apart.
-      if (isClockCorrected(thrown)) return await run(sdk, signal)
+      if (isClockCorrected(thrown)) return await run(sdk, signal, commands)
       if (!(await this.#renewed(generation))) throw thrown
-      return await run(this.#client.sdk, signal)
+      return await run(this.#client.sdk, signal, commands)
     }
   }
 
@@ -70,7 +86,7 @@ export class S3Connection {
 
   async #renew(): Promise<boolean> {
     const { sdk, generation } = this.#client!
-    const next = this.#make(true)
+    const next = this.#make(await loadSdk(), true)
     const [before, after] = [await identityOf(sdk), await identityOf(next)]
     if (after === undefined || before === after) {
       next.destroy()
@@ -81,7 +97,7 @@ export class S3Connection {
     return true
   }
 
-  #make(readsAgain: boolean): S3Client {
+  #make({ S3Client }: typeof Sdk, readsAgain: boolean): S3Client {
     const { endpoint, region, pathStyle, credentials, connectTimeoutMs, ca } = this.#config
     const agent = { keepAlive: true, maxSockets: socketsMax }
     const settings: S3ClientConfig = {

@@ -41,6 +41,8 @@ const kindByCode: Readonly<Record<string, StoreErrorKind>> = {
   PermissionDenied: "Denied",
   EACCES: "Denied",
   EPERM: "Denied",
+  // The SDK is not installed.
+  ERR_MODULE_NOT_FOUND: "Invalid",
   ETIMEDOUT: "Timeout",
   ESOCKETTIMEDOUT: "Timeout",
 }

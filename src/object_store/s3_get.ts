@@ -1,6 +1,6 @@
 /** Brings the bytes of an object. A body that is cut on its way goes on by range where it ended, as long as each try brings something. */
 import type { Readable } from "node:stream"
-import { GetObjectCommand, type GetObjectCommandInput, type GetObjectCommandOutput } from "@aws-sdk/client-s3"
+import type { GetObjectCommandInput, GetObjectCommandOutput } from "@aws-sdk/client-s3"
 import * as Effect from "effect/Effect"
 import type { InvalidArgument } from "../model/errors.ts"
 import type { ObjectRange } from "../port/object_store.ts"
@@ -68,7 +68,7 @@ export const getObject = (
 
 /** Asks once for what is missing, and takes what comes. */
 const ask = ({ connection, config }: S3Source, delivery: Delivery): Effect.Effect<void, StoreError | InvalidArgument> =>
-  connection.request("get", delivery.key, async (sdk, signal) => {
+  connection.request("get", delivery.key, async (sdk, signal, { GetObjectCommand }) => {
     const isFirst = delivery.bytes === undefined
     const from = delivery.offset + delivery.filled
     const input: GetObjectCommandInput = { ...placeOf(config, delivery.key), ...customerKeyOf(config) }

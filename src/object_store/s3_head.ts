@@ -1,5 +1,4 @@
 /** What S3 says about an object. */
-import { HeadObjectCommand } from "@aws-sdk/client-s3"
 import * as Effect from "effect/Effect"
 import type { InvalidArgument } from "../model/errors.ts"
 import type { ObjectInfo } from "../port/object_store.ts"
@@ -20,7 +19,7 @@ export const headObject = (
   { connection, config }: { readonly connection: S3Connection; readonly config: S3Config },
   key: string,
 ): Effect.Effect<S3Found | undefined, StoreError | InvalidArgument> => {
-  const asked = connection.request("head", key, async (sdk, signal): Promise<S3Found> => {
+  const asked = connection.request("head", key, async (sdk, signal, { HeadObjectCommand }): Promise<S3Found> => {
     const command = new HeadObjectCommand({ ...placeOf(config, key), ...customerKeyOf(config) })
     const { ContentLength, ETag, Metadata } = await sdk.send(command, { abortSignal: signal })
     const { [putMark]: mark, ...metadata } = Metadata ?? {}

@@ -2,13 +2,7 @@
  * Puts a large object in parts. Nothing is to be seen of it before the last request, and whatever ends the put takes back what was
  * sent; when the process dies, the parts stay and cost until a rule of the bucket removes them.
  */
-import {
-  AbortMultipartUploadCommand,
-  type CompletedPart,
-  CompleteMultipartUploadCommand,
-  CreateMultipartUploadCommand,
-  UploadPartCommand,
-} from "@aws-sdk/client-s3"
+import type { CompletedPart } from "@aws-sdk/client-s3"
 import * as Effect from "effect/Effect"
 import { crc64Start } from "../format/checksum.ts"
 import type { InvalidArgument } from "../model/errors.ts"
@@ -49,7 +43,7 @@ export const putParts = (target: S3Target, put: S3Put): Effect.Effect<{ readonly
 
 const begin = ({ connection, config }: S3Target, { key, metadata }: S3Put): Effect.Effect<string, Failure> =>
   Effect.flatMap(
-    connection.request("put", key, async (sdk, signal) => {
+    connection.request("put", key, async (sdk, signal, { CreateMultipartUploadCommand }) => {
       const command = new CreateMultipartUploadCommand({
         ...placeOf(config, key),
         Metadata: metadata,
@@ -92,7 +86,7 @@ const sendPart = (
   key: string,
   { uploadId, number, part }: { readonly uploadId: string; readonly number: number; readonly part: S3Part },
 ): Effect.Effect<CompletedPart, Failure> => {
-  const send = connection.request("put", key, async (sdk, signal): Promise<CompletedPart> => {
+  const send = connection.request("put", key, async (sdk, signal, { UploadPartCommand }): Promise<CompletedPart> => {
     const command = new UploadPartCommand({
       ...placeOf(config, key),
       UploadId: uploadId,
@@ -122,7 +116,7 @@ const complete = (
 ): Effect.Effect<{ readonly etag: string }, Failure> => {
   const { connection, config } = target
   const { key } = put
-  const sent = connection.request("put", key, async (sdk, signal) => {
+  const sent = connection.request("put", key, async (sdk, signal, { CompleteMultipartUploadCommand }) => {
     const command = new CompleteMultipartUploadCommand({
       ...placeOf(config, key),
       UploadId: uploadId,
@@ -146,7 +140,7 @@ const asInternal = (key: string, error: StoreError): StoreError =>
 
 /** Takes back what was sent, as far as that can be done now. */
 const takeBack = ({ connection, config }: S3Target, { key }: S3Put, uploadId: string): Effect.Effect<void> => {
-  const sent = connection.request("put", key, (sdk, signal) =>
+  const sent = connection.request("put", key, (sdk, signal, { AbortMultipartUploadCommand }) =>
     sdk.send(new AbortMultipartUploadCommand({ ...placeOf(config, key), UploadId: uploadId }), { abortSignal: signal }),
   )
   return Effect.ignore(Effect.timeoutOption(Effect.interruptible(sent), abortMsMax))

@@ -6,7 +6,7 @@
  * made it. So `PreconditionFailed` is only said when somebody else's object is there.
  */
 import { randomUUID } from "node:crypto"
-import { PutObjectCommand, type PutObjectCommandInput } from "@aws-sdk/client-s3"
+import type { PutObjectCommandInput } from "@aws-sdk/client-s3"
 import * as Effect from "effect/Effect"
 import { crc64Start, isCrc64Loaded, loadCrc64 } from "../format/checksum.ts"
 import { InvalidArgument, invalidArgument } from "../model/errors.ts"
@@ -82,7 +82,7 @@ const sendWhole =
       if (config.storageClass !== undefined) input.StorageClass = config.storageClass as "STANDARD"
       if (config.sendChecksum) input.ChecksumCRC64NVME = base64Of(checksum64)
       return Effect.flatMap(
-        connection.request("put", key, async (sdk, signal) => {
+        connection.request("put", key, async (sdk, signal, { PutObjectCommand }) => {
           const command = new PutObjectCommand(input)
           signHash(command, part.sha256)
           const { ETag } = await sdk.send(command, { abortSignal: signal })
