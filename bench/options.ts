@@ -9,16 +9,31 @@ export class UsageError extends Error {}
 /** How the programs start themselves, and what their tests ask for. */
 const internalNames = ["child", "check"]
 
+/** The caller asked what there is: the message is the answer. */
+class HelpAsked extends Error {}
+
+type Options = NonNullable<ParseArgsConfig["options"]>
 type Values = Record<string, string | boolean | undefined>
 
-/** The values of `--name value` options; booleans take none. */
-export const parseOptions = (options: NonNullable<ParseArgsConfig["options"]>): Values => {
+/** The values of `--name value` options; booleans take none. With `--help` among them it ends the program by what `runMain` prints. */
+export const parseOptions = (options: Options): Values => {
+  const known = { ...options, help: { type: "boolean", short: "h" } } satisfies Options
+  const own = Object.entries(known).filter(([name]) => !internalNames.includes(name))
+  let values: Values
   try {
-    return parseArgs({ args: process.argv.slice(2), options }).values as Values
+    values = parseArgs({ args: process.argv.slice(2), options: known }).values as Values
   } catch (error) {
-    const names = Object.keys(options).flatMap((name) => (internalNames.includes(name) ? [] : [`--${name}`]))
+    const names = own.map(([name]) => `--${name}`)
     throw new UsageError(`${(error as Error).message.split(". ")[0]}; options are ${names.join(", ")}`)
   }
+  if (values["help"] === true) throw new HelpAsked(own.map(describeOption).join("\n"))
+  return values
+}
+
+const describeOption = ([name, option]: readonly [string, Options[string]]): string => {
+  const takes = option.type === "string" ? " VALUE" : ""
+  const standard = typeof option.default === "string" ? `default ${option.default}` : ""
+  return `  ${`--${name}${takes}`.padEnd(28)}${standard}`.trimEnd()
 }
 
 /** The items of a list with commas; each must be one of `known`. */
@@ -66,11 +81,13 @@ export const takeNumbers = (
   ),
 ]
 
-/** Runs a program; its failure is one line, with `DEBUG` in the environment all of it. */
+/** Runs a program; with `--help` it says its options, its failure is one line, with `DEBUG` in the environment all of it. */
 export const runMain = async (main: () => Promise<void>): Promise<void> => {
   try {
     await main()
   } catch (error) {
+    if (error instanceof HelpAsked)
+      return console.log(`options:\n${error.message}\ndocs/performance.md says what they mean`)
     console.error(process.env["DEBUG"] === undefined ? (error as Error).message : error)
     process.exitCode = error instanceof UsageError ? 2 : 1
   }

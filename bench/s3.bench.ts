@@ -2,8 +2,6 @@
  * What the work of Tier 2 costs at an S3 server: requests and bytes of single operations, counted on the wire, and how fast cold history is
  * scanned, beside the bare SDK that gets the same objects in the same run.
  */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { GetObjectCommand, S3Client } from "@aws-sdk/client-s3"
 import * as Effect from "effect/Effect"
@@ -15,6 +13,8 @@ import { measureTail, type S3Tail } from "./s3_tail.bench.ts"
 import { medianOf } from "./statistics.ts"
 
 export interface S3Parameters {
+  /** An empty directory for its stores. */
+  readonly root: string
   readonly endpoint: string
   readonly bucket: string
   readonly accessKeyId: string
@@ -103,15 +103,11 @@ const options = (parameters: S3Parameters, endpoint: string, prefix: string) => 
 
 /** Runs both parts. */
 export const benchS3 = async (parameters: S3Parameters): Promise<S3Result> => {
-  const root = mkdtempSync(join(tmpdir(), "bop-aof-bench-s3-"))
-  try {
-    const { costs, hash } = await measureCosts(parameters, join(root, "costs"))
-    const scan = await measureScan(parameters, join(root, "scan"))
-    const restore = await measureRestore(parameters, root)
-    return { costs, ...scan, restore, hash: hashText(Number.parseInt(hash, 16), scan.records) }
-  } finally {
-    rmSync(root, { recursive: true, force: true })
-  }
+  const { root } = parameters
+  const { costs, hash } = await measureCosts(parameters, join(root, "costs"))
+  const scan = await measureScan(parameters, join(root, "scan"))
+  const restore = await measureRestore(parameters, root)
+  return { costs, ...scan, restore, hash: hashText(Number.parseInt(hash, 16), scan.records) }
 }
 
 const measureCosts = async (

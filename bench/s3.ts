@@ -1,23 +1,24 @@
 /**
- * `npm run bench:s3 [-- --runtime NAMES] [--json FILE|-] [--segments N] [--mib N] [--rounds N]
- * [--restore-segments N]`: requests and bytes of operations at a real
- * S3 server, which is started for it, and the scan of cold history beside the bare SDK.
+ * `npm run bench:s3 [-- --runtime NAMES] [--json FILE|-] [--root DIR] [--segments N] [--mib N] [--rounds N] [--restore-segments N]`: requests and
+ * bytes of operations at a real S3 server, which is started for it, and the scan of cold history beside the bare SDK.
  */
-import { writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { mkdtempSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
 import process from "node:process"
-import { currentRuntime, type RuntimeName } from "../scripts/runtimes.mjs"
-import { fileCommand, runCommand } from "./children.ts"
+import type { RuntimeName } from "../scripts/runtimes.mjs"
+import { fileCommand, killChild, runCommand } from "./children.ts"
 import { describeMachine, machineText } from "./machine.ts"
 import { parseOptions, runMain, takeNumber, takeRuntimeNames, UsageError } from "./options.ts"
 import type { S3Parameters, S3Result } from "./s3.bench.ts"
+import { makeScratch } from "./scratch.ts"
 
 const MiB = 1024 * 1024
 
 const main = async (): Promise<void> => {
   const values = parseOptions({
-    runtime: { type: "string", default: currentRuntime },
+    runtime: { type: "string" },
     json: { type: "string" },
+    root: { type: "string", default: "data" },
     segments: { type: "string", default: "4" },
     mib: { type: "string", default: "64" },
     rounds: { type: "string", default: "3" },
@@ -39,20 +40,22 @@ const main = async (): Promise<void> => {
     restoreSegments: takeNumber("restore-segments", values["restore-segments"], { lowest: 1, highest: 100_000 }),
   }
   if (values["check"] === true) return
-  const parameters: S3Parameters = {
+  const parameters: Omit<S3Parameters, "root"> = {
     endpoint: setting("AOF2_TIER2_ENDPOINT"),
     bucket: setting("AOF2_TIER2_BUCKET"),
     accessKeyId: setting("AOF2_TIER2_ACCESS_KEY"),
     secretAccessKey: setting("AOF2_TIER2_SECRET_KEY"),
     ...sizes,
   }
+  const scratch = makeScratch(String(values["root"]), killChild)
+  const machine = describeMachine(scratch.directory)
   const rows: Array<{ readonly runtime: RuntimeName; readonly result: S3Result }> = []
-  for (const runtime of runtimes) {
-    const file = new URL("s3.ts", import.meta.url).pathname
-    const command = fileCommand(runtime, file, ["--child", JSON.stringify(parameters)])
-    rows.push({ runtime, result: await runCommand<S3Result>(command, { label: `s3 on ${runtime}` }) })
+  try {
+    for (const runtime of runtimes)
+      rows.push({ runtime, result: await measure(runtime, scratch.directory, parameters) })
+  } finally {
+    scratch.remove()
   }
-  const machine = describeMachine(tmpdir())
   const { accessKeyId: _, secretAccessKey: __, ...shown } = parameters
   const json = `${JSON.stringify({ machine, parameters: shown, rows }, undefined, 2)}\n`
   if (values["json"] === "-") process.stdout.write(json)
@@ -61,6 +64,17 @@ const main = async (): Promise<void> => {
     for (const { runtime, result } of rows) print(runtime, result, parameters)
   }
   if (values["json"] !== undefined && values["json"] !== "-") writeFileSync(String(values["json"]), json)
+}
+
+const measure = (
+  runtime: RuntimeName,
+  directory: string,
+  parameters: Omit<S3Parameters, "root">,
+): Promise<S3Result> => {
+  const root = mkdtempSync(join(directory, "root-"))
+  const file = new URL("s3.ts", import.meta.url).pathname
+  const command = fileCommand(runtime, file, ["--child", JSON.stringify({ ...parameters, root })])
+  return runCommand<S3Result>(command, { label: `s3 on ${runtime}` })
 }
 
 const setting = (name: string): string => {
@@ -72,7 +86,7 @@ const setting = (name: string): string => {
 const print = (
   runtime: RuntimeName,
   { costs, restore, tail, ...scan }: S3Result,
-  { segmentBytes, segments }: S3Parameters,
+  { segmentBytes, segments }: Omit<S3Parameters, "root">,
 ): void => {
   console.log(`\n${runtime}: segments of ${segmentBytes / MiB} MiB`)
   console.log(`${"operation".padEnd(30)}${"requests".padEnd(28)}${"KiB up".padStart(10)}${"KiB down".padStart(10)}`)

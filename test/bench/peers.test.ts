@@ -17,6 +17,7 @@ import { limitLabel, makeFigures, printFigures, printSettings } from "../../benc
 import { benchStreams, benchStreamsOpen } from "../../bench/streams.bench.ts"
 import { drawBars } from "../../bench/svg.ts"
 import { currentRuntime, rootDirectory, runtimeCommand } from "../../scripts/runtimes.mjs"
+import { runProcess } from "../support/run_process.ts"
 
 const parent = mkdtempSync(join(tmpdir(), "bop-aof-peers-"))
 afterAll(() => rmSync(parent, { recursive: true }))
@@ -260,6 +261,18 @@ describe("the workload", () => {
   }, 60_000)
 })
 
+test.each(["main.ts", "peers.ts", "s3.ts", "memory.ts"])(
+  "%s --help says its options, and runs nothing",
+  async (file: string) => {
+    const command = runtimeCommand(currentRuntime, join(rootDirectory, "bench", file), ["--help"])
+    const { code, stdout, stderr } = await runProcess(command, rootDirectory)
+    expect([code, stderr]).toEqual([0, ""])
+    expect(stdout).toMatch(/^options:\n(?: {2}--\S.*\n)* {2}--root VALUE +default data\n(?: {2}--\S.*\n)* {2}--help\n/)
+    expect(stdout).not.toContain("--child")
+  },
+  60_000,
+)
+
 describe("a wrong option", () => {
   test.each([
     ["peers.ts", "--sizes=1"],
@@ -268,6 +281,7 @@ describe("a wrong option", () => {
     ["streams.ts", "--counts=0"],
     ["latency.ts", "--rate=fast"],
     ["memory.ts", "--bogus"],
+    ["s3.ts", "--segments=0"],
     ["growth.ts", "--runtime=none"],
   ])(
     "of %s (%s) ends it with code 2 before anything runs",

@@ -1,6 +1,9 @@
 // The workload of `npm run bench:s3` with small values: it counts what goes over the wire, and that is within its bounds.
 
 import { describe, expect, test } from "bun:test"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { benchS3 } from "../../bench/s3.bench.ts"
 import { accessKeyId, bucket, endpoint, hasServer, secretAccessKey, serverName } from "./settings.ts"
 
@@ -8,8 +11,19 @@ const KiB = 1024
 
 describe.skipIf(!hasServer)(serverName, () => {
   test("a cold read takes two requests and 192 KiB at most, one with the index at hand, none with the frame", async () => {
-    const parameters = { endpoint, bucket, accessKeyId, secretAccessKey, segments: 2, rounds: 1, restoreSegments: 5 }
+    const root = mkdtempSync(join(tmpdir(), "bop-aof-bench-s3-"))
+    const parameters = {
+      root,
+      endpoint,
+      bucket,
+      accessKeyId,
+      secretAccessKey,
+      segments: 2,
+      rounds: 1,
+      restoreSegments: 5,
+    }
     const { costs, restore, ...scan } = await benchS3({ ...parameters, segmentBytes: 1024 * KiB })
+    rmSync(root, { recursive: true })
     const costOf = (operation: string) => costs.find((one) => one.operation === operation)!
     const cold = costOf("get 256 bytes, cold")
     expect(cold.requests).toBe("GET 2")
