@@ -3,6 +3,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { join, sep } from "node:path"
 import { checkDocumentation } from "./check_doc.mjs"
+import { UsageError } from "./options.mjs"
 import { capture, endWithChildren } from "./process.mjs"
 import { rootDirectory, runtimePath } from "./runtimes.mjs"
 
@@ -17,15 +18,19 @@ const steps = {
   package: () => run(process.execPath, ["scripts/launch.mjs", "test", "--runtime", "bun", "test/package.test.ts"]),
 }
 
+export const stepNames = Object.keys(steps)
+
+/** Throws for a name that is none of a step. */
+export function refuseSteps(names) {
+  const unknown = names.find((name) => !stepNames.includes(name))
+  if (unknown !== undefined) throw new UsageError(`no such step: ${unknown}; there are ${stepNames.join(", ")}`)
+}
+
 /** Runs all steps, or those named, and gives the exit code. */
 export async function runChecks(names) {
   endWithChildren()
-  for (const name of names) {
-    if (!Object.hasOwn(steps, name))
-      throw new Error(`no such step: ${name}; there are ${Object.keys(steps).join(", ")}`)
-  }
   let worst = 0
-  for (const name of names.length > 0 ? names : Object.keys(steps)) {
+  for (const name of names.length > 0 ? names : stepNames) {
     const started = performance.now()
     const { code, output } = await steps[name]()
     const seconds = ((performance.now() - started) / 1000).toFixed(1)

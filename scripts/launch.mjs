@@ -4,10 +4,11 @@
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { install } from "./install.mjs"
-import { takeRuntimes, UsageError } from "./options.mjs"
+import { asksForHelp, takeRuntimes, UsageError } from "./options.mjs"
 import { handOver } from "./process.mjs"
 import { rootDirectory, runtimeCommand, runtimeNames } from "./runtimes.mjs"
 import { MissingPackages } from "./s3_ceph.mjs"
+import { usages } from "./usage.mjs"
 
 /** No server for tests can be had here. */
 const exitNoServer = 3
@@ -43,22 +44,20 @@ const commands = {
 
   async test(args) {
     const { names, rest } = takeRuntimes(args, runtimeNames)
+    const { planTests, runTests } = await import("./test.mjs")
+    const plan = planTests(rest)
     install()
-    const { runTests } = await import("./test.mjs")
-    return runTests(names, rest)
+    return runTests(names, plan)
   },
 
   /** The tests of `test/s3` with a server of their own. */
   async "test:s3"(args) {
     const { names, rest } = takeRuntimes(args, runtimeNames)
-    install()
     const { runWithServer } = await import("./s3_run.mjs")
-    const { runTests, testFiles } = await import("./test.mjs")
-    const filters =
-      rest.length > 0 ? rest.map((part) => (part.startsWith("test/") ? part : `test/s3/${part}`)) : ["test/s3/"]
-    // Before a server is started for nothing.
-    testFiles(filters)
-    return runWithServer(() => runTests(names, filters))
+    const { planTests, runTests } = await import("./test.mjs")
+    const plan = planTests(rest, "test/s3/")
+    install()
+    return runWithServer(() => runTests(names, plan))
   },
 
   async "bench:s3"(args) {
@@ -67,6 +66,7 @@ const commands = {
     const { runWithServer } = await import("./s3_run.mjs")
     const run = (more) =>
       runOnEach(names.slice(0, 1), join(rootDirectory, "bench", "s3.ts"), [`--runtime=${names}`, ...rest, ...more])
+    if (asksForHelp(rest)) return run([])
     // Before a server is started for nothing.
     const code = await run(["--check"])
     return code === 0 ? runWithServer(() => run([])) : code
@@ -91,8 +91,9 @@ const commands = {
   },
 
   async check(args) {
+    const { refuseSteps, runChecks } = await import("./check.mjs")
+    refuseSteps(args)
     install()
-    const { runChecks } = await import("./check.mjs")
     return runChecks(args)
   },
 
@@ -107,7 +108,8 @@ const commands = {
     )
   },
 
-  async build() {
+  async build(args) {
+    if (args.length > 0) throw new UsageError(`there is no argument ${args[0]}: build takes none`)
     install([])
     const { build } = await import("./build.mjs")
     return build()
@@ -116,14 +118,7 @@ const commands = {
 
 /** One program starts the processes of all runtimes; a wrong option ends it with code 2. */
 async function runBench(file, args, needed = []) {
-  let taken
-  try {
-    taken = takeRuntimes(args, runtimeNames)
-  } catch (error) {
-    console.error(error.message)
-    return 2
-  }
-  const { names, rest } = taken
+  const { names, rest } = takeRuntimes(args, runtimeNames)
   install([...new Set([...names, ...needed])])
   // Packages that npm builds are built for this Node.
   process.env.BOP_AOF_CALLER_NODE = process.execPath
@@ -152,7 +147,8 @@ const [name, ...args] = process.argv.slice(2)
 try {
   if (!Object.hasOwn(commands, name ?? ""))
     throw new UsageError(`no such command: ${name}; there are ${Object.keys(commands).join(", ")}`)
-  process.exitCode = await commands[name](args)
+  if (Object.hasOwn(usages, name) && asksForHelp(args)) console.log(usages[name])
+  else process.exitCode = await commands[name](args)
 } catch (error) {
   console.error(process.env.DEBUG ? error : error.message)
   process.exitCode = error instanceof UsageError ? 2 : error instanceof MissingPackages ? exitNoServer : 1

@@ -23,6 +23,18 @@ export function takeOption(args, name) {
   return { values, rest }
 }
 
+/** True when `--help` or `-h` is among the arguments before a `--`. */
+export function asksForHelp(args) {
+  const end = args.indexOf("--")
+  return args.slice(0, end < 0 ? args.length : end).some((arg) => arg === "--help" || arg === "-h")
+}
+
+/** Throws for the first argument that looks like an option: those that are known have been taken out before. */
+export function refuseOptions(args, known) {
+  const unknown = args.find((arg) => arg.startsWith("-"))
+  if (unknown !== undefined) throw new UsageError(`there is no option ${unknown}, there are ${known.join(", ")}`)
+}
+
 /** `--runtime bun|deno|node`, more than once or separated by commas. */
 export function takeRuntimes(args, namesDefault) {
   const { values, rest } = takeOption(args, "--runtime")

@@ -1,5 +1,4 @@
-// `npm run simulate -- [--seeds N] [--minutes M] [--seed S] [--steps K] [--runtime NAMES] [--exhaustive] [--trace] [--shrink TRIES]`: the
-// store in a simulated world, seed after seed. Without `--seed` the seeds are fresh.
+// `npm run simulate` (`--help` for its options): the store in a simulated world, seed after seed.
 
 import { join } from "node:path"
 import { install } from "./install.mjs"

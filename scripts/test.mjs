@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { availableParallelism, tmpdir } from "node:os"
 import { join, sep } from "node:path"
 import { readReport } from "./junit.mjs"
-import { takeOption, UsageError } from "./options.mjs"
+import { refuseOptions, takeOption, UsageError } from "./options.mjs"
 import { capture, endWithChildren } from "./process.mjs"
 import { nodeFlags, rootDirectory, runtimePath } from "./runtimes.mjs"
 import { lastLine, printSummary } from "./summary.mjs"
@@ -38,11 +38,21 @@ const commandLines = {
   ],
 }
 
-/** Gives the exit code: 0 if on each runtime some test ran and none failed. Filters are parts of file paths. */
-export async function runTests(names, args) {
+/**
+ * What arguments ask for; throws when that is nothing. Those that are no options are parts of file paths, in `folder` when there is one
+ * and they name no other.
+ */
+export function planTests(args, folder = "") {
   const { count: jobs, rest: others } = takeCount(args, "--jobs", availableParallelism() < 2 ? 1 : 3)
-  const { count: minutes, rest: filters } = takeCount(others, "--file-minutes", fileMinutes)
-  const files = testFiles(filters)
+  const { count: minutes, rest } = takeCount(others, "--file-minutes", fileMinutes)
+  refuseOptions(rest, ["--runtime", "--jobs", "--file-minutes"])
+  const parts = rest.map((part) => part.replace(/^\.\//, ""))
+  const filters = parts.map((part) => (part.startsWith("test/") ? part : `${folder}${part}`))
+  return { files: testFiles(filters.length === 0 && folder !== "" ? [folder] : filters), jobs, minutes }
+}
+
+/** Gives the exit code: 0 if on each runtime some test ran and none failed. */
+export async function runTests(names, { files, jobs, minutes }) {
   endWithChildren()
   const compiled = mkdtempSync(join(tmpdir(), "bop-aof-compiled-"))
   const results = []
@@ -62,18 +72,17 @@ function takeCount(args, name, fallback) {
   return { count, rest }
 }
 
-/** The files that filters select; throws when there are none. */
-export function testFiles(filters) {
+/** The files that filters select, each at least one; without any those that run always. */
+function testFiles(filters) {
   const entries = readdirSync(join(rootDirectory, "test"), { recursive: true })
   const files = entries.filter((path) => path.endsWith(".test.ts")).map((path) => `test/${path.split(sep).join("/")}`)
-  const wanted = filters.map((filter) => filter.replace(/^\.\//, ""))
+  const missing = filters.find((part) => !files.some((file) => file.includes(part)))
+  if (missing !== undefined) throw new UsageError(`no test file matches ${missing}`)
   const isWanted = (file) =>
-    wanted.length > 0
-      ? wanted.some((part) => file.includes(part))
+    filters.length > 0
+      ? filters.some((part) => file.includes(part))
       : !onRequestOnly.some((part) => file.startsWith(part))
-  const found = files.filter(isWanted).sort()
-  if (found.length === 0) throw new UsageError(`no test file matches ${filters.join(" ")}`)
-  return found
+  return files.filter(isWanted).sort()
 }
 
 async function runOn(name, files, { jobs, minutes, compiled }) {
