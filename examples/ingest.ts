@@ -21,7 +21,7 @@ import { goThroughTier2 } from "./ingest/cold.ts"
 import { describe, exitCodes, failed } from "./ingest/failure.ts"
 import { Follower } from "./ingest/follower.ts"
 import { type Input, openInput } from "./ingest/input.ts"
-import { type Job, placesOf, reopen, say } from "./ingest/job.ts"
+import { type Job, placesOf, reopen, reopenedText, say } from "./ingest/job.ts"
 import { type Acknowledged, writeAndKill } from "./ingest/killed_writer.ts"
 import { LineReader } from "./ingest/line_reader.ts"
 import { MemoryWatch } from "./ingest/memory.ts"
@@ -140,7 +140,9 @@ async function writeSecondHalf(job: Job, store: Store, run: Run, skip: number): 
 /** Part 3: everything back, from the first record of the store to its last. */
 async function readBack(job: Job, run: Run): Promise<void> {
   const { progress, signal, rows, place } = job
-  const { store, cursor, ms } = await reopen(job)
+  const reopened = await reopen(job)
+  const { store, cursor } = reopened
+  const opened = reopenedText(reopened)
   try {
     const runs = await readRuns(store)
     const info = store.lines.info()
@@ -154,7 +156,7 @@ async function readBack(job: Job, run: Run): Promise<void> {
     const held = store.lines.info()
     rows.push(
       ["read back and hashed", timed(rate(done.records, done.bytes, readMs), readMs)],
-      ["reopened after close", `${duration(ms)} to the first record`],
+      ["reopened after close", opened],
       [
         "in the store",
         `${plural(done.records, "record")}, ${size(done.bytes)} of payload, ${plural(runs.length, "run")}`,
@@ -200,14 +202,16 @@ async function ingest(job: Job, isKept: boolean): Promise<void> {
     await store.manager.close()
     throw error
   })
-  const { store, cursor, ms } = await reopen(job)
+  const reopened = await reopen(job)
+  const { store, cursor, ms } = reopened
+  const opened = reopenedText(reopened)
   cursor.close()
   try {
     const held = await checkAcknowledged(store, run, acknowledged)
     say(
       `opened again in ${duration(ms)}: all acknowledged records are there, ${count(held)} in all; the input goes on behind them ${placesOf(store)}`,
     )
-    rows.push(["reopened after SIGKILL", `${duration(ms)} to the first record`])
+    rows.push(["reopened after SIGKILL", opened])
     run.withoutLineFeed.clear()
     for (const number of (await readRuns(store))[run.run]!.withoutLineFeed) run.withoutLineFeed.add(number)
     await writeSecondHalf(job, store, run, held)

@@ -6,7 +6,7 @@ import { join } from "node:path"
 import { setImmediate } from "node:timers/promises"
 import { type AofRecord, WouldBlock } from "bop-aof"
 import { failed } from "./failure.ts"
-import { type Job, placesOf, reopen, say } from "./job.ts"
+import { type Job, placesOf, reopen, reopenedText, say } from "./job.ts"
 import { count, duration, plural, rate, size } from "./numbers.ts"
 import { measureDirectory, percentile } from "./report.ts"
 import { isSame, Samples } from "./samples.ts"
@@ -188,12 +188,13 @@ function stateOf(store: Store, index: number): { readonly needsRecovery: boolean
 
 /** Opens a store whose data is elsewhere. */
 async function reopenAway(job: Job, run: Run): Promise<void> {
-  const { store, cursor, ms } = await reopen(job)
+  const reopened = await reopen(job)
+  const { store, cursor, ms } = reopened
   cursor.close()
   try {
     if (store.lines.info().nextRecordNumber !== run.endNumber) throw failed("the store has lost records in Tier 2")
     say(`opened again in ${duration(ms)}, first record from where it is ${placesOf(store)}`)
-    job.rows.push(["reopened, data in Tier 2", `${duration(ms)} to the first record`])
+    job.rows.push(["reopened after eviction", reopenedText(reopened)])
   } finally {
     await store.manager.close()
   }

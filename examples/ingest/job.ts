@@ -4,9 +4,10 @@ import type { Cursor } from "bop-aof"
 import { move } from "./cursor_move.ts"
 import type { Input } from "./input.ts"
 import type { MemoryWatch } from "./memory.ts"
+import { duration } from "./numbers.ts"
 import type { Progress } from "./progress.ts"
 import { openStore, type Place, type Store } from "./store.ts"
-import { tierPicture } from "./tier_picture.ts"
+import { tierNames, tierPicture } from "./tier_picture.ts"
 
 export interface Job {
   readonly place: Place
@@ -27,11 +28,22 @@ export function placesOf(store: Store): string {
   return `[${tierPicture(store.lines.segments())}]`
 }
 
+export interface Reopened {
+  readonly store: Store
+  readonly cursor: Cursor
+  readonly ms: number
+}
+
+/** What a time of `reopen` is of, with where the first record was. */
+export function reopenedText({ store, ms }: Reopened): string {
+  const { isClean } = store.manager.recovery
+  const tier = store.lines.segments()[0]?.tier
+  const opening = isClean ? "opening, nothing to recover" : "opening and recovery"
+  return `${duration(ms)}: ${opening}, first record from ${tier === undefined ? "the segment being written" : tierNames[tier]}`
+}
+
 /** Opens the store and moves to its first record: as fast as a program can have its data after a crash. */
-export async function reopen({
-  place,
-  signal,
-}: Pick<Job, "place" | "signal">): Promise<{ readonly store: Store; readonly cursor: Cursor; readonly ms: number }> {
+export async function reopen({ place, signal }: Pick<Job, "place" | "signal">): Promise<Reopened> {
   const startedMs = performance.now()
   const store = await openStore(place)
   try {

@@ -4,7 +4,7 @@ import { readdir, stat } from "node:fs/promises"
 import { join } from "node:path"
 import type { StreamInfo } from "bop-aof"
 import { count, plural, size } from "./numbers.ts"
-import { tierSign } from "./tier_picture.ts"
+import { tierNames, tierSign } from "./tier_picture.ts"
 
 /** Rows of a table with two columns. */
 export function table(rows: ReadonlyArray<readonly [string, string]>): string {
@@ -44,11 +44,7 @@ export function percentile(values: ReadonlyArray<number>, share: number): number
 /** Where the bytes of a stream are, for each tier that has some. */
 export function tierBytes({ segments }: StreamInfo): string {
   const parts: Array<string> = []
-  for (const [tier, name] of [
-    ["tier0", "Tier 0"],
-    ["tier1", "Tier 1"],
-    ["tier2", "Tier 2"],
-  ] as const) {
+  for (const [tier, name] of Object.entries(tierNames)) {
     const own = segments.filter((segment) => segment.tier === tier)
     const bytes = own.reduce((sum, one) => sum + (tier === "tier0" ? one.bytes : one.warmBytes), 0)
     if (own.length > 0) parts.push(`${name} ${size(bytes)} in ${count(own.length)}`)
@@ -79,7 +75,11 @@ export function segmentPicture({ segments }: StreamInfo): string {
     return `  ${String(index).padStart(4)}  ${bar}  ${size(bytes).padStart(9)}  ${tierSign(segment)} ${state.padEnd(7)} ${range}\n`
   })
   const hidden = lines.length - segmentsShownMax
-  if (hidden <= 1) return lines.join("")
-  lines.splice(segmentsShownMax / 2, hidden, `     …  ${plural(hidden, "more segment")}\n`)
+  if (hidden > 1) lines.splice(segmentsShownMax / 2, hidden, `     …  ${plural(hidden, "more segment")}\n`)
+  const hasGap = segments.some(({ index }, at) => at > 0 && index > segments[at - 1]!.index + 1)
+  if (hasGap)
+    lines.push(
+      "  numbers were left out after the kill: the killed process may have given ids in them, and no id is given twice\n",
+    )
   return lines.join("")
 }

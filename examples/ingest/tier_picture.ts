@@ -9,6 +9,9 @@ const signs = { active: ">", tier0: "=", tier1: "-", tier2: ".", none: "!" } as 
 export const tierLegend =
   "one sign a segment: > being written, = Tier 0 (plain file), - Tier 1 (zstd), . Tier 2 (object store)"
 
+/** What the tiers are called, from the nearest on. */
+export const tierNames = { tier0: "Tier 0", tier1: "Tier 1", tier2: "Tier 2" } as const
+
 /** More segments than this are counted instead of drawn. */
 const drawnMax = 32
 
