@@ -25,6 +25,7 @@ export type StartWorker = (data: WorkerData) => JobWorker | undefined
 /** Starts `job_worker.ts`. The literal in the call is what bundlers look for; the build makes `.js` of it. */
 export const startJobWorker: StartWorker = (workerData) => {
   const file = new URL("./job_worker.ts", import.meta.url)
+  if (file.protocol !== "file:") return startRemote(file, workerData)
   if (!mayRead(file)) throw new Error("Deno may not read the worker's file")
   // A bundle may have come without it; Deno would write an error to the terminal then.
   if (!existsSync(file)) throw new Error("the worker's file is not there")
@@ -32,18 +33,28 @@ export const startJobWorker: StartWorker = (workerData) => {
   return new Worker(new URL("./job_worker.ts", import.meta.url), { workerData })
 }
 
-/** As much of Deno as is used here. */
-interface DenoPermissions {
-  readonly permissions: {
-    readonly querySync: (descriptor: { readonly name: "read"; readonly path: URL }) => { readonly state: string }
+/** A package of JSR comes from its server. Deno starts such a worker only by way of a program that imports it. */
+const startRemote = ({ href, hostname, port, protocol }: URL, workerData: WorkerData): JobWorker | undefined => {
+  const host = `${hostname}:${port || (protocol === "https:" ? 443 : 80)}`
+  if (denoPermissions === undefined || !isGranted({ name: "import", host })) {
+    throw new Error("the worker's module may not be imported")
   }
+  if (!hasDescriptors()) return undefined
+  const program = `import ${JSON.stringify(href)}`
+  return new Worker(new URL(`data:text/javascript,${encodeURIComponent(program)}`), { workerData })
 }
 
+type Permission = { readonly name: "read"; readonly path: URL } | { readonly name: "import"; readonly host: string }
+
+/** As much of Deno as is used here. */
+const denoPermissions: { readonly querySync: (permission: Permission) => { readonly state: string } } | undefined = (
+  globalThis as { readonly Deno?: { readonly permissions: NonNullable<typeof denoPermissions> } }
+).Deno?.permissions
+
 /** Asked first, because Deno would ask the user, or write an error to the terminal, when a worker is not allowed. */
-const mayRead = (path: URL): boolean => {
-  const { Deno: deno } = globalThis as { readonly Deno?: DenoPermissions }
-  return deno === undefined || deno.permissions.querySync({ name: "read", path }).state === "granted"
-}
+const isGranted = (permission: Permission): boolean => denoPermissions?.querySync(permission).state === "granted"
+
+const mayRead = (path: URL): boolean => denoPermissions === undefined || isGranted({ name: "read", path })
 
 /** File descriptors that a worker takes at most when it starts, and its job: an event loop, its own modules, two files. */
 const workerDescriptors = 24

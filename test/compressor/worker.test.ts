@@ -2,6 +2,8 @@
 
 import { afterAll, beforeAll, expect, test } from "bun:test"
 import * as fs from "node:fs"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
@@ -216,3 +218,26 @@ test.skipIf(currentRuntime !== "deno")(
     expect(isInWorker).toEqual([true, false])
   },
 )
+
+test.skipIf(currentRuntime !== "deno")("[Deno] a package that comes from a server has its worker", async () => {
+  prepare(startJobWorker)
+  const server = createServer(({ url = "" }, response) => {
+    response.setHeader("content-type", "application/typescript")
+    response.end(fs.readFileSync(join(rootDirectory, url)))
+  })
+  await new Promise<void>((resolve) => {
+    server.listen(0, "127.0.0.1", resolve)
+  })
+  const { port } = server.address() as AddressInfo
+  const program = `http://127.0.0.1:${port}/test/support/compress_program.ts`
+  const flags = ["--quiet", "--no-check", "--conditions=source", `--config=${join(rootDirectory, "deno.json")}`]
+  const allowed = ["--allow-read", "--allow-write", `--allow-import=127.0.0.1:${port}`]
+  try {
+    const cache = `DENO_DIR=${join(root, "deno")}`
+    const command = ["env", cache, runtimePath("deno"), "run", ...flags, ...allowed, program, source, target]
+    const { code, stdout, stderr } = await runProcess(command, root)
+    expect([code, stderr, JSON.parse(stdout).isInWorker]).toEqual([0, "", true])
+  } finally {
+    server.close()
+  }
+})
