@@ -13,6 +13,7 @@ export const manifestReasons: ReadonlyArray<string> = [
   "Unavailable",
   "Interrupted",
   "Idle",
+  "Closed",
 ]
 
 /** What each reason code means, in the same order, as the format's description prints it. */
@@ -28,6 +29,7 @@ export const manifestReasonTexts: ReadonlyArray<string> = [
   "the disk or the object store failed",
   "the work was interrupted, by a close or a crash",
   "nobody had used it for long",
+  "the stream was closed in order: the file of this segment has records, and is durable",
 ]
 
 /** The code of each reason by name. */
@@ -43,6 +45,7 @@ export const manifestReason: {
   readonly Unavailable: 8
   readonly Interrupted: 9
   readonly Idle: 10
+  readonly Closed: 11
 } = {
   None: 0,
   Budget: 1,
@@ -55,6 +58,7 @@ export const manifestReason: {
   Unavailable: 8,
   Interrupted: 9,
   Idle: 10,
+  Closed: 11,
 }
 
 /** The name of a reason code; its number as text when this version does not know it. */

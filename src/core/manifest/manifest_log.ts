@@ -89,8 +89,6 @@ export interface ManifestLog {
   readonly refresh: Effect.Effect<boolean, AofError>
   /** The state holds all records up to this sequence, and for a writer what was staged since. */
   readonly readSequence: () => number
-  /** What was committed up to this sequence was closed in order before this opening; 0 after an unclean end, and for a read-only one. */
-  readonly closedSequence: number
 }
 
 /** Where the manifest of a root lies. */
@@ -131,9 +129,7 @@ export const open: (options: ManifestLogOptions) => Effect.Effect<ManifestLog, A
     const customEvent = makeCustomEvent(state, append)
     const refresh = Effect.succeed(false)
     const readSequence = committedSequence
-    const closedSequence = loaded.open === undefined ? 0 : loaded.lastSequence
-    const log = { state, replay, append, customEvent, commit, sealChunk, renew, committedSequence }
-    return { ...log, refresh, readSequence, closedSequence }
+    return { state, replay, append, customEvent, commit, sealChunk, renew, committedSequence, refresh, readSequence }
   })
 
 const refuse = (): number => {
@@ -149,7 +145,6 @@ const refusing = {
   sealChunk: Effect.void,
   renew: Effect.void,
   committedSequence: (): number => 0,
-  closedSequence: 0,
 }
 
 const checkChunkBytes = (chunkBytes: number): Effect.Effect<number, InvalidArgument> =>

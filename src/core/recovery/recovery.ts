@@ -88,19 +88,10 @@ export const recoverStream: (
 const reportShort = (stream: StreamState, index: number, report: RecoveryReport): void => {
   const from = index * 2 ** 28
   const short = { from, to: from + 2 ** 28, bytes: 0 }
-  if (wasClosed(stream, index)) {
-    report.add(stream.name, {
-      ...short,
-      reason: "a segment was there when the root was closed, and is empty or missing",
-    })
+  const { streamId, services } = stream
+  if (services.manifest.state.streams.get(streamId)?.opened.get(index)?.reasonCode === manifestReason.Closed) {
+    report.add(stream.name, { ...short, reason: "a segment with records is empty or missing" })
   } else report.cut(stream.name, { ...short, reason: "a segment was opened and is empty or missing" })
-}
-
-/** True for a segment that was open when the root was closed in order: its file had its length and was synced. */
-const wasClosed = ({ services, streamId }: StreamState, index: number): boolean => {
-  const { state, closedSequence } = services.manifest
-  const opened = state.streams.get(streamId)?.opened.get(index)
-  return opened !== undefined && opened.reasonCode !== manifestReason.Missing && opened.sequence <= closedSequence
 }
 
 /** Segments at the end that were begun and that hold nothing: normal after a power cut, and damage cannot be told from it. */

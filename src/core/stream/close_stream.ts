@@ -3,6 +3,7 @@
  * that the next open finds it clean. Repeating it does nothing.
  */
 import * as Effect from "effect/Effect"
+import { manifestReason } from "../../format/manifest_reason.ts"
 import { slotOffsets } from "../../format/segment_header.ts"
 import { type AofError, closed } from "../../model/errors.ts"
 import { flushLocally } from "../aof.ts"
@@ -11,8 +12,9 @@ import { settleSegment } from "../append/sealer.ts"
 import { dropSpare } from "../append/spare_file.ts"
 import { writeSlot } from "../append/watermark_slot.ts"
 import { segmentPath, sparePath } from "../files/paths.ts"
-import { attempt } from "../flow/attempt.ts"
+import { attempt, caught } from "../flow/attempt.ts"
 import { endStream, releaseFiles } from "./release_stream.ts"
+import type { Segment } from "./segment.ts"
 import { blockedForGood, failReady, type StreamState } from "./stream_state.ts"
 
 /** Drains and closes; fails with what kept the bytes from becoming durable. What follows a failure is `releaseStream`. */
@@ -50,8 +52,18 @@ export const drainStream: (stream: StreamState) => Effect.Effect<void, AofError>
     for (let slots = 0; slots < slotOffsets.length; slots++) yield* attempt(() => writeSlot(stream, active))
     yield* file.syncData
     yield* attempt(() => file.closeUnsafe())
+    noteClosed(stream, active.segment)
   },
 )
+
+/** From now on nobody takes it for a segment that was only begun, should its file be missing. The record comes with the next commit of the manifest. */
+const noteClosed = ({ services, streamId }: StreamState, { header, index: segmentIndex }: Segment): void => {
+  const { fileGeneration, firstRecordNumber, baseOffset } = header
+  const place = { segmentIndex, fileGeneration, firstRecordNumber, baseOffset }
+  caught(() =>
+    services.manifest.append({ type: "SegmentOpened", streamId, ...place, reasonCode: manifestReason.Closed }),
+  )
+}
 
 /** A file for the next segment whose header could not be written would look like a segment of which a crash has left nothing. */
 const removeUnused = Effect.fnUntraced(function* (stream: StreamState) {
