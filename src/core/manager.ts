@@ -15,14 +15,14 @@ import type { MoveBucketReport } from "../model/move_bucket.ts"
 import type { ReconcileReport } from "../model/reconcile.ts"
 import type { ScrubPlan, ScrubReport } from "../model/scrub.ts"
 import { checkStreamName } from "../model/stream_name.ts"
-import type { ObjectStore } from "../port/object_store.ts"
 import type { ManifestStream } from "../state/manifest_state.ts"
-import { moveBucket } from "./bucket/move_bucket.ts"
+import { type BucketMoveRequest, moveBucket } from "./bucket/move_bucket.ts"
 import { deletedPath, streamPath, streamsPath } from "./files/paths.ts"
 import { refuseStreamLinks } from "./files/refuse_links.ts"
 import { attempt } from "./flow/attempt.ts"
 import { bounded, ClosingTime } from "./flow/bounded.ts"
 import { NameGate } from "./flow/name_gate.ts"
+import type { KeptJournalDamage } from "./journal/journal_open.ts"
 import type * as ManifestLog from "./manifest/manifest_log.ts"
 import { refreshStream, releaseDeletedStreams } from "./read/read_only.ts"
 import { type Recovery, RecoveryReport } from "./recovery/recovery_report.ts"
@@ -47,6 +47,8 @@ const closingShares = { drain: 0.85, commit: 0.9, tiers: 0.95 }
 export interface CoreManager {
   readonly config: AofManagerConfig
   readonly recovery: Recovery
+  /** What of `recovery.manifestDamage` is damage of the commit journal. */
+  readonly journalDamage: ReadonlyArray<KeptJournalDamage>
   readonly manifest: ManifestLog.ManifestLog
   readonly services: StreamServices
   /** Names of all streams, in order. */
@@ -69,19 +71,13 @@ export interface CoreManager {
   readonly close: Effect.Effect<void, AofError>
 }
 
-/** Where the root is to go. */
-export interface BucketMoveRequest {
-  readonly open: Effect.Effect<ObjectStore, AofError, Scope.Scope>
-  /** True when the present bucket is not asked. */
-  readonly isAbandoned: boolean
-}
-
 /** What an open manager is made of. */
 export interface ManagerParts {
   readonly services: StreamServices
   readonly scope: Scope.Closeable
   readonly streams: Map<string, StreamState>
   readonly recovery: Recovery
+  readonly journalDamage: ReadonlyArray<KeptJournalDamage>
   readonly rootFile: RootFile
   /** What requests to Tier 2 go through; undefined when there is none. */
   readonly store: StoreSwitch | undefined
@@ -90,6 +86,7 @@ export interface ManagerParts {
 export class Manager implements CoreManager {
   readonly services: StreamServices
   readonly recovery: Recovery
+  readonly journalDamage: ReadonlyArray<KeptJournalDamage>
   readonly #scope: Scope.Closeable
   readonly #streams: Map<string, StreamState>
   /** One at a time makes or deletes a stream of one name, so that a name means one stream. */
@@ -110,6 +107,7 @@ export class Manager implements CoreManager {
   constructor(parts: ManagerParts) {
     this.services = parts.services
     this.recovery = parts.recovery
+    this.journalDamage = parts.journalDamage
     this.#scope = parts.scope
     this.#streams = parts.streams
     this.#store = parts.store

@@ -212,10 +212,10 @@ const makeManager = Effect.fnUntraced(function* (
   }
   const damage = manifest.replay.damage.map((one) => `${one.file}, bytes ${one.from} to ${one.to}: ${one.why}`)
   if (isRootDamaged) damage.unshift("ROOT: a byte of it had changed and was put right")
-  damage.push(...journal.damage)
   if (report.isManifestShort)
     damage.push("manifest: a part of it is missing, as there are streams that it does not name")
-  if (!config.readOnly) yield* journal.endRecovery
+  const journalDamage = config.readOnly ? [] : yield* journal.endRecovery
+  damage.push(...journalDamage.map(({ detail }) => detail))
   if (!config.readOnly) yield* Effect.ignore(renewManifest(services, report))
   if (isRestored) {
     yield* leaveGaps(services, recovered)
@@ -231,5 +231,5 @@ const makeManager = Effect.fnUntraced(function* (
     )
   }
   const recovery = report.finish(Math.max(0, clock.currentTimeMillisUnsafe() - startMs), damage)
-  return new Manager({ services, scope, streams, recovery, rootFile, store })
+  return new Manager({ services, scope, streams, recovery, journalDamage, rootFile, store })
 })

@@ -6,6 +6,7 @@
  * bucket over by mistake any more before the new one is the root's; a move that fails leaves the root where it was.
  */
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import { type AofError, invalidArgument, storeRefused, unavailable } from "../../model/errors.ts"
 import type { MoveBucketReport } from "../../model/move_bucket.ts"
 import type { Tier2Config } from "../../model/tier2_config.ts"
@@ -20,6 +21,13 @@ import type { Tiers } from "../tiers/tiers.ts"
 import type { Bucket } from "./bucket.ts"
 import { fenceOf } from "./head_judge.ts"
 import { type FoundHead, HeadStore } from "./head_store.ts"
+
+/** Where the root is to go. */
+export interface BucketMoveRequest {
+  readonly open: Effect.Effect<ObjectStore, AofError, Scope.Scope>
+  /** True when the present bucket is not asked. */
+  readonly isAbandoned: boolean
+}
 
 /** What a move is done with. */
 export interface MovePlan {

@@ -18,18 +18,22 @@ export const quarantineMove: (
   return target
 })
 
-/** Gives files a second name in the quarantine, durably, so that they stay when they are replaced. */
+/** Gives files a second name in the quarantine, durably, so that they stay when they are replaced. Returns the new paths in their order. */
 export const quarantineLink: (
   directory: Directory,
   link: { readonly root: string; readonly paths: ReadonlyArray<string>; readonly prefix: string },
-) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (directory, { root, paths, prefix }) {
+) => Effect.Effect<ReadonlyArray<string>, AofError> = Effect.fnUntraced(function* (directory, { root, paths, prefix }) {
   const folder = quarantinePath(root)
   yield* makeDurableFolder(directory, folder)
+  const places: Array<string> = []
   for (const path of paths) {
     const name = yield* freeName(directory, folder, prefix + path.slice(path.lastIndexOf("/") + 1))
-    yield* directory.link(path, `${folder}/${name}`)
+    const place = `${folder}/${name}`
+    yield* directory.link(path, place)
+    places.push(place)
   }
   yield* directory.sync(folder)
+  return places
 })
 
 const freeName = (directory: Directory, folder: string, name: string): Effect.Effect<string, AofError> =>

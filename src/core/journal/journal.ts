@@ -76,11 +76,11 @@ export class Journal {
   #isClosed = false
 
   /** What a process before has left decides where sequences go on. */
-  constructor(options: JournalOptions, before: Pick<LoadedJournal, "lastSequence" | "processCount" | "isThere">) {
+  constructor(options: JournalOptions, before: Pick<LoadedJournal, "lastSequence" | "processCount" | "fileNumbers">) {
     this.#options = options
     this.#sequence = before.lastSequence
     this.#processCount = before.processCount + 1
-    this.#hasLeftovers = before.isThere
+    this.#hasLeftovers = before.fileNumbers.length > 0
     this.#fileBytes = Math.floor(options.bytesMax / 2 / journalBlockBytes) * journalBlockBytes
     const groupBytesMax = Math.min(groupBytesMost, alignGroup(Math.floor(this.#fileBytes / 8)))
     this.writer = new JournalWriter(options.bytesMax === 0 ? 0 : groupBytesMax)

@@ -10,10 +10,21 @@ import {
   type JournalHeader,
   journalBlockBytes,
 } from "../../format/journal_block.ts"
+import { correctJournalHeader, findJournalSeed } from "../../format/journal_correct.ts"
 import type { AofError } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
 import { journalFilePath, journalFolder } from "../files/paths.ts"
 import { replaceSmallFile } from "../files/replace_small_file.ts"
+
+/** Something in a file of the journal that does not check. */
+export interface JournalDamage {
+  /** The file. */
+  readonly fileNumber: number
+  /** What is wrong, in words that name the file. */
+  readonly detail: string
+  /** True when records that nothing else had may have been there. */
+  readonly isLost: boolean
+}
 
 /** All that was found. */
 export interface LoadedJournal {
@@ -23,41 +34,35 @@ export interface LoadedJournal {
   readonly lastSequence: number
   /** As in the headers: each process has left out an index in every stream. */
   readonly processCount: number
-  /** Groups that do not check although others follow, in words. */
-  readonly damage: ReadonlyArray<string>
-  /** True when there is a file. */
-  readonly isThere: boolean
+  /** Headers that do not check, and groups that do not although others follow. */
+  readonly damage: ReadonlyArray<JournalDamage>
+  /** Files that are there. */
+  readonly fileNumbers: ReadonlyArray<number>
 }
 
 /** Files that a journal ever has. */
 export const journalFileNumbers: ReadonlyArray<number> = [0, 1]
 
-/** Reads both files. A file of another root, or whose header does not check, holds nothing. */
+/** Reads both files. One of another root, or whose groups cannot be told from anything else without its header, holds nothing. */
 export const loadJournal: (
   directory: Directory,
   root: string,
   rootId: Uint8Array,
 ) => Effect.Effect<LoadedJournal, AofError> = Effect.fnUntraced(function* (directory, root, rootId) {
-  const damage: Array<string> = []
+  const damage: Array<JournalDamage> = []
   let processCount = 0
-  const found: Array<{ readonly sequence: number; readonly entries: ReadonlyArray<JournalEntryBytes> }> = []
-  let isThere = false
+  const found: Array<ReadFile> = []
+  const fileNumbers: Array<number> = []
   for (const number of journalFileNumbers) {
     const bytes = yield* directory.readFile(journalFilePath(root, number))
     if (bytes === undefined) continue
-    isThere = true
-    const header = decodeJournalHeader(bytes)
-    if (header === undefined) {
-      if (bytes.subarray(0, journalBlockBytes).some((byte) => byte !== 0)) {
-        damage.push(`journal file ${number}: its header does not check`)
-      }
-      continue
+    fileNumbers.push(number)
+    const file = readFile(bytes, rootId)
+    processCount = Math.max(processCount, file.processCount)
+    for (const { text, isLost } of file.damage) {
+      damage.push({ fileNumber: number, detail: `journal file ${number}${text}`, isLost })
     }
-    if (!header.rootId.every((byte, at) => byte === rootId[at])) continue
-    processCount = Math.max(processCount, header.processCount)
-    const { entries, gaps } = readGroups(bytes, header.checksumSeed)
-    for (const { from, to } of gaps) damage.push(`journal file ${number}, bytes ${from} to ${to}: no group checks`)
-    found.push({ sequence: header.sequence, entries })
+    found.push(file)
   }
   found.sort((one, other) => one.sequence - other.sequence)
   const byStream = new Map<number, Array<JournalEntryBytes>>()
@@ -66,8 +71,47 @@ export const loadJournal: (
     if (known === undefined) byStream.set(entry.streamId, [entry])
     else known.push(entry)
   }
-  return { entries: byStream, lastSequence: found.at(-1)?.sequence ?? 0, processCount, damage, isThere }
+  return { entries: byStream, lastSequence: found.at(-1)?.sequence ?? 0, processCount, damage, fileNumbers }
 })
+
+interface ReadFile {
+  readonly sequence: number
+  readonly processCount: number
+  readonly entries: ReadonlyArray<JournalEntryBytes>
+  readonly damage: ReadonlyArray<{ readonly text: string; readonly isLost: boolean }>
+}
+
+/** A file gets its name when its header and zeros behind it are durable: a header that does not check is damage. */
+const readFile = (bytes: Uint8Array, rootId: Uint8Array): ReadFile => {
+  const intact = decodeJournalHeader(bytes)
+  const header = intact ?? correctJournalHeader(bytes)
+  const { sequence = 0, processCount = 1 } = header ?? {}
+  const nothing = { sequence, processCount, entries: [] }
+  if (bytes.length < journalBlockBytes) {
+    return { ...nothing, damage: [{ text: `: it has ${bytes.length} bytes, less than its header`, isLost: true }] }
+  }
+  if (header !== undefined && !header.rootId.every((byte, at) => byte === rootId[at])) {
+    const isLost = isUsed(bytes)
+    return { ...nothing, sequence: 0, damage: [{ text: ": it is the one of another root", isLost }] }
+  }
+  const seed = header?.checksumSeed ?? findJournalSeed(bytes)
+  if (seed === undefined) {
+    const isLost = isUsed(bytes)
+    // A file of zeros says nothing, and has never held anything.
+    if (!isLost && bytes.every((byte) => byte === 0)) return { ...nothing, damage: [] }
+    return { ...nothing, damage: [{ text: ": its header does not check", isLost }] }
+  }
+  const { entries, gaps } = readGroups(bytes, seed)
+  const damage = gaps.map(({ from, to }) => ({ text: `, bytes ${from} to ${to}: no group checks`, isLost: true }))
+  if (intact === undefined) {
+    const how = header === undefined ? "its groups were found without it" : "a byte of it was put right"
+    damage.unshift({ text: `: its header does not check; ${how}`, isLost: false })
+  }
+  return { sequence, processCount, entries, damage }
+}
+
+/** True when anything was ever written behind the header. */
+const isUsed = (bytes: Uint8Array): boolean => bytes.subarray(journalBlockBytes).some((byte) => byte !== 0)
 
 /**
  * The entries of all groups that check. One is written only after the one before is durable: what does not check is the end, unless another

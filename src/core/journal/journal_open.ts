@@ -7,10 +7,12 @@ import type { AofError } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
 import type { EventLoop } from "../../port/event_loop.ts"
 import type { SyncGauge } from "../append/sync_gauge.ts"
+import { journalFilePath } from "../files/paths.ts"
+import { quarantineLink } from "../files/quarantine.ts"
 import { announceJournal } from "../files/root.ts"
 import type { SharedSync } from "../stream/stream_state.ts"
 import { Journal } from "./journal.ts"
-import { emptyJournal, type LoadedJournal, loadJournal } from "./journal_load.ts"
+import { emptyJournal, type JournalDamage, type LoadedJournal, loadJournal } from "./journal_load.ts"
 import { JournalSync } from "./journal_sync.ts"
 
 /** What it is opened with. */
@@ -24,19 +26,26 @@ export interface JournalOpening {
   readonly run: (effect: Effect.Effect<void>) => void
 }
 
+/** Damage of the journal, and where what is left of the file is kept. */
+export interface KeptJournalDamage extends JournalDamage {
+  /** Path in the quarantine. */
+  readonly place: string
+}
+
 /** A journal whose root is being recovered. */
 export interface OpenedJournal {
   readonly shared: SharedSync
   /** The root file, which changes when the journal is used for the first time. */
   readonly rootFile: RootFile
-  /** What of it does not check, in words. */
-  readonly damage: ReadonlyArray<string>
-  /** All streams have what it held: what is left of the process before is removed. */
-  readonly endRecovery: Effect.Effect<void, AofError>
+  /**
+   * All streams have what it held: what is left of the process before is removed. Files in which something does not check stay in the quarantine,
+   * and what that was is told.
+   */
+  readonly endRecovery: Effect.Effect<ReadonlyArray<KeptJournalDamage>, AofError>
   readonly close: Effect.Effect<void>
 }
 
-const nothing: LoadedJournal = { entries: new Map(), lastSequence: 0, processCount: 0, damage: [], isThere: false }
+const nothing: LoadedJournal = { entries: new Map(), lastSequence: 0, processCount: 0, damage: [], fileNumbers: [] }
 
 /** Reads what is there; a store that is only read has no journal. */
 export const openJournal: (opening: JournalOpening, root: RootFile) => Effect.Effect<OpenedJournal, AofError> =
@@ -69,24 +78,33 @@ export const openJournal: (opening: JournalOpening, root: RootFile) => Effect.Ef
       processCount: loaded.processCount,
       load: (streamId) => Effect.map(load, ({ entries }) => entries.get(streamId) ?? []),
     })
-    const endRecovery = Effect.suspend(() => {
+    const endRecovery = Effect.gen(function* () {
       shared.endRecovery()
-      if (!loaded.isThere) return Effect.void
+      if (loaded.fileNumbers.length === 0) return []
+      const kept = yield* keepDamaged(directory, config.root, loaded.damage)
       const { lastSequence: sequence, processCount } = loaded
       const createdMs = clock.currentTimeMillisUnsafe()
-      return emptyJournal(directory, config.root, {
-        rootId,
-        sequence,
-        createdMs,
-        processCount,
-        checksumSeed: random32(),
-      })
+      const header = { rootId, sequence, createdMs, processCount, checksumSeed: random32() }
+      yield* emptyJournal(directory, config.root, header)
+      return kept
     })
     return {
       shared,
       rootFile,
-      damage: loaded.damage,
       endRecovery,
       close: Effect.suspend(() => journal.close(shared.isInOrder)),
     }
   })
+
+/** Files in which something does not check get a second name in the quarantine: nobody else has what could not be read of them. */
+const keepDamaged = Effect.fnUntraced(function* (
+  directory: Directory,
+  root: string,
+  damage: ReadonlyArray<JournalDamage>,
+) {
+  const numbers = [...new Set(damage.map(({ fileNumber }) => fileNumber))]
+  if (numbers.length === 0) return []
+  const paths = numbers.map((number) => journalFilePath(root, number))
+  const places = yield* quarantineLink(directory, { root, paths, prefix: "journal-" })
+  return damage.map((one): KeptJournalDamage => ({ ...one, place: places[numbers.indexOf(one.fileNumber)]! }))
+})

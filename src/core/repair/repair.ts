@@ -19,6 +19,7 @@ import type { ObjectStore } from "../../port/object_store.ts"
 import { RootLock } from "../../port/root_lock.ts"
 import { rootFilePath } from "../files/paths.ts"
 import { missingRoot } from "../files/root.ts"
+import type { KeptJournalDamage } from "../journal/journal_open.ts"
 import type { CoreManager } from "../manager.ts"
 import { openManager } from "../open_manager.ts"
 import type { Recovery, RecoveryEntry } from "../recovery/recovery_report.ts"
@@ -59,8 +60,12 @@ export const repairStore: (
         Effect.flatMap(Scope.provide(openManager(config, store), scope), (manager) => check(manager, onProgress)),
       (scope, exit) => Scope.close(scope, exit),
     )
-    const { recovery, scrub, streams } = yield* opened
-    entries.push(...recoveryEntries(recovery), ...scrub.findings.map(findingEntry))
+    const { recovery, journalDamage, scrub, streams } = yield* opened
+    entries.push(
+      ...journalDamage.map(journalEntry),
+      ...recoveryEntries(recovery, journalDamage),
+      ...scrub.findings.map(findingEntry),
+    )
     const skipped = scrub.skipped.map(({ place, reason }) => ({ place, reason }))
     return {
       root: config.root,
@@ -80,11 +85,11 @@ export const repairStore: (
 
 /** Reads everything, and closes the store, so that all that was done is durable. */
 const check = Effect.fnUntraced(function* (manager: CoreManager, onProgress: RepairInput["onProgress"]) {
-  const { recovery } = manager
+  const { recovery, journalDamage } = manager
   const scrub = yield* manager.scrub(makeScrubPlan({ bytesPerSecond, onProgress }))
   const streams = manager.names()
   yield* manager.close
-  return { recovery, scrub, streams }
+  return { recovery, journalDamage, scrub, streams }
 })
 
 const rootEntry = (root: string, detail: string): RepairEntry => ({
@@ -98,13 +103,23 @@ const rootEntry = (root: string, detail: string): RepairEntry => ({
   action: "it was made anew from what other files of the root say",
 })
 
-const recoveryEntries = ({
-  trimmed,
-  quarantined,
-  restored,
-  lost,
-  manifestDamage,
-}: Recovery): ReadonlyArray<RepairEntry> => {
+const journalEntry = ({ detail, isLost, place }: KeptJournalDamage): RepairEntry => ({
+  outcome: isLost ? "lost" : "repaired",
+  stream: null,
+  segmentIndex: null,
+  place,
+  from: 0,
+  to: 0,
+  detail,
+  action: isLost
+    ? "what checks is in the segments; the file, with what could not be read of it, is in the quarantine"
+    : "what it held is in the segments; the file is in the quarantine",
+})
+
+const recoveryEntries = (
+  { trimmed, quarantined, restored, lost, manifestDamage }: Recovery,
+  journalDamage: ReadonlyArray<KeptJournalDamage>,
+): ReadonlyArray<RepairEntry> => {
   const entry =
     (outcome: RepairEntry["outcome"], action: string) =>
     (one: RecoveryEntry): RepairEntry => ({
@@ -117,7 +132,9 @@ const recoveryEntries = ({
       detail: one.reason,
       action,
     })
-  const manifest = manifestDamage.map(
+  const ofJournal = new Set(journalDamage.map(({ detail }) => detail))
+  const ofManifest = manifestDamage.filter((detail) => !ofJournal.has(detail))
+  const manifest = ofManifest.map(
     (detail): RepairEntry => ({
       outcome: "repaired",
       stream: null,

@@ -1,0 +1,127 @@
+// A journal that does not check, in a store that was cut off while only the journal had its records: what can be read of it is in the streams, the
+// file stays in the quarantine, and what may be lost is told.
+
+import { describe, expect, test } from "bun:test"
+import type { AofManager, AofManagerOptions } from "bop-aof"
+import * as Effect from "effect/Effect"
+import { repairWith } from "../../src/api/repair.ts"
+import { MemoryDisk } from "../../src/testing/memory_disk.ts"
+import { withStore } from "../support/crash_model.ts"
+
+const KiB = 1024
+const options: AofManagerOptions = {
+  root: "/store",
+  journalBytes: 256 * KiB,
+  journalStreamsMin: 2,
+  segmentBytes: 64 * KiB,
+}
+const streamCount = 8
+const roundCount = 12
+const recordCount = streamCount * roundCount
+
+/** A store whose power was cut when only the journal had its records, and the file of the journal that has them. */
+const makeCut = async (): Promise<{ readonly disk: MemoryDisk; readonly path: string }> => {
+  const disk = new MemoryDisk()
+  await withStore(disk.layer, options, async (manager) => {
+    const streams = await Promise.all(Array.from({ length: streamCount }, (_, at) => manager.stream(`s${at}`)))
+    // The first syncs of a store are those of the streams: the journal is being made.
+    for (let round = 0; round < roundCount; round++) {
+      await Promise.all(streams.map((stream) => stream.append(`${stream.name}-${round}`)))
+    }
+    disk.crash(() => false)
+  }).catch(() => undefined)
+  const path = disk.paths().find((one) => one.endsWith(".jnl"))!
+  return { disk, path }
+}
+
+const countOf = async (manager: AofManager): Promise<number> => {
+  let count = 0
+  for (const name of manager.streams()) {
+    const stream = await manager.stream(name)
+    for await (const record of stream.read({ from: "start" })) if (record.text().startsWith(name)) count++
+  }
+  return count
+}
+
+const xor = (disk: MemoryDisk, path: string, at: number): void =>
+  disk.damage(path, at, Uint8Array.of(disk.contentOf(path)![at]! ^ 1))
+
+const kept = "/store/quarantine/journal-0.jnl"
+
+describe("a journal whose header does not check", () => {
+  test("loses nothing when one byte of it has changed, whichever", async () => {
+    const { disk, path } = await makeCut()
+    for (let at = 0; at < 64; at += 3) {
+      const copy = disk.fork()
+      xor(copy, path, at)
+      await withStore(copy.layer, options, async (manager) => {
+        expect([at, await countOf(manager)]).toEqual([at, recordCount])
+        expect(manager.recovery.quarantined).toEqual([])
+        expect(manager.recovery.isClean).toBe(false)
+        expect(manager.recovery.manifestDamage.join()).toContain("a byte of it was put right")
+      })
+    }
+  })
+
+  test("loses nothing when all of it is gone, and the file is kept", async () => {
+    const { disk, path } = await makeCut()
+    disk.damage(path, 0, new Uint8Array(512))
+    const damaged = disk.contentOf(path)!
+    await withStore(disk.layer, options, async (manager) => {
+      expect(await countOf(manager)).toBe(recordCount)
+      expect(manager.recovery.manifestDamage.join()).toContain("its groups were found without it")
+    })
+    expect(disk.contentOf(kept)).toEqual(damaged)
+    await withStore(disk.layer, options, async (manager) => expect(manager.recovery.isClean).toBe(true))
+  })
+
+  test("does not give an id again that was given before", async () => {
+    const { disk, path } = await makeCut()
+    const nextOf = (copy: MemoryDisk): Promise<number> =>
+      withStore(copy.layer, options, async (manager) => (await manager.stream("s0")).tryAppend("after"))
+    const wanted = await nextOf(disk.fork())
+    disk.damage(path, 0, new Uint8Array(512))
+    expect(await nextOf(disk)).toBe(wanted)
+  })
+
+  test("is told and kept when nothing in it can be read", async () => {
+    const { disk, path } = await makeCut()
+    const length = disk.contentOf(path)!.length
+    // No group is whole any more.
+    disk.damage(path, 0, new Uint8Array(512))
+    for (let at = 512; at + 20 < length; at += 512) xor(disk, path, at + 12)
+    const damaged = disk.contentOf(path)!
+    await withStore(disk.layer, options, async (manager) => {
+      expect(manager.recovery.isClean).toBe(false)
+      expect(manager.recovery.manifestDamage).toEqual(["journal file 0: its header does not check"])
+    })
+    expect(disk.contentOf(kept)).toEqual(damaged)
+  })
+})
+
+describe("a repair", () => {
+  const repair = (disk: MemoryDisk, plan: boolean) =>
+    Effect.runPromise(repairWith(disk.layer, { root: "/store", plan, tier2: false }))
+
+  test("calls it lost when records that only the journal had may be gone, and says where the file is", async () => {
+    const { disk, path } = await makeCut()
+    xor(disk, path, 512 + 40)
+    const plan = await repair(disk, true)
+    expect(disk.contentOf(kept)).toBeUndefined()
+    const report = await repair(disk, false)
+    for (const one of [plan, report]) {
+      expect([one.isClean, one.isWhole]).toEqual([false, false])
+      expect(one.entries.find(({ place }) => place === kept)).toMatchObject({ outcome: "lost", stream: null })
+    }
+    expect(disk.contentOf(kept)).toBeDefined()
+    expect((await repair(disk, false)).entries.filter(({ detail }) => detail.includes("journal"))).toEqual([])
+  })
+
+  test("calls it repaired when nothing of it is gone", async () => {
+    const { disk, path } = await makeCut()
+    xor(disk, path, 20)
+    const report = await repair(disk, false)
+    expect(report.entries.map(({ outcome, place }) => [outcome, place])).toEqual([["repaired", kept]])
+    expect([report.isClean, report.isWhole]).toEqual([false, true])
+  })
+})
