@@ -214,7 +214,7 @@ const makeManager = Effect.fnUntraced(function* (
   if (isRootDamaged) damage.unshift("ROOT: a byte of it had changed and was put right")
   if (report.isManifestShort)
     damage.push("manifest: a part of it is missing, as there are streams that it does not name")
-  const journalDamage = config.readOnly ? [] : yield* journal.endRecovery
+  const journalDamage = config.readOnly ? [] : yield* journal.endRecovery(report.isJournalNeeded)
   damage.push(...journalDamage.map(({ detail }) => detail))
   if (!config.readOnly) yield* Effect.ignore(renewManifest(services, report))
   if (isRestored) {

@@ -3,8 +3,10 @@
 
 import { describe, expect, test } from "bun:test"
 import type { AofManager, AofManagerOptions } from "bop-aof"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { repairWith } from "../../src/api/repair.ts"
+import { Directory } from "../../src/port/directory.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { withStore } from "../support/crash_model.ts"
 
@@ -96,6 +98,69 @@ describe("a journal whose header does not check", () => {
       expect(manager.recovery.manifestDamage).toEqual(["journal file 0: its header does not check"])
     })
     expect(disk.contentOf(kept)).toEqual(damaged)
+  })
+})
+
+describe("a segment whose file is gone, although its first part was not in the journal", () => {
+  const path = "/store/streams/s0/segments/0000000001.seg"
+
+  /** The power was cut when the journal had the rest; the ids of the first part and of the rest. */
+  const makeHalf = async () => {
+    const disk = new MemoryDisk()
+    const first: Array<number> = []
+    const rest: Array<number> = []
+    await withStore(disk.layer, options, async (manager) => {
+      const streams = await Promise.all(Array.from({ length: streamCount }, (_, at) => manager.stream(`s${at}`)))
+      for (let i = 0; i < 5; i++) first.push((await streams[0]!.append("alone")).recordId)
+      await Promise.all(streams.slice(1).map((stream) => stream.append("others")))
+      await Promise.all(streams.slice(1).map((stream) => stream.append("others")))
+      for (let i = 0; i < 4; i++) {
+        const [ack] = await Promise.all(streams.map((stream) => stream.append(`together ${i}`)))
+        rest.push(ack!.recordId)
+      }
+      disk.crash(() => false)
+    }).catch(() => undefined)
+    return { disk, first, rest }
+  }
+
+  const remove = (disk: MemoryDisk): Promise<void> =>
+    Effect.runPromise(Context.get(disk.services(), Directory).remove(path) as Effect.Effect<void>)
+
+  test("has the rest, says what is missing, and gives no number again", async () => {
+    const { disk, first, rest } = await makeHalf()
+    await remove(disk)
+    await withStore(disk.layer, options, async (manager) => {
+      expect(manager.recovery.quarantined).toHaveLength(1)
+      const [gap] = manager.recovery.quarantined
+      expect([gap!.stream, gap!.from]).toEqual(["s0", 2 ** 28])
+      expect(gap!.to).toBeLessThan(rest[0]!)
+      expect(gap!.to).toBeGreaterThan(first.at(-1)!)
+      const stream = await manager.stream("s0")
+      const read = async (from: "start" | number): Promise<ReadonlyArray<readonly [number, number]>> => {
+        const found: Array<readonly [number, number]> = []
+        for await (const { recordId, recordNumber } of stream.read({ from })) found.push([recordId, recordNumber])
+        return found
+      }
+      const error = await read("start").catch((thrown) => thrown)
+      expect(error).toMatchObject({ _tag: "Corrupt", to: rest[0] })
+      expect(error.from).toBeLessThan(first[0]!)
+      expect(await read(error.to)).toEqual(rest.map((id, at) => [id, first.length + at]))
+      expect((await stream.append("next")).recordNumber).toBe(first.length + rest.length)
+      await stream.seal()
+      expect(await read(error.to)).toHaveLength(rest.length + 1)
+    })
+  })
+
+  test("also where the file is left and has nothing but zeros", async () => {
+    const { disk, rest } = await makeHalf()
+    const { length } = disk.contentOf(path)!
+    disk.damage(path, 0, new Uint8Array(length))
+    await withStore(disk.layer, options, async (manager) => {
+      expect(manager.recovery.quarantined).toHaveLength(1)
+      const found: Array<number> = []
+      for await (const { recordId } of (await manager.stream("s0")).read({ from: rest[0]! })) found.push(recordId)
+      expect(found).toEqual(rest)
+    })
   })
 })
 

@@ -39,9 +39,9 @@ export interface OpenedJournal {
   readonly rootFile: RootFile
   /**
    * All streams have what it held: what is left of the process before is removed. Files in which something does not check stay in the quarantine,
-   * and what that was is told.
+   * and what that was is told; with `isNeeded` all files stay there.
    */
-  readonly endRecovery: Effect.Effect<ReadonlyArray<KeptJournalDamage>, AofError>
+  readonly endRecovery: (isNeeded: boolean) => Effect.Effect<ReadonlyArray<KeptJournalDamage>, AofError>
   readonly close: Effect.Effect<void>
 }
 
@@ -78,10 +78,10 @@ export const openJournal: (opening: JournalOpening, root: RootFile) => Effect.Ef
       processCount: loaded.processCount,
       load: (streamId) => Effect.map(load, ({ entries }) => entries.get(streamId) ?? []),
     })
-    const endRecovery = Effect.gen(function* () {
+    const endRecovery = Effect.fnUntraced(function* (isNeeded: boolean) {
       shared.endRecovery()
       if (loaded.fileNumbers.length === 0) return []
-      const kept = yield* keepDamaged(directory, config.root, loaded.damage)
+      const kept = yield* keepFiles(directory, config.root, { ...loaded, isNeeded })
       const { lastSequence: sequence, processCount } = loaded
       const createdMs = clock.currentTimeMillisUnsafe()
       const header = { rootId, sequence, createdMs, processCount, checksumSeed: random32() }
@@ -97,12 +97,12 @@ export const openJournal: (opening: JournalOpening, root: RootFile) => Effect.Ef
   })
 
 /** Files in which something does not check get a second name in the quarantine: nobody else has what could not be read of them. */
-const keepDamaged = Effect.fnUntraced(function* (
+const keepFiles = Effect.fnUntraced(function* (
   directory: Directory,
   root: string,
-  damage: ReadonlyArray<JournalDamage>,
+  { damage, fileNumbers, isNeeded }: LoadedJournal & { readonly isNeeded: boolean },
 ) {
-  const numbers = [...new Set(damage.map(({ fileNumber }) => fileNumber))]
+  const numbers = fileNumbers.filter((number) => isNeeded || damage.some(({ fileNumber }) => fileNumber === number))
   if (numbers.length === 0) return []
   const paths = numbers.map((number) => journalFilePath(root, number))
   const places = yield* quarantineLink(directory, { root, paths, prefix: "journal-" })

@@ -3,14 +3,22 @@
  * what it would have found had the stream synced its own files. Repeating it writes the same bytes to the same places.
  */
 import * as Effect from "effect/Effect"
+import { frameHeaderBytes } from "../../format/frame.ts"
 import type { JournalEntryBytes } from "../../format/journal_block.ts"
-import { decodeSegmentHeader, segmentHeaderBytes } from "../../format/segment_header.ts"
+import {
+  decodeSegmentHeader,
+  encodeSegmentHeader,
+  encodeWatermarkSlot,
+  segmentHeaderBytes,
+  slotOffsets,
+} from "../../format/segment_header.ts"
 import type { AofError } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
 import type { SegmentFile } from "../../port/segment_file.ts"
 import { segmentPath } from "../files/paths.ts"
 import { attempt } from "../flow/attempt.ts"
 import type { RecoveryReport } from "../recovery/recovery_report.ts"
+import { headerOfFrames, type KnownSegment } from "../repair/repair_header.ts"
 
 /** A stream and what is known of it. */
 export interface ReplayTarget {
@@ -24,6 +32,12 @@ export interface ReplayTarget {
   readonly firstIndex: number
   /** True for a segment that is sealed: its own file, or a copy, holds all of it. */
   readonly isSealed: (index: number) => boolean
+  /** True for a segment of which nobody knows whether it was trimmed. */
+  readonly mayBeTrimmed: (index: number) => boolean
+  /** What is known of a segment whose header is gone. */
+  readonly segmentOf: (index: number) => KnownSegment
+  /** The watermark of the application as it was before the segment. */
+  readonly coordinatorWatermarkOf: (index: number) => bigint
 }
 
 /** Writes the entries of one stream where they belong, and syncs. */
@@ -48,24 +62,36 @@ export const replayJournal: (
   for (const folder of [...target.parents, target.path]) yield* directory.sync(folder)
 })
 
+interface SegmentEntries {
+  readonly index: number
+  readonly entries: ReadonlyArray<JournalEntryBytes>
+}
+
 const replaySegment = Effect.fnUntraced(function* (
   directory: Directory,
   target: ReplayTarget,
-  { index, entries }: { readonly index: number; readonly entries: ReadonlyArray<JournalEntryBytes> },
+  { index, entries }: SegmentEntries,
   report: RecoveryReport,
 ) {
   const path = segmentPath(target.path, index)
-  const header = entries.find((entry) => entry.offset === 0)
+  const hasHeader = entries.some((entry) => entry.offset === 0)
+  const first = entries.reduce((least, entry) => (entry.offset < least.offset ? entry : least))
+  const gap = { from: index * 2 ** 28, to: index * 2 ** 28 + first.offset, bytes: first.offset }
   const isThere = (yield* directory.sizeOf(path)) !== undefined
-  if (!isThere && header === undefined) {
-    const from = index * 2 ** 28 + entries[0]!.offset
-    const bytes = entries.reduce((sum, entry) => sum + entry.bytes.length, 0)
+  const isKnown = hasHeader || (!target.mayBeTrimmed(index) && startBefore(target, index, first) !== undefined)
+  if (!isThere && !isKnown) {
     const reason = "the commit journal has bytes of a segment whose file is missing"
-    return report.add(target.name, { from, to: from + bytes, bytes, reason })
+    report.isJournalNeeded = true
+    return report.add(target.name, { ...gap, to: index * 2 ** 28 + 2 ** 28, reason })
   }
   const file = yield* attempt(() => directory.openUnsafe(path, isThere ? "write" : "create"))
   const written = Effect.andThen(
     attempt(() => {
+      const start = hasHeader || !isEmptyBefore(file, first.offset) ? undefined : startBefore(target, index, first)
+      if (start !== undefined) {
+        file.writeUnsafe(start, 0, start.length, 0)
+        report.add(target.name, { ...gap, reason: "of a segment nothing is left but what the commit journal has" })
+      }
       const isOwn = hasOwnHeader(file, target.streamId, index)
       for (const { offset, bytes } of entries) {
         // The file's own header may be younger, and has slots.
@@ -79,6 +105,36 @@ const replaySegment = Effect.fnUntraced(function* (
     Effect.sync(() => file.closeUnsafe()),
   )
 })
+
+/**
+ * Header and slot of a segment of which nothing is left that lies before what the journal has: that was durable, as the journal has what follows
+ * it. Undefined when the journal does not tell what the header was.
+ */
+const startBefore = (
+  { segmentOf, coordinatorWatermarkOf }: ReplayTarget,
+  index: number,
+  first: JournalEntryBytes,
+): Uint8Array | undefined => {
+  const found = headerOfFrames(first.bytes, first.offset, segmentOf(index))
+  if (found === undefined) return undefined
+  const { header, frameRecordNumber: nextRecordNumber } = found
+  const { timestampMsMax, extIdMax } = header
+  const watermark = index * 2 ** 28 + first.offset
+  const coordinatorWatermark = coordinatorWatermarkOf(index)
+  const unknown = { lastRecordId: 0, lastTimestampMs: timestampMsMax }
+  const slot = { sequence: 1, watermark, nextRecordNumber, timestampMsMax, extIdMax, coordinatorWatermark, ...unknown }
+  const block = new Uint8Array(segmentHeaderBytes)
+  encodeSegmentHeader(block, header)
+  encodeWatermarkSlot(block, slotOffsets[0], slot, header.checksumSeed)
+  return block
+}
+
+/** True when the file has neither a header nor a first frame, although there were frames up to `offset`. */
+const isEmptyBefore = (file: SegmentFile, offset: number): boolean => {
+  const start = new Uint8Array(Math.min(offset, segmentHeaderBytes + frameHeaderBytes))
+  file.readUnsafe(start, 0, start.length, 0)
+  return start.every((byte) => byte === 0)
+}
 
 const hasOwnHeader = (file: SegmentFile, streamId: number, index: number): boolean => {
   const block = new Uint8Array(segmentHeaderBytes)

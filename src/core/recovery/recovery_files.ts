@@ -4,12 +4,13 @@ import type { AofError } from "../../model/errors.ts"
 import { segmentIndexOf } from "../../model/record_id.ts"
 import type { DirectoryEntry } from "../../port/directory.ts"
 import type { ManifestStream } from "../../state/manifest_state.ts"
-import { streamPath, streamsPath } from "../files/paths.ts"
+import { segmentIndexOfName, segmentIndexOfWarmName, streamPath, streamsPath, warmFolder } from "../files/paths.ts"
 import { refuseLinks } from "../files/refuse_links.ts"
 import { attempt } from "../flow/attempt.ts"
-import { replayJournal } from "../journal/journal_replay.ts"
+import { type ReplayTarget, replayJournal } from "../journal/journal_replay.ts"
 import type { StreamState } from "../stream/stream_state.ts"
 import type { RecoveryReport } from "./recovery_report.ts"
+import { knownSegment, lastBefore } from "./recovery_restore.ts"
 
 /** Below so many segments a directory is listed at once: that takes less than to have it listed elsewhere. */
 const shortListMax = 64
@@ -38,7 +39,37 @@ export const replayHeld: (
   const firstIndex = known.trim === undefined ? 0 : segmentIndexOf(known.trim.firstRecordId)
   const { root } = services.config
   const parents = [streamsPath(root), streamPath(root, name)]
-  const target = { name, streamId, path, parents, firstIndex, isSealed: (index: number) => known.sealed.has(index) }
+  const target: ReplayTarget = {
+    name,
+    streamId,
+    path,
+    parents,
+    firstIndex,
+    isSealed: (index) => known.sealed.has(index),
+    mayBeTrimmed: yield* trimmedBelow(stream, report),
+    segmentOf: (index) => {
+      const segment = knownSegment(stream, known, index)
+      return { ...segment, firstRecordNumber: segment.firstRecordNumber ?? numberBefore(known, index) }
+    },
+    coordinatorWatermarkOf: (index) => lastBefore(known, index)?.coordinatorWatermark ?? 0n,
+  }
   yield* replayJournal(services.directory, target, entries, report)
   services.shared.release(streamId)
 })
+
+/** With a manifest that has forgotten something, a segment below all that are left may have been trimmed. */
+const trimmedBelow = Effect.fnUntraced(function* ({ services, name, path }: StreamState, report: RecoveryReport) {
+  const { directory, config, manifest } = services
+  if (manifest.replay.damage.length === 0 && !report.isManifestShort) return () => false
+  const hot = (yield* directory.list(path)).map((entry) => segmentIndexOfName(entry.name))
+  const warm = (yield* directory.list(warmFolder(config.root, name))).map((entry) => segmentIndexOfWarmName(entry.name))
+  const left = [...hot, ...warm].filter((index) => index !== undefined)
+  return (index: number): boolean => left.length > 0 && left.every((one) => one > index)
+})
+
+/** Number of the first record of a segment, when that follows from the one before; the first of all has index 1. */
+const numberBefore = (known: ManifestStream, index: number): number | undefined => {
+  if (index === 1) return 0
+  const before = lastBefore(known, index)
+  return before?.segmentIndex === index - 1 ? before.firstRecordNumber + before.recordCount : undefined
+}

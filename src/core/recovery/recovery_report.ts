@@ -49,6 +49,8 @@ export class RecoveryReport {
   isFromBucket = false
   /** True when a stream was found that the manifest should know and does not: a part of it is missing, without a trace. */
   isManifestShort = false
+  /** True when something of the commit journal found no place in the segments: its files have to be kept. */
+  isJournalNeeded = false
   /** Set when Tier 2 could not be asked for what the manifest has lost. */
   tier2Failure: AofError | undefined = undefined
 

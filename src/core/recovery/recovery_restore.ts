@@ -97,7 +97,7 @@ export const restoreHeader: (
 })
 
 /** What the manifest says of the place of a segment. */
-const knownSegment = (stream: StreamState, known: ManifestStream, index: number): KnownSegment => {
+export const knownSegment = (stream: StreamState, known: ManifestStream, index: number): KnownSegment => {
   const opened = known.opened.get(index)
   const before = lastBefore(known, index)
   const isNext =
@@ -115,7 +115,8 @@ const knownSegment = (stream: StreamState, known: ManifestStream, index: number)
   }
 }
 
-const lastBefore = (known: ManifestStream, index: number): SealedSegment | undefined => {
+/** The last sealed segment before `index` that the manifest knows. */
+export const lastBefore = (known: ManifestStream, index: number): SealedSegment | undefined => {
   let best: SealedSegment | undefined
   const { lastSealed } = known
   if (lastSealed !== undefined && lastSealed.segmentIndex < index) best = lastSealed

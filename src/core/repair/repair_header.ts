@@ -41,6 +41,9 @@ interface Sample {
   readonly checksum: number
 }
 
+/** Fields that nothing but the header has, and nobody needs. */
+const unused = { writerEpoch: 0, commitMode: 0, journalPosition: 0, createdMs: 0 }
+
 /** The header that the segment must have had; undefined when not enough of the segment is left to tell. */
 export const rebuildHeader = (read: ReadSegment, fileBytes: number, known: KnownSegment): SegmentHeader | undefined => {
   const block = read(0, segmentHeaderBytes)
@@ -54,8 +57,29 @@ export const rebuildHeader = (read: ReadSegment, fileBytes: number, known: Known
   const firstRecordNumber = known.firstRecordNumber ?? firstFrame ?? fromSlot
   if (firstRecordNumber === undefined) return undefined
   const { firstRecordNumber: _, ...place } = known
-  const unused = { writerEpoch: 0, commitMode: 0, journalPosition: 0, createdMs: 0 }
   return { ...place, ...unused, firstRecordNumber, checksumSeed: seed }
+}
+
+/**
+ * The header of a segment of which nothing is left but frames that are known to be right, `bytes`, the first of them at `offset`; undefined when
+ * none begins there. Its number is that of the first frame where nothing else says it.
+ */
+export const headerOfFrames = (bytes: Uint8Array, offset: number, known: KnownSegment): FoundStart | undefined => {
+  const read: ReadSegment = (from, length) => bytes.subarray(from - offset, from - offset + length)
+  const [frame] = sampleFrames(read, offset + bytes.length, offset)
+  if (frame === undefined) return undefined
+  const { firstRecordNumber: _, ...place } = known
+  const checksumSeed = crc32Seed(frame.sample.bytes, frame.sample.checksum)
+  const firstRecordNumber = Math.min(known.firstRecordNumber ?? frame.firstRecordNumber, frame.firstRecordNumber)
+  const header = { ...place, ...unused, firstRecordNumber, checksumSeed }
+  return { header, frameRecordNumber: frame.firstRecordNumber }
+}
+
+/** What frames say of their segment. */
+export interface FoundStart {
+  readonly header: SegmentHeader
+  /** Number of the first record in them. */
+  readonly frameRecordNumber: number
 }
 
 /** The header without the one byte that has changed, when it then is that of this segment. */
@@ -101,10 +125,14 @@ interface FrameSample {
   readonly firstRecordNumber: number
 }
 
-/** The first frames, as far as one leads to the next. */
-const sampleFrames = (read: ReadSegment, fileBytes: number): ReadonlyArray<FrameSample> => {
+/** The first frames from `start` on, as far as one leads to the next. */
+const sampleFrames = (
+  read: ReadSegment,
+  fileBytes: number,
+  start: number = segmentHeaderBytes,
+): ReadonlyArray<FrameSample> => {
   const frames: Array<FrameSample> = []
-  let offset = segmentHeaderBytes
+  let offset = start
   while (frames.length < framesMax) {
     const head = read(offset, frameHeader.sizeBytes)
     const headView = new DataView(head.buffer, head.byteOffset, head.byteLength)
