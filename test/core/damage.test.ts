@@ -305,6 +305,7 @@ test("a segment that is missing behind damage is said to be missing, in both dir
     const missing = "records 2 to 3 are missing"
     const damage = "a frame does not check"
     let end = 0
+    let gap: readonly [number, number] | undefined
     const walk = async (options: { readonly from: number | "start" | "end"; readonly reverse?: boolean }) => {
       const found: Array<number | string> = []
       const cursor = stream.cursor(options)
@@ -313,15 +314,18 @@ test("a segment that is missing behind damage is said to be missing, in both dir
           if (cursor.next()) found.push(cursor.recordNumber)
           else isOver = true
         } catch (error) {
-          const { detail, to } = error as { readonly detail: string; readonly to: number }
+          const { detail, from, to } = error as { readonly detail: string; readonly from: number; readonly to: number }
           found.push(detail)
           if (detail === damage) end = to
+          else gap = [from, to]
         }
       }
       return found
     }
     expect(await walk({ from: "start" })).toEqual([0, damage, missing, 4, 5, 6, 7])
     const endOfFirst = end
+    expect(gap).toEqual([endOfFirst, ids[4]!])
+    expect(await walk({ from: ids[4]! })).toEqual([4, 5, 6, 7])
     expect(await walk({ from: "end", reverse: true })).toEqual([7, 6, 5, 4, missing, damage, 0])
     expect(await walk({ from: endOfFirst })).toEqual([missing, 4, 5, 6, 7])
     expect(await walk({ from: endOfFirst, reverse: true })).toEqual([damage, 0])
@@ -342,4 +346,30 @@ test("the last segment of a root that was closed in order is missed when its fil
     await change(disk)
     expect(await recoveryOf(disk)).toMatchObject({ isClean: false, trimmed: [], quarantined: [missing] })
   }
+})
+
+test("the range of a missing segment begins behind the record before it, and reading goes on at its end", async () => {
+  const disk = new MemoryDisk()
+  const ids: Array<number> = []
+  await withStore(disk.layer, options, async (manager) => {
+    const stream = await manager.stream("s")
+    for (let index = 0; index < 3; index++) {
+      for (let one = 0; one < 2; one++) ids.push((await stream.append(`${index} ${one}`)).recordId)
+      await stream.seal()
+    }
+  })
+  await onDisk(disk, (directory) => directory.remove(segment(2)))
+  await withStore(disk.layer, options, async (manager) => {
+    const stream = await manager.stream("s")
+    const read = async (from: number | "start"): Promise<ReadonlyArray<number>> => {
+      const found: Array<number> = []
+      for await (const record of stream.read({ from })) found.push(record.recordId)
+      return found
+    }
+    const error = await read("start").catch((thrown) => thrown)
+    expect(error).toMatchObject({ _tag: "Corrupt", to: ids[4] })
+    expect(error.from).toBeGreaterThan(ids[1]!)
+    expect(error.from).toBeLessThan(2 * 2 ** 28)
+    expect(await read(error.to)).toEqual(ids.slice(4))
+  })
 })

@@ -40,6 +40,8 @@ export class Reader extends RecordScanner {
   #segment: Segment | undefined = undefined
   #aheadBytes = firstBlockBytes
   #started = false
+  /** Position behind the frame that was entered last, or behind the segment that damage has ended: where a gap begins. */
+  #end = 0
   /** The only segment to be read, or undefined. */
   readonly #only: Segment | undefined
 
@@ -140,10 +142,12 @@ export class Reader extends RecordScanner {
     const { window } = this
     const start = offset - window.base
     const expected = this.recordNumber + 1
+    const gapFrom = this.#end
     this.enterFrame(window.buffer, window.view, start, segment.position(window.base))
     this.position = segment.position(alignFrame(offset + window.view.getUint32(start + at.lengthBytes, true)))
+    this.#end = this.position
     if (this.#aheadBytes < blockBytes) this.#aheadBytes *= 2
-    if (this.#started && this.recordNumber + 1 > expected) this.#checkGap(segment, expected)
+    if (this.#started && this.recordNumber + 1 > expected) this.#checkGap(segment, expected, gapFrom)
     this.#started = true
   }
 
@@ -175,9 +179,11 @@ export class Reader extends RecordScanner {
   }
 
   /** Behind damage nothing is known of the record before, but its segment says with which number the next one begins. */
-  #expectBehind({ header, sealed }: Segment): void {
+  #expectBehind(segment: Segment): void {
+    const { header, sealed } = segment
     if (this.#started || sealed === undefined) return
     this.recordNumber = header.firstRecordNumber + sealed.recordCount - 1
+    this.#end = segment.position(segment.framesEnd)
     this.#started = true
   }
 
@@ -214,7 +220,7 @@ export class Reader extends RecordScanner {
     this.awaitedStart ??= () => this.recordNumber >= first
   }
 
-  #checkGap(segment: Segment, expected: number): void {
+  #checkGap(segment: Segment, expected: number, from: number): void {
     const id = this.idBase + this.recordPosition
     if (expected < firstRecordNumber(this.stream)) {
       this.#rewind(segment)
@@ -222,7 +228,7 @@ export class Reader extends RecordScanner {
       throw numberNotFound(expected, firstRecord(this.stream))
     }
     this.#rewind(segment)
-    throw corrupt(`stream ${this.stream.name}`, `records ${expected} to ${this.recordNumber} are missing`, id, id)
+    throw corrupt(`stream ${this.stream.name}`, `records ${expected} to ${this.recordNumber} are missing`, from, id)
   }
 
   /** The frame just entered comes again, without the look for a gap. */
