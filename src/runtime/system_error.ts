@@ -8,7 +8,7 @@ import { Unavailable, unavailable } from "../model/errors.ts"
 /** Makes `Unavailable` of whatever was thrown by `operation` on `path`; an unknown failure gets the code `EIO` and keeps its message. */
 export const systemError = (operation: string, path: string, error: unknown): Unavailable => {
   if (error instanceof Unavailable) return error
-  const code = codeOf(error)
+  const code = codeOf(error) ?? codeOfMessage(error)
   if (code !== undefined) return unavailable(operation, code, path)
   const denied = isDenied(error)
   const text = error instanceof Error ? error.message : String(error)
@@ -27,6 +27,14 @@ export const codeOf = (error: unknown): string | undefined => {
   if (typeof error !== "object" || error === null || !("code" in error)) return undefined
   const { code } = error
   return typeof code === "string" && /^E[A-Z0-9]+$/.test(code) ? code : undefined
+}
+
+/** Errors for which Deno has no code, by the number that its message ends with; each number means the same on Linux and macOS, or nothing there. */
+const codesOfNumbers: Readonly<Record<string, string>> = { 27: "EFBIG", 122: "EDQUOT" }
+
+const codeOfMessage = (error: unknown): string | undefined => {
+  const number = error instanceof Error ? /\(os error (\d+)\)/.exec(error.message)?.[1] : undefined
+  return number === undefined ? undefined : codesOfNumbers[number]
 }
 
 /** True when the permissions of Deno or Node, not the system, denied it. */

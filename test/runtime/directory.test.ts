@@ -81,6 +81,9 @@ test("a sync that is interrupted is waited for", async () => {
 test("an error without a system's code keeps its message, and one of Deno's permissions names the flag", () => {
   const odd = systemError("reading", "/some/where", new Error("the moon is full"))
   expect([odd.code, odd.message]).toEqual(["EIO", 'reading failed with EIO: "/some/where": the moon is full'])
+  // Deno knows no code for it.
+  expect(systemError("writing", "/some/where", new Error("File too large (os error 27)")).code).toBe("EFBIG")
+  expect(systemError("writing", "/some/where", new Error("Something new (os error 999)")).code).toBe("EIO")
   const denial = new Error('Requires read access to "/some/where", run again with the --allow-read flag')
   denial.name = "NotCapable"
   const denied = systemError("reading", "/some/where", denial)
