@@ -43,7 +43,9 @@ that bytes of another segment, or of an earlier file of the same segment, never 
   root: `## Root file
 
 \`<root>/ROOT\`, exactly 64 bytes. A reader refuses a root whose \`version\` is above the one it knows, or with a bit in
-\`featuresIncompatible\` that it does not know. Bit 0: there may be a commit journal (below), which holds durable bytes that no segment has.`,
+\`featuresIncompatible\` that it does not know. Bit 0: there may be a commit journal (below), which holds durable bytes that no segment has.
+Bits of \`featuresCompatible\` may be ignored. Bit 0: a commit journal is in use. It is set when the first file of the journal has its name and before anything is
+written to it, and cleared before the files go: where it is set and there is no file, the journal is missing.`,
 
   segment: `## Segment
 

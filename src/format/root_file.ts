@@ -7,6 +7,8 @@ import { field, type Layout, layout } from "./field_table.ts"
 export const formatVersion = 1
 /** Bit of `featuresIncompatible`: a commit journal may hold durable bytes that no segment has. */
 export const featureJournal = 1
+/** Bit of `featuresCompatible`: a journal is in use; there is a file of it until the root is closed in order. */
+export const featureJournalInUse = 1
 /** Feature bits that this code understands; any other bit in `featuresIncompatible` refuses opening. */
 export const featuresKnown = 1
 
@@ -44,14 +46,19 @@ export const rootFile: Layout<RootFile> = layout("Root file", "`<root>/ROOT`", [
 ])
 
 /** The bytes of a root file. */
-export const encodeRootFile = (rootId: Uint8Array, createdMs: number, featuresIncompatible = 0): Uint8Array => {
+export const encodeRootFile = (
+  rootId: Uint8Array,
+  createdMs: number,
+  featuresIncompatible = 0,
+  featuresCompatible = 0,
+): Uint8Array => {
   const bytes = new Uint8Array(rootFile.sizeBytes)
   const value = {
     magic: rootMagic,
     version: formatVersion,
     rootId,
     featuresIncompatible,
-    featuresCompatible: 0,
+    featuresCompatible,
     createdMs,
   }
   rootFile.encode(bytes, 0, { ...value, checksum: 0 })

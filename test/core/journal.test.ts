@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test"
 import type { AofManager, AofManagerOptions } from "bop-aof"
-import { decodeRootFile, featureJournal } from "../../src/format/root_file.ts"
+import { decodeRootFile, featureJournal, featureJournalInUse } from "../../src/format/root_file.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { withStore } from "../support/crash_model.ts"
 import { quietDisk } from "../support/quiet_disk.ts"
@@ -73,9 +73,18 @@ describe("streams that want durability at once", () => {
 
   test("leave no journal behind when the store is closed, and the root file says that there was one", async () => {
     const disk = new MemoryDisk()
-    const acked = await withStore(disk.layer, options, (manager) => rounds(manager, { from: 0, to: 5 }))
+    const features = (): ReadonlyArray<number> => {
+      const { featuresIncompatible, featuresCompatible } = decodeRootFile(disk.contentOf("/store/ROOT")!)!
+      return [featuresIncompatible, featuresCompatible]
+    }
+    const acked = await withStore(disk.layer, options, async (manager) => {
+      const begun = await rounds(manager, { from: 0, to: 5 })
+      await quietDisk(disk)
+      expect(features()).toEqual([featureJournal, featureJournalInUse])
+      return rounds(manager, { from: 5, to: 7 }, begun)
+    })
     expect(disk.paths().filter(isJournal)).toEqual([])
-    expect(decodeRootFile(disk.contentOf("/store/ROOT")!)!.featuresIncompatible).toBe(featureJournal)
+    expect(features()).toEqual([featureJournal, 0])
     await withStore(disk.layer, options, async (manager) => {
       expect(manager.recovery.isClean).toBe(true)
       expect(await contentOf(manager)).toEqual(sorted(acked))

@@ -101,6 +101,54 @@ describe("a journal whose header does not check", () => {
   })
 })
 
+const removeFile = (disk: MemoryDisk, path: string): Promise<void> =>
+  Effect.runPromise(Context.get(disk.services(), Directory).remove(path) as Effect.Effect<void>)
+
+describe("a journal that is missing", () => {
+  test("after a kill is told once, and no id is given again", async () => {
+    const { disk, path } = await makeCut()
+    await removeFile(disk, path)
+    await withStore(disk.layer, options, async (manager) => {
+      const { manifestDamage, isClean } = manager.recovery
+      expect([isClean, manifestDamage]).toEqual([false, ["the commit journal is missing"]])
+      // All ids of the process before were in the first segment.
+      expect((await manager.stream("s0")).tryAppend("after")).toBeGreaterThan(2 ** 29)
+    })
+    await withStore(disk.layer, options, async (manager) => {
+      expect([manager.recovery.isClean, manager.recovery.manifestDamage]).toEqual([true, []])
+    })
+    expect(disk.paths().filter((one) => one.endsWith(".jnl"))).toEqual([])
+  })
+
+  test("is lost for a repair", async () => {
+    const { disk, path } = await makeCut()
+    await removeFile(disk, path)
+    const report = await Effect.runPromise(repairWith(disk.layer, { root: "/store", tier2: false }))
+    expect(report.isWhole).toBe(false)
+    expect(report.entries).toMatchObject([{ outcome: "lost", detail: "the commit journal is missing", place: null }])
+  })
+
+  test("is nothing to be told when its only file failed and the process was killed behind that", async () => {
+    const disk = new MemoryDisk()
+    await withStore(disk.layer, options, async (manager) => {
+      const streams = await Promise.all(Array.from({ length: streamCount }, (_, at) => manager.stream(`s${at}`)))
+      const round = () => Promise.all(streams.map((stream) => stream.append("text")))
+      for (let i = 0; i < 3; i++) await round()
+      disk.onOperation = ({ kind, path }) =>
+        path.includes(".jnl") && kind !== "truncate" && kind !== "remove" ? "EIO" : undefined
+      for (let i = 0; i < 3; i++) await round()
+      await new Promise((resolve) => setTimeout(resolve, 300))
+      disk.onOperation = undefined
+      disk.kill()
+    }).catch(() => undefined)
+    expect(disk.paths().filter((one) => one.endsWith(".jnl"))).toHaveLength(1)
+    await withStore(disk.layer, options, async (manager) => {
+      expect(manager.recovery.manifestDamage).toEqual([])
+      expect(manager.recovery.quarantined).toEqual([])
+    })
+  })
+})
+
 describe("a segment whose file is gone, although its first part was not in the journal", () => {
   const path = "/store/streams/s0/segments/0000000001.seg"
 
@@ -123,12 +171,9 @@ describe("a segment whose file is gone, although its first part was not in the j
     return { disk, first, rest }
   }
 
-  const remove = (disk: MemoryDisk): Promise<void> =>
-    Effect.runPromise(Context.get(disk.services(), Directory).remove(path) as Effect.Effect<void>)
-
   test("has the rest, says what is missing, and gives no number again", async () => {
     const { disk, first, rest } = await makeHalf()
-    await remove(disk)
+    await removeFile(disk, path)
     await withStore(disk.layer, options, async (manager) => {
       expect(manager.recovery.quarantined).toHaveLength(1)
       const [gap] = manager.recovery.quarantined

@@ -6,6 +6,7 @@ import {
   decodeRootFile,
   encodeRootFile,
   featureJournal,
+  featureJournalInUse,
   featuresKnown,
   formatVersion,
   type RootFile,
@@ -81,7 +82,7 @@ export const mendRoot: (
   yield* replaceSmallFile(directory, {
     folder: root,
     path,
-    bytes: encodeRootFile(file.rootId, file.createdMs, file.featuresIncompatible),
+    bytes: encodeRootFile(file.rootId, file.createdMs, file.featuresIncompatible, file.featuresCompatible),
   })
   return true
 })
@@ -102,18 +103,41 @@ export const createRoot: (
   return decodeRootFile(bytes)!
 })
 
-/** Says in the root file, durably, that a program has to know the commit journal. Nothing is written when it says so already. */
-export const announceJournal = (
+/** A root file as it is known while the root is open. */
+type KnownRoot = { -readonly [K in keyof RootFile]: RootFile[K] }
+
+/**
+ * Says in the root file, durably, that a program has to know the commit journal, and that one is in use. Nothing is written when it says so
+ * already.
+ */
+export const announceJournal = (directory: Directory, root: string, file: KnownRoot): Effect.Effect<void, AofError> =>
+  writeFeatures(directory, root, file, (known) => ({
+    incompatible: known.featuresIncompatible | featureJournal,
+    compatible: known.featuresCompatible | featureJournalInUse,
+  }))
+
+/** Says in the root file, durably, that no journal is in use any more. Its files go afterwards: where it says so there has to be one. */
+export const retractJournal = (directory: Directory, root: string, file: KnownRoot): Effect.Effect<void, AofError> =>
+  writeFeatures(directory, root, file, (known) => ({
+    incompatible: known.featuresIncompatible,
+    compatible: known.featuresCompatible & ~featureJournalInUse,
+  }))
+
+const writeFeatures = (
   directory: Directory,
   root: string,
-  file: { -readonly [K in keyof RootFile]: RootFile[K] },
+  file: KnownRoot,
+  change: (known: RootFile) => { readonly incompatible: number; readonly compatible: number },
 ): Effect.Effect<void, AofError> =>
   Effect.suspend(() => {
-    if ((file.featuresIncompatible & featureJournal) !== 0) return Effect.void
-    const features = file.featuresIncompatible | featureJournal
-    const bytes = encodeRootFile(file.rootId, file.createdMs, features)
+    const { incompatible, compatible } = change(file)
+    if (file.featuresIncompatible === incompatible && file.featuresCompatible === compatible) return Effect.void
+    const bytes = encodeRootFile(file.rootId, file.createdMs, incompatible, compatible)
+    // A write that fails may have reached the disk: what may stand there is taken back later.
+    file.featuresCompatible |= compatible
     return Effect.map(replaceSmallFile(directory, { folder: root, path: rootFilePath(root), bytes }), () => {
-      file.featuresIncompatible = features
+      file.featuresIncompatible = incompatible
+      file.featuresCompatible = compatible
     })
   })
 

@@ -4,6 +4,7 @@
  * not drained stays where it is for recovery. A file whose write or sync failed takes nothing any more and is replaced once it is drained.
  */
 import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
 import { alignGroup, encodeJournalHeader, journalBlockBytes } from "../../format/journal_block.ts"
 import type { AofError } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
@@ -30,8 +31,10 @@ export interface JournalOptions {
   readonly bytesMax: number
   readonly nowMs: () => number
   readonly random32: () => number
-  /** Says in the root file that there may be a journal, durably. */
+  /** Says in the root file that a journal is in use, durably. */
   readonly announce: Effect.Effect<void, AofError>
+  /** Says there that none is. */
+  readonly retract: Effect.Effect<void, AofError>
   readonly run: (effect: Effect.Effect<void>) => void
 }
 
@@ -69,18 +72,20 @@ export class Journal {
   readonly #free: Array<JournalFile> = []
   #sequence: number
   readonly #processCount: number
-  /** True when a process before has left files. */
-  readonly #hasLeftovers: boolean
+  /** True when a process before has left files, or this one has made one. */
+  #hasLeftovers: boolean
+  /** One at a time writes the root file. */
+  readonly #rootGate: Semaphore.Semaphore = Semaphore.makeUnsafe(1)
   #isPreparing = false
   #retryAtMs = 0
   #isClosed = false
 
   /** What a process before has left decides where sequences go on. */
-  constructor(options: JournalOptions, before: Pick<LoadedJournal, "lastSequence" | "processCount" | "fileNumbers">) {
+  constructor(options: JournalOptions, before: Pick<LoadedJournal, "lastSequence" | "processCount" | "isThere">) {
     this.#options = options
     this.#sequence = before.lastSequence
     this.#processCount = before.processCount + 1
-    this.#hasLeftovers = before.fileNumbers.length > 0
+    this.#hasLeftovers = before.isThere
     this.#fileBytes = Math.floor(options.bytesMax / 2 / journalBlockBytes) * journalBlockBytes
     const groupBytesMax = Math.min(groupBytesMost, alignGroup(Math.floor(this.#fileBytes / 8)))
     this.writer = new JournalWriter(options.bytesMax === 0 ? 0 : groupBytesMax)
@@ -173,7 +178,7 @@ export class Journal {
       this.#free.length = 0
       const isEmpty = files.length === 0 && !this.#hasLeftovers
       if (!isInOrder || isEmpty || files.some(({ dirty }) => dirty.size > 0)) return Effect.void
-      return Effect.ignore(this.#remove(journalFileNumbers))
+      return Effect.ignore(Effect.andThen(this.#retract, this.#remove(journalFileNumbers)))
     })
   }
 
@@ -206,6 +211,11 @@ export class Journal {
       return
     }
     this.#files.delete(file)
+    if (this.#files.size === 0) {
+      // The last one stays as long as the root file says that there is one, without what it takes of the disk.
+      const closed = Effect.sync(() => file.file.closeUnsafe())
+      return this.#options.run(Effect.ensuring(Effect.ignore(file.file.truncate(journalBlockBytes)), closed))
+    }
     file.file.closeUnsafe()
     this.#options.run(Effect.ignore(this.#remove([file.number])))
   }
@@ -251,11 +261,24 @@ export class Journal {
     return Effect.catch(zeroed, () => Effect.sync(() => this.fail(file)))
   }
 
+  /**
+   * Where the root file says that there is a journal there is a file of it, and no group is written before it says so. Not interrupted, and never
+   * at the same time as the opposite: what the root file says in the end would be chance.
+   */
+  get #announce(): Effect.Effect<void, AofError> {
+    const { announce } = this.#options
+    const unlessClosed = Effect.suspend(() => (this.#isClosed ? Effect.void : announce))
+    return Effect.uninterruptible(this.#rootGate.withPermits(1)(unlessClosed))
+  }
+
+  get #retract(): Effect.Effect<void, AofError> {
+    return this.#rootGate.withPermits(1)(this.#options.retract)
+  }
+
   readonly #make: () => Effect.Effect<JournalFile, AofError> = Effect.fnUntraced(
     { self: this },
     function* (this: Journal) {
-      const { directory, root, announce } = this.#options
-      yield* announce
+      const { directory, root } = this.#options
       yield* makeDurableFolder(directory, journalFolder(root))
       const taken = new Set([...this.#files].map((file) => file.number))
       const number = taken.has(0) ? 1 : 0
@@ -269,14 +292,17 @@ export class Journal {
       const named = Effect.gen({ self: this }, function* () {
         yield* attempt(() => file.writeUnsafe(block, 0, block.length, 0))
         yield* file.zeroFill(block.length, zeroedEnd)
+        this.#hasLeftovers = true
         yield* directory.rename(temporary, path)
         yield* directory.sync(journalFolder(root))
+        yield* this.#announce
       })
+      // On a full disk it would take room that others need.
+      const emptied = Effect.onError(named, () => Effect.ignore(file.truncate(journalBlockBytes)))
       const closed = Effect.ensuring(
-        named,
+        emptied,
         Effect.sync(() => file.closeUnsafe()),
       )
-      // On a full disk it would take room that others need.
       yield* Effect.onError(closed, () => Effect.ignore(directory.remove(temporary)))
       const made = new JournalFile(yield* attempt(() => directory.openUnsafe(path, "write")), number)
       made.zeroedEnd = zeroedEnd

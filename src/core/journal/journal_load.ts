@@ -13,13 +13,14 @@ import {
 import { correctJournalHeader, findJournalSeed } from "../../format/journal_correct.ts"
 import type { AofError } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
+import { makeDurableFolder } from "../files/durable_folder.ts"
 import { journalFilePath, journalFolder } from "../files/paths.ts"
 import { replaceSmallFile } from "../files/replace_small_file.ts"
 
 /** Something in a file of the journal that does not check. */
 export interface JournalDamage {
-  /** The file. */
-  readonly fileNumber: number
+  /** The file; undefined when there is none. */
+  readonly fileNumber: number | undefined
   /** What is wrong, in words that name the file. */
   readonly detail: string
   /** True when records that nothing else had may have been there. */
@@ -38,10 +39,22 @@ export interface LoadedJournal {
   readonly damage: ReadonlyArray<JournalDamage>
   /** Files that are there. */
   readonly fileNumbers: ReadonlyArray<number>
+  /** True when there is one, or should be. */
+  readonly isThere: boolean
 }
 
 /** Files that a journal ever has. */
 export const journalFileNumbers: ReadonlyArray<number> = [0, 1]
+
+/** What there is when the root file says that there is a file, and there is none. */
+export const missingJournal: LoadedJournal = {
+  entries: new Map(),
+  lastSequence: 0,
+  processCount: 1,
+  damage: [{ fileNumber: undefined, detail: "the commit journal is missing", isLost: true }],
+  fileNumbers: [],
+  isThere: true,
+}
 
 /** Reads both files. One of another root, or whose groups cannot be told from anything else without its header, holds nothing. */
 export const loadJournal: (
@@ -71,7 +84,8 @@ export const loadJournal: (
     if (known === undefined) byStream.set(entry.streamId, [entry])
     else known.push(entry)
   }
-  return { entries: byStream, lastSequence: found.at(-1)?.sequence ?? 0, processCount, damage, fileNumbers }
+  const lastSequence = found.at(-1)?.sequence ?? 0
+  return { entries: byStream, lastSequence, processCount, damage, fileNumbers, isThere: fileNumbers.length > 0 }
 })
 
 interface ReadFile {
@@ -152,6 +166,7 @@ export const emptyJournal: (
   root: string,
   header: JournalHeader,
 ) => Effect.Effect<void, AofError> = Effect.fnUntraced(function* (directory, root, header) {
+  yield* makeDurableFolder(directory, journalFolder(root))
   const [kept = 0, ...others] = journalFileNumbers
   const bytes = encodeJournalHeader(header)
   yield* replaceSmallFile(directory, { folder: journalFolder(root), path: journalFilePath(root, kept), bytes })

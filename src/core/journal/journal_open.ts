@@ -1,7 +1,7 @@
 /** The commit journal of a root that is being opened: what a process before has left in it, and a new one that goes on behind it. */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import type { RootFile } from "../../format/root_file.ts"
+import { featureJournalInUse, type RootFile } from "../../format/root_file.ts"
 import type { AofManagerConfig } from "../../model/config.ts"
 import type { AofError } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
@@ -9,10 +9,10 @@ import type { EventLoop } from "../../port/event_loop.ts"
 import type { SyncGauge } from "../append/sync_gauge.ts"
 import { journalFilePath } from "../files/paths.ts"
 import { quarantineLink } from "../files/quarantine.ts"
-import { announceJournal } from "../files/root.ts"
+import { announceJournal, retractJournal } from "../files/root.ts"
 import type { SharedSync } from "../stream/stream_state.ts"
 import { Journal } from "./journal.ts"
-import { emptyJournal, type JournalDamage, type LoadedJournal, loadJournal } from "./journal_load.ts"
+import { emptyJournal, type JournalDamage, type LoadedJournal, loadJournal, missingJournal } from "./journal_load.ts"
 import { JournalSync } from "./journal_sync.ts"
 
 /** What it is opened with. */
@@ -28,8 +28,8 @@ export interface JournalOpening {
 
 /** Damage of the journal, and where what is left of the file is kept. */
 export interface KeptJournalDamage extends JournalDamage {
-  /** Path in the quarantine. */
-  readonly place: string
+  /** Path in the quarantine; null when there was no file. */
+  readonly place: string | null
 }
 
 /** A journal whose root is being recovered. */
@@ -45,7 +45,14 @@ export interface OpenedJournal {
   readonly close: Effect.Effect<void>
 }
 
-const nothing: LoadedJournal = { entries: new Map(), lastSequence: 0, processCount: 0, damage: [], fileNumbers: [] }
+const nothing: LoadedJournal = {
+  entries: new Map(),
+  lastSequence: 0,
+  processCount: 0,
+  damage: [],
+  fileNumbers: [],
+  isThere: false,
+}
 
 /** Reads what is there; a store that is only read has no journal. */
 export const openJournal: (opening: JournalOpening, root: RootFile) => Effect.Effect<OpenedJournal, AofError> =
@@ -53,7 +60,9 @@ export const openJournal: (opening: JournalOpening, root: RootFile) => Effect.Ef
     const rootFile = { ...root }
     const { rootId } = root
     const load = loadJournal(directory, config.root, rootId)
-    const loaded = config.readOnly ? nothing : yield* load
+    const found = config.readOnly ? nothing : yield* load
+    const isInUse = !config.readOnly && (root.featuresCompatible & featureJournalInUse) !== 0
+    const loaded = isInUse && !found.isThere ? missingJournal : found
     const journal = new Journal(
       {
         directory,
@@ -63,6 +72,7 @@ export const openJournal: (opening: JournalOpening, root: RootFile) => Effect.Ef
         nowMs: () => clock.currentTimeMillisUnsafe(),
         random32,
         announce: announceJournal(directory, config.root, rootFile),
+        retract: retractJournal(directory, config.root, rootFile),
         run,
       },
       loaded,
@@ -80,7 +90,7 @@ export const openJournal: (opening: JournalOpening, root: RootFile) => Effect.Ef
     })
     const endRecovery = Effect.fnUntraced(function* (isNeeded: boolean) {
       shared.endRecovery()
-      if (loaded.fileNumbers.length === 0) return []
+      if (!loaded.isThere) return []
       const kept = yield* keepFiles(directory, config.root, { ...loaded, isNeeded })
       const { lastSequence: sequence, processCount } = loaded
       const createdMs = clock.currentTimeMillisUnsafe()
@@ -103,8 +113,13 @@ const keepFiles = Effect.fnUntraced(function* (
   { damage, fileNumbers, isNeeded }: LoadedJournal & { readonly isNeeded: boolean },
 ) {
   const numbers = fileNumbers.filter((number) => isNeeded || damage.some(({ fileNumber }) => fileNumber === number))
-  if (numbers.length === 0) return []
+  const placed = (places: ReadonlyArray<string>) =>
+    damage.map((one): KeptJournalDamage => {
+      const at = one.fileNumber === undefined ? -1 : numbers.indexOf(one.fileNumber)
+      return { ...one, place: places[at] ?? null }
+    })
+  if (numbers.length === 0) return placed([])
   const paths = numbers.map((number) => journalFilePath(root, number))
   const places = yield* quarantineLink(directory, { root, paths, prefix: "journal-" })
-  return damage.map((one): KeptJournalDamage => ({ ...one, place: places[numbers.indexOf(one.fileNumber)]! }))
+  return placed(places)
 })

@@ -111,9 +111,11 @@ const journalEntry = ({ detail, isLost, place }: KeptJournalDamage): RepairEntry
   from: 0,
   to: 0,
   detail,
-  action: isLost
-    ? "what checks is in the segments; the file, with what could not be read of it, is in the quarantine"
-    : "what it held is in the segments; the file is in the quarantine",
+  action: !isLost
+    ? "what it held is in the segments; the file is in the quarantine"
+    : place === null
+      ? "nothing can be done"
+      : "what checks is in the segments; the file, with what could not be read of it, is in the quarantine",
 })
 
 const recoveryEntries = (

@@ -44,7 +44,7 @@ export const scrubRootFile: (run: ScrubRun, root: RootFile) => Effect.Effect<voi
     run.files++
     const bytes = read.success
     const found = bytes === undefined ? undefined : decodeRootFile(bytes)
-    const expected = encodeRootFile(root.rootId, root.createdMs, root.featuresIncompatible)
+    const expected = encodeRootFile(root.rootId, root.createdMs, root.featuresIncompatible, root.featuresCompatible)
     const isSame = bytes?.length === expected.length && expected.every((byte, at) => byte === bytes[at])
     // What a later version has put in it is not this one's to judge.
     if (isSame || found?.rootId.every((byte, at) => byte === root.rootId[at]) === true) return
