@@ -145,7 +145,8 @@ A group counts when its \`offset\` is where it lies and its checksum is right; s
 a seed of its own. It is written after the one before is durable: what does not check is the end, unless a group that counts follows. The
 entries of both files, by \`sequence\` of the file and then by offset of the group, are written into the segments of the streams that still
 exist before anything else is read; those of sealed and of trimmed segments are left out. A file of a segment that is missing is made when an
-entry at offset 0 is there, or else, with a header that is computed back from the first frame, when what lies before it is lost. Doing this again changes nothing. A root that was closed in order has no journal files.
+entry at offset 0 is there, or else, with a header that is computed back from the first frame, when what lies before it is lost. When the manifest is damaged, a segment below all
+that have a file is made only where its frames end at the \`baseOffset\` of what follows: it may have been trimmed. Doing this again changes nothing. A root that was closed in order has no journal files.
 
 A file gets its name when its header and zeros behind it are durable, so a header that does not check, or is missing, is damage. One changed byte of it
 is put right from its checksum. Without a header the seed is computed back from the groups, as the checksum of given bytes is a one-to-one function of

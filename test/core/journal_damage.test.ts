@@ -9,6 +9,7 @@ import { repairWith } from "../../src/api/repair.ts"
 import { Directory } from "../../src/port/directory.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { withStore } from "../support/crash_model.ts"
+import { quietDisk } from "../support/quiet_disk.ts"
 
 const KiB = 1024
 const options: AofManagerOptions = {
@@ -205,6 +206,66 @@ describe("a segment whose file is gone, although its first part was not in the j
       const found: Array<number> = []
       for await (const { recordId } of (await manager.stream("s0")).read({ from: rest[0]! })) found.push(recordId)
       expect(found).toEqual(rest)
+    })
+  })
+})
+
+describe("a store that has lost its manifest", () => {
+  const small: AofManagerOptions = { ...options, segmentBytes: 8192, stagingBytes: 4096 }
+
+  const numbersOf = async (manager: AofManager, name: string): Promise<ReadonlyArray<number>> => {
+    const found: Array<number> = []
+    for await (const { recordNumber } of (await manager.stream(name)).read({ from: "start" })) found.push(recordNumber)
+    return found
+  }
+
+  const loseManifest = (disk: MemoryDisk): Promise<void> =>
+    Effect.runPromise(Context.get(disk.services(), Directory).removeDirectory("/store/manifest") as Effect.Effect<void>)
+
+  /** Three streams; `bytes` of each record. */
+  const fill = async (manager: AofManager, rounds: number) => {
+    const streams = await Promise.all(["a", "b", "c"].map((name) => manager.stream(name)))
+    for (let i = 0; i < rounds; i++) await Promise.all(streams.map((stream) => stream.append(".".repeat(700))))
+    return streams[2]!
+  }
+
+  test("does not show trimmed segments again that the journal has, and keeps the journal", async () => {
+    const disk = new MemoryDisk()
+    let first = 0
+    await withStore(disk.layer, small, async (manager) => {
+      const stream = await fill(manager, 40)
+      const { recordId } = await stream.append("kept")
+      await stream.trim({ before: recordId })
+      await quietDisk(disk)
+      first = stream.segments()[0]!.firstRecordNumber
+      disk.kill()
+    }).catch(() => undefined)
+    expect(first).toBeGreaterThan(8)
+    await loseManifest(disk)
+    await withStore(disk.layer, small, async (manager) => {
+      const numbers = await numbersOf(manager, "c")
+      expect(numbers).toEqual(Array.from({ length: 41 - first }, (_, at) => first + at))
+      expect(manager.recovery.trimmed.filter(({ stream }) => stream === "c").length).toBeGreaterThan(0)
+    })
+    expect(disk.contentOf(kept)).toBeDefined()
+  })
+
+  test("has a segment again that only the journal has, when it leads up to those that are left", async () => {
+    const disk = new MemoryDisk()
+    await withStore(disk.layer, small, async (manager) => {
+      await fill(manager, 3)
+      await quietDisk(disk)
+      const streams = await Promise.all(["new", "other", "third"].map((name) => manager.stream(name)))
+      for (let i = 0; i < 14; i++) await Promise.all(streams.map((stream) => stream.append(".".repeat(700))))
+      await quietDisk(disk)
+      disk.kill()
+    }).catch(() => undefined)
+    const names = disk.paths().filter((path) => /\/new\/segments\/\d+\.seg$/.test(path))
+    expect(names.length).toBeGreaterThan(1)
+    await removeFile(disk, names.sort()[0]!)
+    await loseManifest(disk)
+    await withStore(disk.layer, small, async (manager) => {
+      expect(await numbersOf(manager, "new")).toEqual(Array.from({ length: 14 }, (_, at) => at))
     })
   })
 })

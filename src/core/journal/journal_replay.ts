@@ -32,12 +32,19 @@ export interface ReplayTarget {
   readonly firstIndex: number
   /** True for a segment that is sealed: its own file, or a copy, holds all of it. */
   readonly isSealed: (index: number) => boolean
-  /** True for a segment of which nobody knows whether it was trimmed. */
-  readonly mayBeTrimmed: (index: number) => boolean
+  /** Segments below it may have been trimmed, which nobody knows: the lowest that is left, while the manifest has forgotten something. */
+  readonly lowest: LowestSegment | undefined
   /** What is known of a segment whose header is gone. */
   readonly segmentOf: (index: number) => KnownSegment
   /** The watermark of the application as it was before the segment. */
   readonly coordinatorWatermarkOf: (index: number) => bigint
+}
+
+/** The lowest segment that is left. */
+export interface LowestSegment {
+  readonly index: number
+  /** Bytes of frames in all segments before it; undefined when its header cannot be read. */
+  readonly baseOffset: number | undefined
 }
 
 /** Writes the entries of one stream where they belong, and syncs. */
@@ -55,12 +62,42 @@ export const replayJournal: (
     if (known === undefined) bySegment.set(index, [entry])
     else known.push(entry)
   }
+  withholdTrimmed(target, bySegment, report)
   if (bySegment.size === 0) return
   yield* directory.makeDirectory(target.path)
   for (const [index, own] of bySegment) yield* replaySegment(directory, target, { index, entries: own }, report)
   // A process that was killed may have made the directories without a sync.
   for (const folder of [...target.parents, target.path]) yield* directory.sync(folder)
 })
+
+/**
+ * Leaves out segments below all that are left which do not lead up to these: with a manifest that has forgotten something, that they were trimmed is
+ * as likely as that what lay between is lost. The journal is kept.
+ */
+const withholdTrimmed = (
+  { name, lowest }: ReplayTarget,
+  bySegment: Map<number, ReadonlyArray<JournalEntryBytes>>,
+  report: RecoveryReport,
+): void => {
+  if (lowest?.baseOffset === undefined) return
+  let expected = lowest.baseOffset
+  const below = [...bySegment].filter(([index]) => index < lowest.index).sort(([one], [other]) => other - one)
+  for (const [index, entries] of below) {
+    const own = entries.find((entry) => entry.offset === 0)
+    const header = own === undefined ? undefined : decodeSegmentHeader(own.bytes)
+    const end = Math.max(...entries.map(({ offset, bytes }) => offset + bytes.length))
+    if (header !== undefined && header.baseOffset + Math.max(0, end - segmentHeaderBytes) === expected) {
+      expected = header.baseOffset
+      continue
+    }
+    bySegment.delete(index)
+    report.isJournalNeeded = true
+    const from = index * 2 ** 28
+    const reason =
+      "trimmed, or nothing is left of what followed; only the commit journal, now in the quarantine, has it"
+    report.cut(name, { from, to: from + end, bytes: end, reason })
+  }
+}
 
 interface SegmentEntries {
   readonly index: number
@@ -78,7 +115,7 @@ const replaySegment = Effect.fnUntraced(function* (
   const first = entries.reduce((least, entry) => (entry.offset < least.offset ? entry : least))
   const gap = { from: index * 2 ** 28, to: index * 2 ** 28 + first.offset, bytes: first.offset }
   const isThere = (yield* directory.sizeOf(path)) !== undefined
-  const isKnown = hasHeader || (!target.mayBeTrimmed(index) && startBefore(target, index, first) !== undefined)
+  const isKnown = hasHeader || (index >= (target.lowest?.index ?? 0) && startBefore(target, index, first) !== undefined)
   if (!isThere && !isKnown) {
     const reason = "the commit journal has bytes of a segment whose file is missing"
     report.isJournalNeeded = true

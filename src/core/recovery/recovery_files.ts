@@ -1,13 +1,22 @@
 /** The files of a stream as recovery finds them: first with what only the commit journal holds, then listed. */
 import * as Effect from "effect/Effect"
+import { decodeSegmentHeader, segmentHeaderBytes } from "../../format/segment_header.ts"
 import type { AofError } from "../../model/errors.ts"
 import { segmentIndexOf } from "../../model/record_id.ts"
 import type { DirectoryEntry } from "../../port/directory.ts"
 import type { ManifestStream } from "../../state/manifest_state.ts"
-import { segmentIndexOfName, segmentIndexOfWarmName, streamPath, streamsPath, warmFolder } from "../files/paths.ts"
+import {
+  segmentIndexOfName,
+  segmentIndexOfWarmName,
+  segmentPath,
+  streamPath,
+  streamsPath,
+  warmFolder,
+} from "../files/paths.ts"
+import { readStart } from "../files/read_start.ts"
 import { refuseLinks } from "../files/refuse_links.ts"
 import { attempt } from "../flow/attempt.ts"
-import { type ReplayTarget, replayJournal } from "../journal/journal_replay.ts"
+import { type LowestSegment, type ReplayTarget, replayJournal } from "../journal/journal_replay.ts"
 import type { StreamState } from "../stream/stream_state.ts"
 import type { RecoveryReport } from "./recovery_report.ts"
 import { knownSegment, lastBefore } from "./recovery_restore.ts"
@@ -46,7 +55,7 @@ export const replayHeld: (
     parents,
     firstIndex,
     isSealed: (index) => known.sealed.has(index),
-    mayBeTrimmed: yield* trimmedBelow(stream, report),
+    lowest: yield* lowestLeft(stream, report),
     segmentOf: (index) => {
       const segment = knownSegment(stream, known, index)
       return { ...segment, firstRecordNumber: segment.firstRecordNumber ?? numberBefore(known, index) }
@@ -57,14 +66,21 @@ export const replayHeld: (
   services.shared.release(streamId)
 })
 
-/** With a manifest that has forgotten something, a segment below all that are left may have been trimmed. */
-const trimmedBelow = Effect.fnUntraced(function* ({ services, name, path }: StreamState, report: RecoveryReport) {
+/** The lowest segment that has a file, when the manifest has forgotten something; else undefined. */
+const lowestLeft = Effect.fnUntraced(function* (
+  { services, name, path }: StreamState,
+  report: RecoveryReport,
+): Effect.fn.Return<LowestSegment | undefined, AofError> {
   const { directory, config, manifest } = services
-  if (manifest.replay.damage.length === 0 && !report.isManifestShort) return () => false
+  if (manifest.replay.damage.length === 0 && !report.isManifestShort) return undefined
   const hot = (yield* directory.list(path)).map((entry) => segmentIndexOfName(entry.name))
   const warm = (yield* directory.list(warmFolder(config.root, name))).map((entry) => segmentIndexOfWarmName(entry.name))
-  const left = [...hot, ...warm].filter((index) => index !== undefined)
-  return (index: number): boolean => left.length > 0 && left.every((one) => one > index)
+  const [index] = [...hot, ...warm].filter((one) => one !== undefined).sort((one, other) => one - other)
+  if (index === undefined) return undefined
+  const block = hot.includes(index)
+    ? yield* readStart(directory, segmentPath(path, index), segmentHeaderBytes)
+    : undefined
+  return { index, baseOffset: block === undefined ? undefined : decodeSegmentHeader(block)?.baseOffset }
 })
 
 /** Number of the first record of a segment, when that follows from the one before; the first of all has index 1. */
