@@ -7,15 +7,17 @@
  */
 import * as Effect from "effect/Effect"
 import type { HeadFile, HeadObject } from "../../format/head_object.ts"
-import { type AofError, corrupt, type Fenced, unavailable } from "../../model/errors.ts"
+import { type AofError, corrupt, type Fenced } from "../../model/errors.ts"
 import { attempt } from "../flow/attempt.ts"
 import type { ManifestHooks } from "../manifest/manifest_hooks.ts"
 import type { ManifestLog } from "../manifest/manifest_log.ts"
 import type { Residency } from "../tiers/residency.ts"
 import { BucketFiles } from "./bucket_files.ts"
+import { goTo } from "./bucket_move.ts"
 import { type BucketListener, type BucketMove, type BucketOptions, isTelling } from "./bucket_options.ts"
 import { CommitTimes } from "./bucket_times.ts"
 import { WaitingSegments } from "./bucket_waiting.ts"
+import { HeldHead, noFiles } from "./head_held.ts"
 import { fenceOf } from "./head_judge.ts"
 import { HeadLoop } from "./head_loop.ts"
 import { HeadMaker } from "./head_maker.ts"
@@ -24,7 +26,6 @@ import { type FoundHead, type HeadStore, isSameHead } from "./head_store.ts"
 
 /** How often the claim of an epoch meets a HEAD of this very root. */
 const claimsMax = 8
-const noFiles: ReadonlyArray<HeadFile> = []
 
 export class Bucket {
   readonly files: BucketFiles = new BucketFiles()
@@ -38,20 +39,12 @@ export class Bucket {
   #manifest: ManifestLog | undefined = undefined
   #found: FoundHead | undefined = undefined
   #isFoundKnown = false
-  #epoch = 0
-  #epochSequence = 0
+  readonly #held = new HeldHead()
   /** Sequence of the record of a takeover; 0 for none. */
   #takenSequence = 0
   /** Epoch of the writer before, as its manifest tells. */
   epochBefore = 0
-  /** HEAD as it is there, as far as this writer knows. */
-  #last: HeadObject | undefined = undefined
-  #etag: string | undefined = undefined
-  /** A put has had no answer: HEAD is read before the next one. */
-  #isUncertain = false
   #wantedSequence = 0
-  /** Sequence of the record of a HEAD that was not put yet; 0 for none. */
-  #prepared = 0
   /** The bucket is about to be another one: nothing is changed in it meanwhile. */
   #isMoving = false
   readonly #loop: HeadLoop
@@ -62,10 +55,10 @@ export class Bucket {
     this.#times = new CommitTimes(options.deleteGraceMs)
     this.#loop = new HeadLoop(options, {
       isDue: () => this.#isDue,
-      lastHeadMs: () => (this.#epoch === 0 ? undefined : this.counters.lastHeadMs),
+      lastHeadMs: () => (this.#held.epoch === 0 ? undefined : this.counters.lastHeadMs),
       isUrgent: () => this.#listener.isUrgent(),
       isOver: () => this.isFenced,
-      work: () => (this.#epoch === 0 ? this.#claim() : this.#commit()),
+      work: () => (this.#held.epoch === 0 ? this.#claim() : this.#commit()),
       onEnd: () => this.#listener.onChange(),
     })
   }
@@ -87,12 +80,12 @@ export class Bucket {
 
   /** Epoch of this writer; 0 before it has one. */
   get epoch(): number {
-    return this.#epoch
+    return this.#held.epoch
   }
 
   /** True while this writer may change the bucket, as far as it knows. */
   get isHeld(): boolean {
-    return this.#epoch > 0 && !this.isFenced
+    return this.#held.epoch > 0 && !this.isFenced
   }
 
   /** True while segments may be put. One that took the root over first says so: who comes next must know that late objects of others do not count. */
@@ -122,17 +115,17 @@ export class Bucket {
 
   get #isDue(): boolean {
     if (this.#isMoving) return false
-    return this.#epoch === 0 || this.#wantedSequence > this.#times.sequence
+    return this.#held.epoch === 0 || this.#wantedSequence > this.#times.sequence
   }
 
   /** What the manifest tells. */
   readonly hooks: ManifestHooks = {
     onChunkSealed: (chunk) => {
-      this.files.addChunk(chunk, this.#epoch || this.own.epoch)
+      this.files.addChunk(chunk, this.#held.epoch || this.own.epoch)
       // Its size or age has sealed it: so much has happened that it is worth a HEAD.
       if (!this.#loop.isWorking && this.#manifest !== undefined) this.#want(this.#times.sequence + 1)
     },
-    onSnapshot: (snapshot) => this.files.addSnapshot(snapshot, this.#epoch || this.own.epoch),
+    onSnapshot: (snapshot) => this.files.addSnapshot(snapshot, this.#held.epoch || this.own.epoch),
     onRecord: (record) => {
       if (record.type === "Epoch") this.own.addRecord(record)
       if (isTelling(record)) this.#want(record.sequence)
@@ -144,17 +137,17 @@ export class Bucket {
     this.#found = found
     this.#isFoundKnown = true
     if (found !== undefined) {
-      this.#last = found.head
+      this.#held.last = found.head
       this.files.noteThere(found.head.files)
     }
   }
 
   /** The epoch was taken before the manifest was there. */
   take(head: HeadObject, etag: string): void {
-    this.#epoch = head.epoch
-    this.#epochSequence = head.epochSequence
-    this.#etag = etag
-    this.#last = head
+    this.#held.epoch = head.epoch
+    this.#held.epochSequence = head.epochSequence
+    this.#held.etag = etag
+    this.#held.last = head
     this.files.noteThere(head.files)
   }
 
@@ -170,8 +163,8 @@ export class Bucket {
       const { epoch } = manifest.state
       if (epoch !== undefined) this.own.addRecord(epoch)
       this.epochBefore = epoch?.epoch ?? 0
-      if (this.#epoch === 0) return
-      this.#takenSequence = this.maker.append(manifest, this.#epoch, undefined)
+      if (this.#held.epoch === 0) return
+      this.#takenSequence = this.maker.append(manifest, this.#held.epoch, undefined)
       this.#want(this.#takenSequence)
       yield* manifest.commit
     },
@@ -216,7 +209,7 @@ export class Bucket {
 
   /** True for the HEAD that this writer has put last. */
   isLast(head: HeadObject): boolean {
-    return this.#last !== undefined && isSameHead(this.#last, head)
+    return this.#held.last !== undefined && isSameHead(this.#held.last, head)
   }
 
   /** Changes nothing in the bucket until `resume`. */
@@ -231,58 +224,22 @@ export class Bucket {
 
   /** Goes on in another place, which has all objects. Paused. When it fails the bucket stays where it is. */
   move(move: BucketMove): Effect.Effect<void, AofError> {
-    return Effect.uninterruptible(this.#loop.alone(this.#move(move), Number.POSITIVE_INFINITY))
+    const parts = {
+      options: this.#options,
+      files: this.files,
+      maker: this.maker,
+      held: this.#held,
+      manifest: this.#manifest!,
+      name: this.#name,
+      find: this.#find,
+      isOwn: (found: FoundHead) => this.#isOwn(found),
+      make: this.#make,
+      onPut: (head: HeadObject, etag: string) => this.#committed(head, etag),
+      // HEAD may say that the root has moved: the next one says that it has not.
+      onFailed: () => this.#want(Math.max(this.#wantedSequence, this.#times.sequence) + 1),
+    }
+    return Effect.uninterruptible(this.#loop.alone(goTo(parts, move), Number.POSITIVE_INFINITY))
   }
-
-  readonly #move: (move: BucketMove) => Effect.Effect<void, AofError> = Effect.fnUntraced(
-    { self: this },
-    function* ({ headStore, found, isAbandoned, onMoved }: BucketMove) {
-      const there = found?.head.files ?? noFiles
-      const files = { ...this.#options, manifest: this.#manifest!, headStore }
-      const moved = Effect.gen({ self: this }, function* () {
-        this.files.restart(there)
-        // Most of them, so that there is little left while neither place is the one to go on with.
-        yield* this.files.upload(files, there)
-        if (!isAbandoned) yield* this.#leave(headStore.place)
-        const head = yield* this.#make(headStore, there)
-        this.#prepared = 0
-        const replaced = yield* headStore.replace(head, found?.etag)
-        if (!replaced.isOurs)
-          return yield* Effect.fail(unavailable(`moving to ${headStore.place}`, "EEXIST", "another HEAD came"))
-        onMoved()
-        this.#isUncertain = false
-        this.#committed(head, replaced.etag)
-      })
-      yield* Effect.tapError(moved, () =>
-        Effect.sync(() => {
-          this.files.restart(this.#last?.files ?? noFiles)
-          // HEAD may say that the root has moved: the next one says that it has not.
-          this.#want(Math.max(this.#wantedSequence, this.#times.sequence) + 1)
-        }),
-      )
-    },
-  )
-
-  /** Puts the last HEAD of a place, which says that the root has moved. */
-  readonly #leave: (place: string) => Effect.Effect<void, AofError> = Effect.fnUntraced(
-    { self: this },
-    function* (place: string) {
-      const { headStore, fence } = this.#options
-      if (this.#isUncertain && !(yield* this.#find())) return yield* Effect.fail(fence.error!)
-      const { lastSequence = 0, files = noFiles } = this.#last ?? {}
-      yield* this.#name
-      this.#prepared = 0
-      yield* this.#manifest!.commit
-      const what = { epochSequence: this.#epochSequence, lastSequence, files, isMoved: true }
-      this.#isUncertain = true
-      const replaced = yield* headStore.replace(this.maker.head(this.#epoch, what), this.#etag, place)
-      this.#isUncertain = false
-      this.#etag = replaced.isOurs ? replaced.etag : replaced.found?.etag
-      if (replaced.isOurs) return
-      if (replaced.found !== undefined && !this.#isOwn(replaced.found)) return yield* Effect.fail(fence.error!)
-      return yield* Effect.fail(corrupt(`HEAD in ${headStore.place}`, "it is not the last one that was put"))
-    },
-  )
 
   #want(sequence: number): void {
     if (sequence <= this.#wantedSequence) return
@@ -320,9 +277,9 @@ export class Bucket {
   #isOwn(found: FoundHead): boolean {
     const { headStore, root, takesBack } = this.#options
     const { own } = this
-    const epoch = this.#epoch || own.epoch
+    const epoch = this.#held.epoch || own.epoch
     // Who has an epoch here, and finds that it has left, goes on here.
-    const mayBeMoved = takesBack || this.#epoch > 0
+    const mayBeMoved = takesBack || this.#held.epoch > 0
     const error = fenceOf(found, { place: headStore.place, rootId: root.rootId, own, epoch, mayBeMoved })
     if (error !== undefined) this.#lose(error)
     return error === undefined
@@ -339,12 +296,12 @@ export class Bucket {
   /** Brings up what is new in the manifest and puts a HEAD that names it. */
   readonly #commit: () => Effect.Effect<void, AofError> = Effect.fnUntraced({ self: this }, function* () {
     const { headStore } = this.#options
-    if (this.#isUncertain && !(yield* this.#find())) return
-    const head = yield* this.#make(headStore, this.#last?.files ?? noFiles)
-    this.#isUncertain = true
-    this.#prepared = 0
-    const replaced = yield* headStore.replace(head, this.#etag)
-    this.#isUncertain = false
+    if (this.#held.isUncertain && !(yield* this.#find())) return
+    const head = yield* this.#make(headStore, this.#held.last?.files ?? noFiles)
+    this.#held.isUncertain = true
+    this.#held.prepared = 0
+    const replaced = yield* headStore.replace(head, this.#held.etag)
+    this.#held.isUncertain = false
     if (replaced.isOurs) {
       this.#committed(head, replaced.etag)
       const { nowMs, deleteGraceMs } = this.#options
@@ -352,7 +309,7 @@ export class Bucket {
     }
     if (replaced.found !== undefined && !this.#isOwn(replaced.found)) return
     // One of this writer's own that was thought lost, or somebody has removed HEAD: it is put again.
-    this.#etag = replaced.found?.etag
+    this.#held.etag = replaced.found?.etag
     return yield* Effect.fail(corrupt(`HEAD in ${headStore.place}`, "it is not the last one that was put"))
   })
 
@@ -361,36 +318,36 @@ export class Bucket {
     Effect.fnUntraced({ self: this }, function* (headStore: HeadStore, there: ReadonlyArray<HeadFile>) {
       const manifest = this.#manifest!
       // What a try has prepared that did not come to its put is good for the next one.
-      if (this.#prepared === 0 || this.#wantedSequence > this.#prepared) {
+      if (this.#held.prepared === 0 || this.#wantedSequence > this.#held.prepared) {
         const appended = yield* this.#name
         yield* manifest.sealChunk
-        this.#prepared = appended
+        this.#held.prepared = appended
       }
-      const lastSequence = this.#prepared
+      const lastSequence = this.#held.prepared
       const files = yield* this.files.upload({ ...this.#options, manifest, headStore }, there)
-      return this.maker.head(this.#epoch, { epochSequence: this.#epochSequence, lastSequence, files })
+      return this.maker.head(this.#held.epoch, { epochSequence: this.#held.epochSequence, lastSequence, files })
     })
 
   /** Appends the record of the next HEAD. */
   readonly #name: Effect.Effect<number, AofError> = attempt(() => {
     this.maker.next()
-    return this.maker.append(this.#manifest!, this.#epoch, undefined)
+    return this.maker.append(this.#manifest!, this.#held.epoch, undefined)
   })
 
   /** After a put without an answer: reads what is there. False when the root is lost. */
   readonly #find: () => Effect.Effect<boolean, AofError> = Effect.fnUntraced({ self: this }, function* () {
     const found = yield* this.#options.headStore.read
     if (found !== undefined && !this.#isOwn(found)) return false
-    this.#etag = found?.etag
-    this.#isUncertain = false
+    this.#held.etag = found?.etag
+    this.#held.isUncertain = false
     return true
   })
 
   #committed(head: HeadObject, etag: string): void {
     const { emit, nowMs } = this.#options
     const { lastSequence: sequence } = head
-    this.#etag = etag
-    this.#last = head
+    this.#held.etag = etag
+    this.#held.last = head
     this.counters.heads++
     this.counters.lastHeadMs = nowMs()
     this.#times.note(sequence, nowMs())
