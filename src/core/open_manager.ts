@@ -219,6 +219,8 @@ const makeManager = Effect.fnUntraced(function* (
   if (!config.readOnly) yield* Effect.ignore(renewManifest(services, report))
   if (isRestored) {
     yield* leaveGaps(services, recovered)
+    // Before anything is acknowledged: who takes over next leaves out other indexes.
+    yield* services.tiers.services.bucket!.tell
     yield* endRestore(directory, config.root)
   }
   fence.onRaise = (error) => {

@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, test } from "bun:test"
 import { memoryStore } from "../../src/api/object_store.ts"
 import { openReplica } from "../../src/api/replica.ts"
 import { loadCrc64 } from "../../src/format/checksum.ts"
-import { FaultyObjectStore } from "../../src/testing/faulty_object_store.ts"
+import { FaultyObjectStore, type StoreFault, type StoreRequest } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { failure } from "../support/api.ts"
 import {
@@ -150,6 +150,54 @@ describe("an empty root with a bucket that holds one", () => {
     expect(back.info().nextRecordNumber).toBe(1000)
     await second.close()
   }, 120_000)
+
+  test("gives no id that a machine gave out before whose records nobody ever heard of, whenever the bucket was lost to that one", async () => {
+    const inner = memoryStore()
+    const first = await openBucketStore(inner)
+    const stream = await first.stream("orders")
+    const given = new Set(await appendTexts(stream, 0, 3))
+    await stream.seal()
+    await first.settled()
+    await first.close()
+    let acknowledged = 0
+    for (let puts = 0; puts < 6; puts++) {
+      let left = puts
+      const script = ({ kind }: StoreRequest): StoreFault | undefined =>
+        kind === "put" && left-- <= 0 ? "timeoutBefore" : undefined
+      const store = new FaultyObjectStore(inner, { script })
+      const opened = openBucketStore(store, { retry: { maxAttempts: 1 } }, { closeTimeoutMs: 100 })
+      const manager = await opened.catch((error) => {
+        expect(error._tag).toBe("Unavailable")
+        return undefined
+      })
+      if (manager === undefined) continue
+      for (const id of await appendTexts(await manager.stream("orders"), 100, 103)) {
+        expect(given.has(id)).toBe(false)
+        given.add(id)
+        acknowledged++
+      }
+      await manager.close()
+    }
+    expect(acknowledged).toBeGreaterThan(3)
+  })
+
+  test("goes on where it was when the bucket is lost before the first HEAD of its own", async () => {
+    const inner = memoryStore()
+    const first = await openBucketStore(inner)
+    const ids = await appendTexts(await first.stream("orders"), 0, 3)
+    await first.close()
+    const heads: Array<string> = []
+    const store = new FaultyObjectStore(inner, {
+      script: ({ kind, key }) => (kind === "put" && key === "HEAD" && heads.push(key) > 1 ? "denied" : undefined),
+    })
+    const disk = new MemoryDisk({ modelsCrashes: false })
+    expect((await failure(openBucketStore(store, { disk })))._tag).toBe("Unavailable")
+    store.script = undefined
+    const manager = await openBucketStore(store, { disk })
+    const [next] = await appendTexts(await manager.stream("orders"), 3, 4)
+    expect(next).toBeGreaterThan(ids.at(-1)! + 1024 * 2 ** 28)
+    await manager.close()
+  })
 
   test("is not made anew when the bucket does not answer and is required", async () => {
     const inner = memoryStore()

@@ -184,6 +184,19 @@ export class Bucket {
     return Math.max(record.notBeforeMs, this.#times.deleteAtMs(record.sequence, this.#options.nowMs()))
   }
 
+  /** Puts a HEAD that knows all records up to now. Fails when that did not work; `Fenced` when somebody else has the root. Before the loop runs. */
+  readonly tell: Effect.Effect<void, AofError> = Effect.suspend(() => {
+    // A HEAD of its own may have been thought lost: what is there now is known then.
+    const told = Effect.retry(
+      Effect.suspend(() => this.#commit()),
+      { times: 1, while: (error: AofError) => error._tag === "Corrupt" },
+    )
+    return Effect.andThen(
+      this.#loop.alone(told, 0),
+      attempt(() => this.#options.fence.check()),
+    )
+  })
+
   /** Looks soon whether there is something to do, also where failures have made it wait. */
   wake(): void {
     this.#loop.wake()

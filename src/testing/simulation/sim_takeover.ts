@@ -6,9 +6,10 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import { FaultyObjectStore, type StoreFault, type StoreRequest } from "../faulty_object_store.ts"
 import { MemoryDisk } from "../memory_disk.ts"
 import { runAs } from "./sim_maintain.ts"
-import { payloadOf } from "./sim_model.ts"
+import { type ModelEntry, type ModelStream, payloadOf } from "./sim_model.ts"
 import { movedAway } from "./sim_move.ts"
 import { type SimProcess, SimViolation } from "./sim_process.ts"
 import { SimRandom } from "./sim_random.ts"
@@ -23,6 +24,7 @@ import {
   sureOf,
   toBucket,
   triesMax,
+  tryWriter,
   type Writer,
 } from "./sim_writers.ts"
 
@@ -39,6 +41,7 @@ const takenOver = (process: SimProcess): Effect.Effect<void, SimViolation, SimSe
     const { world } = process
     const random = new SimRandom(world.plan.seed, 11)
     const replicaRandom = new SimRandom(world.plan.seed, 12)
+    const cutRandom = new SimRandom(world.plan.seed, 15)
     let writer = yield* openWriter(process, world.services())
     let replica: SimReplica | undefined
     const former: Array<Writer> = []
@@ -56,6 +59,8 @@ const takenOver = (process: SimProcess): Effect.Effect<void, SimViolation, SimSe
         yield* Effect.sleep(replicaRandom.pick([1, 1000, 10_000]))
         yield* replica.check(sure)
       }
+      while (cutRandom.chance(0.3)) yield* cutOff(process, cutRandom, sure)
+      replica.addShownTo(sure)
       // A bucket that says there is no HEAD where there is one makes a new store of an empty root.
       world.hasFaults = random.chance(0.5) && world.plan.storeFaults.notFound === undefined
       const disk = new MemoryDisk({ mapsFiles: world.plan.mapsFiles, nextTurn: (next) => world.loop.schedule(next) })
@@ -86,6 +91,36 @@ const takenOver = (process: SimProcess): Effect.Effect<void, SimViolation, SimSe
     }
     yield* process.within("closing the last writer", limitMs, writer.manager.close())
     yield* Scope.close(writer.scope, Exit.void)
+  })
+
+/** Puts of a writer behind which the bucket may be lost to it: those of its first HEADs are among them. */
+const putsMax = 8
+
+/**
+ * A writer that takes the root over and is cut off from the bucket for good at one of its first puts. Nobody hears of what it acknowledges
+ * behind that, and its ids are given to nothing else.
+ */
+const cutOff = (
+  process: SimProcess,
+  random: SimRandom,
+  sure: ReadonlyMap<ModelStream, ReadonlySet<ModelEntry>>,
+): Effect.Effect<void, SimViolation, SimServices> =>
+  Effect.gen(function* () {
+    const { world } = process
+    let putsLeft = random.between(0, putsMax)
+    const script = ({ kind }: StoreRequest): StoreFault | undefined =>
+      kind === "put" && putsLeft-- <= 0 ? "timeoutBefore" : undefined
+    const store = new FaultyObjectStore(world.store, { script })
+    const disk = new MemoryDisk({ mapsFiles: world.plan.mapsFiles, nextTurn: (next) => world.loop.schedule(next) })
+    const opened = yield* tryWriter(process, world.services(disk), store)
+    if (opened._tag === "Failure") {
+      const { _tag: kind, message } = opened.failure
+      if (kind === "Unavailable") return
+      return yield* Effect.fail(new SimViolation(`opening a writer that is cut off failed with ${kind}: ${message}`))
+    }
+    yield* checkStreams(process, opened.success, sure)
+    yield* appendSome(process, opened.success, random)
+    yield* closeFormer(process, opened.success)
   })
 
 /** Seals all streams, and brings one of them into the bucket. */

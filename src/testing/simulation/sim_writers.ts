@@ -2,8 +2,9 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
-import { type Aof, AofManager } from "../../api/effect.ts"
+import { type Aof, type AofError, AofManager } from "../../api/effect.ts"
 import type { ColdOptions } from "../../model/cold_config.ts"
 import type { ObjectStore } from "../../port/object_store.ts"
 import { answered, findEntries, firstGap } from "./sim_found.ts"
@@ -35,14 +36,8 @@ export const openWriter = (
   Effect.gen(function* () {
     const { world } = process
     for (let tries = 0; tries < triesMax; tries++) {
-      const scope = Scope.makeUnsafe()
-      const options = optionsOf(world.plan, world)
-      // A new root while the bucket does not answer would be another store.
-      const tier2 = { ...(options.tier2 as ColdOptions), store, requireBucket: true }
-      const open = AofManager.open({ ...options, tier2 }).pipe(Scope.provide(scope), Effect.provideContext(context))
-      const opened = yield* process.within("opening as another writer", limitMs, Effect.result(open))
-      if (opened._tag === "Success") return { manager: opened.success, scope }
-      yield* Scope.close(scope, Exit.void)
+      const opened = yield* tryWriter(process, context, store)
+      if (opened._tag === "Success") return opened.success
       const { _tag: kind, message } = opened.failure
       if (!world.hasFaults || (kind !== "Unavailable" && kind !== "Corrupt" && kind !== "NotFound")) {
         return yield* Effect.fail(new SimViolation(`opening as another writer failed with ${kind}: ${message}`))
@@ -52,6 +47,24 @@ export const openWriter = (
       if (tries === faultyTries) world.hasFaults = false
     }
     return yield* Effect.fail(new SimViolation("opening as another writer never succeeded"))
+  })
+
+/** Opens the root on a disk, once. */
+export const tryWriter = (
+  process: SimProcess,
+  context: Context.Context<SimServices>,
+  store: ObjectStore,
+): Effect.Effect<Result.Result<Writer, AofError>, SimViolation> =>
+  Effect.gen(function* () {
+    const { world } = process
+    const scope = Scope.makeUnsafe()
+    const options = optionsOf(world.plan, world)
+    // A new root while the bucket does not answer would be another store.
+    const tier2 = { ...(options.tier2 as ColdOptions), store, requireBucket: true }
+    const open = AofManager.open({ ...options, tier2 }).pipe(Scope.provide(scope), Effect.provideContext(context))
+    const opened = yield* process.within("opening as another writer", limitMs, Effect.result(open))
+    if (opened._tag === "Failure") yield* Scope.close(scope, Exit.void)
+    return Result.map(opened, (manager) => ({ manager, scope }))
   })
 
 /** The streams of the model as a writer has them. */
