@@ -23,7 +23,7 @@ import { watchSealAge } from "./bucket/bucket_seal_age.ts"
 import { Fence } from "./bucket/head_fence.ts"
 import { fenceStream } from "./bucket/head_fence_stream.ts"
 import { leaveGaps, noteNothingLocal } from "./bucket/restore_gaps.ts"
-import { endRestore, isRestoring } from "./bucket/restore_root.ts"
+import { readMarker, removeMarker } from "./bucket/restore_marker.ts"
 import { compressorWithRoom, directoryWithRoom } from "./files/descriptor_room.ts"
 import { OpenFiles } from "./files/open_files.ts"
 import { streamsPath } from "./files/paths.ts"
@@ -144,7 +144,7 @@ const openRoot = Effect.fnUntraced(function* (
   if (config.tier2.isBucket && store !== undefined && tier2 !== undefined) {
     opened = yield* openBucket({ ...parts, store, tier2 }, root)
     root = opened.root
-  } else if (yield* isRestoring(directory, config.root)) {
+  } else if ((yield* readMarker(directory, config.root)) !== undefined) {
     const what = "opening a root that was being made from its bucket, without that bucket,"
     return yield* Effect.fail(unavailable(what, "ENOENT", config.root))
   }
@@ -221,7 +221,7 @@ const makeManager = Effect.fnUntraced(function* (
     yield* leaveGaps(services, recovered)
     // Before anything is acknowledged: who takes over next leaves out other indexes.
     yield* services.tiers.services.bucket!.tell
-    yield* endRestore(directory, config.root)
+    yield* removeMarker(directory, config.root)
   }
   fence.onRaise = (error) => {
     for (const stream of streams.values()) fenceStream(stream, error)

@@ -19,7 +19,8 @@ import { Bucket } from "./bucket.ts"
 import { type Fence, fencedBy, fencedByMove, rootIdText } from "./head_fence.ts"
 import { fenceOf } from "./head_judge.ts"
 import { type FoundHead, HeadStore } from "./head_store.ts"
-import { beginRestore, isRestoring, restoreRoot } from "./restore_root.ts"
+import { goesOnWith, putMarker, type RestoreMarker, readMarker, removeMarker } from "./restore_marker.ts"
+import { restoreRoot } from "./restore_root.ts"
 
 /** What an open has in hand before its manifest is open. */
 export interface BucketOpening {
@@ -42,6 +43,8 @@ export interface OpenedBucket {
   readonly isRestored: boolean
 }
 
+/** The marker of a root that was empty. */
+const noClaims: RestoreMarker = { claims: undefined }
 /** How often a takeover meets a writer that goes on meanwhile. */
 const takeOversMax = 16
 
@@ -51,8 +54,8 @@ export const openBucket: (opening: BucketOpening, root: RootFile | undefined) =>
     const { config, directory } = opening
     if (!isCrc64Loaded()) yield* Effect.promise(loadCrc64)
     const headStore = makeHeadStore(opening)
-    const isBegun = yield* isRestoring(directory, config.root)
-    if (root === undefined || isBegun) return yield* openEmpty(opening, headStore, isBegun)
+    const marker = yield* readMarker(directory, config.root)
+    if (root === undefined || marker !== undefined) return yield* openEmpty(opening, headStore, { root, marker })
     const bucket = makeBucket(opening, headStore, root)
     yield* readOwn(directory, config.root, { rootId: root.rootId, bucket })
     const looked = yield* Effect.result(headStore.look)
@@ -63,29 +66,42 @@ export const openBucket: (opening: BucketOpening, root: RootFile | undefined) =>
     }
     const found = looked.success
     if (found !== undefined) {
-      const { head } = found
-      if (!head.rootId.every((byte, at) => byte === root.rootId[at])) {
-        const own = `that of root ${rootIdText(root.rootId)}, or an empty one`
-        return yield* Effect.fail(invalidArgument("tier2.store", `the bucket of root ${rootIdText(head.rootId)}`, own))
-      }
+      yield* refuseOther(found, root)
       const mayBeMoved = config.tier2.takeOver
       const { own } = bucket
       const lost = fenceOf(found, { place: headStore.place, rootId: root.rootId, own, epoch: own.epoch, mayBeMoved })
       if (lost !== undefined) {
         if (!config.tier2.takeOver) return yield* Effect.fail(lost)
-        return yield* takeOver(opening, { headStore, found, isBegun: false })
+        return yield* takeOver(opening, { headStore, found, root, marker: undefined })
       }
     }
     bucket.note(found)
     return { bucket, root, isRestored: false }
   })
 
+/** The bucket of another root is no place for this one, whoever has it. */
+const refuseOther = ({ head }: FoundHead, root: RootFile): Effect.Effect<void, AofError> => {
+  if (head.rootId.every((byte, at) => byte === root.rootId[at])) return Effect.void
+  const own = `that of root ${rootIdText(root.rootId)}, or an empty one`
+  return Effect.fail(invalidArgument("tier2.store", `the bucket of root ${rootIdText(head.rootId)}`, own))
+}
+
+/** What lies in a root that is to be made from its bucket. */
+interface LocalRoot {
+  readonly root: RootFile | undefined
+  /** That of a restore that was cut off. */
+  readonly marker: RestoreMarker | undefined
+}
+
+/** A root that is empty, or whose restore was cut off. */
 const openEmpty = Effect.fnUntraced(function* (
   opening: BucketOpening,
   headStore: HeadStore,
-  isBegun: boolean,
+  local: LocalRoot,
 ): Effect.fn.Return<OpenedBucket, AofError> {
   const { config, directory } = opening
+  const { root, marker } = local
+  const isBegun = marker !== undefined
   const asked = yield* Effect.result(headStore.read)
   if (asked._tag === "Failure") {
     const { failure } = asked
@@ -107,9 +123,15 @@ const openEmpty = Effect.fnUntraced(function* (
     const isForeign = !isBegun && (names.includes("streams") || names.includes("manifest"))
     if (!isForeign) {
       const { head, movedTo } = found
+      if (root !== undefined) yield* refuseOther(found, root)
+      const isLost = marker !== undefined && !goesOnWith(marker, head) && !config.tier2.takeOver
+      if (isLost) {
+        const epoch = marker.claims?.at(-1)?.epoch ?? 0
+        return yield* Effect.fail(fencedBy(head, { place: headStore.place, epoch }))
+      }
       const isLeft = head.isMoved === true && !config.tier2.takeOver
       if (isLeft) return yield* Effect.fail(fencedByMove(headStore.place, head.epoch, movedTo))
-      return yield* takeOver(opening, { headStore, found, isBegun })
+      return yield* takeOver(opening, { headStore, found, root, marker })
     }
   }
   if (isBegun) return yield* Effect.fail(notFound("HEAD of a root that was being restored", headStore.place, "nothing"))
@@ -125,22 +147,30 @@ const newRoot = (opening: BucketOpening, headStore: HeadStore): OpenedBucket => 
   return { bucket, root: undefined, isRestored: false }
 }
 
-/** Takes the next epoch, so that nobody else goes on, and makes the root from what the bucket has then. */
+/**
+ * Takes the next epoch, so that nobody else goes on, and makes the root from what the bucket has then. A root that has data stays as it is until
+ * the epoch is surely its own.
+ */
 const takeOver = Effect.fnUntraced(function* (
   opening: BucketOpening,
-  from: { readonly headStore: HeadStore; readonly found: FoundHead; readonly isBegun: boolean },
+  from: LocalRoot & { readonly headStore: HeadStore; readonly found: FoundHead },
 ): Effect.fn.Return<OpenedBucket, AofError> {
   const { config, directory, emit } = opening
-  const { headStore } = from
+  const { headStore, root, marker } = from
   let found = from.found
   const { rootId, rootCreatedMs: createdMs } = found.head
   const bucket = makeBucket(opening, headStore, { rootId, createdMs })
-  yield* beginRestore(directory, config.root)
+  const hasData = root !== undefined && marker === undefined
+  const own = bucket.maker.claimOf(found)
+  const ownMarker = hasData || marker?.claims !== undefined ? { claims: [...(marker?.claims ?? []), own] } : noClaims
+  if (!hasData) yield* putMarker(directory, config.root, ownMarker)
   for (let tries = 1; ; tries++) {
+    // Of one name each time: only what they take over from differs.
     const claim = bucket.maker.claimOf(found)
     const replaced = yield* headStore.replace(claim, found.etag)
     if (replaced.isOurs) {
       bucket.take(claim, replaced.etag)
+      if (hasData) yield* putMarker(directory, config.root, ownMarker)
       yield* restoreRoot(directory, { root: config.root, head: claim, headStore })
       const reason = `epoch ${claim.epoch} of ${headStore.place}, records up to ${claim.lastSequence}`
       emit({ name: "root_restored", level: "info", reason })
@@ -149,6 +179,8 @@ const takeOver = Effect.fnUntraced(function* (
     const next = replaced.found
     // The old writer goes on until its epoch is over; another one that takes over at this moment came first.
     if (next === undefined || next.head.epoch !== found.head.epoch || tries === takeOversMax) {
+      // It is as it was.
+      if (!hasData && marker === undefined) yield* removeMarker(directory, config.root)
       const head = next?.head ?? found.head
       return yield* Effect.fail(fencedBy(head, { place: headStore.place, epoch: found.head.epoch }))
     }

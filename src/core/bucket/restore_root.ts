@@ -1,7 +1,7 @@
 /**
  * Makes a root out of what a HEAD names: the files of the manifest come to the local disk, segments stay where they are. What lies in the root
- * before is put aside. A marker says that this is under way: an open that finds it begins anew, so that a crash at any point costs
- * nothing but the work.
+ * before is put aside. A marker says that this is under way (`restore_marker.ts`): an open that finds it begins anew, so that a crash at any
+ * point costs nothing but the work.
  */
 import * as Effect from "effect/Effect"
 import type { HeadFile, HeadObject } from "../../format/head_object.ts"
@@ -10,7 +10,6 @@ import type { AofError } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
 import { rootFilePath, streamsPath } from "../files/paths.ts"
 import { quarantineMove } from "../files/quarantine.ts"
-import { replaceSmallFile } from "../files/replace_small_file.ts"
 import { createRoot } from "../files/root.ts"
 import { attempt } from "../flow/attempt.ts"
 import { manifestPath } from "../manifest/manifest_log.ts"
@@ -18,20 +17,6 @@ import type { HeadStore } from "./head_store.ts"
 
 /** Files of the manifest that are brought at once. */
 const fetchesAtOnce = 4
-
-const markerPath = (root: string): string => `${root}/RESTORE`
-
-/** True while the root is being made from the bucket. */
-export const isRestoring = (directory: Directory, root: string): Effect.Effect<boolean, AofError> =>
-  Effect.map(directory.readFile(markerPath(root)), (bytes) => bytes !== undefined)
-
-/** Says that what lies in the root is not to be trusted until `endRestore`. */
-export const beginRestore: (directory: Directory, root: string) => Effect.Effect<void, AofError> = Effect.fnUntraced(
-  function* (directory, root) {
-    const bytes = new TextEncoder().encode("this root is being made from its bucket\n")
-    yield* replaceSmallFile(directory, { folder: root, path: markerPath(root), bytes })
-  },
-)
 
 /** Puts aside what is there, and makes root file and manifest as `head` says. The marker has to be there. */
 export const restoreRoot: (
@@ -49,14 +34,6 @@ export const restoreRoot: (
   yield* directory.sync(folder)
   yield* createRoot(directory, root, { rootId: head.rootId, createdMs: head.rootCreatedMs, isRestored: true })
 })
-
-/** The root is whole: it has a manifest that knows its own epoch. */
-export const endRestore: (directory: Directory, root: string) => Effect.Effect<void, AofError> = Effect.fnUntraced(
-  function* (directory, root) {
-    yield* directory.remove(markerPath(root))
-    yield* directory.sync(root)
-  },
-)
 
 /** Nothing is thrown away: what an earlier writer had here may be all that is left of it. */
 const putAside = Effect.fnUntraced(function* (directory: Directory, root: string): Effect.fn.Return<void, AofError> {
