@@ -259,6 +259,47 @@ describe("moveBucket", () => {
     expect(await restored(after)).toEqual(upTo(50))
   })
 
+  test("a bucket that has not answered since the root was opened is abandoned too, and stays the root's when that fails", async () => {
+    const [before, after] = [namedStore("old"), namedStore("new")]
+    const disk = new MemoryDisk({ modelsCrashes: false })
+    const filledFirst = await filled(before, disk)
+    await filledFirst.manager.close()
+    before.down = "Network"
+    const manager = await openBucketStore(before, { disk })
+    const stream = await manager.stream("orders")
+    await appendTexts(stream, 30, 40)
+    await stream.seal()
+    after.script = ({ kind, key }) => (kind === "put" && key === "HEAD" ? "denied" : undefined)
+    expect((await failure(manager.moveBucket({ to: after, abandon: true })))._tag).toBe("Unavailable")
+    expect(manager.observe().bucket?.epoch).toBe(0)
+    // The bucket that it has is back, and away again: it has its epoch there meanwhile.
+    before.down = undefined
+    await manager.settled()
+    await until("it has its epoch", () => manager.observe().bucket!.epoch > 0)
+    await manager.close()
+    before.down = "Network"
+    after.script = undefined
+    const again = await openBucketStore(before, { disk })
+    const back = await again.stream("orders")
+    await appendTexts(back, 40, 45)
+    await back.seal()
+    const { to, missing } = await again.moveBucket({ to: after, abandon: true })
+    expect([to, missing!.filter(({ isRepairable }) => !isRepairable)]).toEqual(["new", []])
+    await again.settled()
+    expect(again.observe().bucket?.epoch).toBeGreaterThan(1)
+    expect(again.observe().backlog.unuploadedSegments).toBe(0)
+    await again.close()
+    // The HEAD there is its own.
+    const last = await openBucketStore(after, { disk })
+    await appendTexts(await last.stream("orders"), 45, 46)
+    await (await last.stream("orders")).seal()
+    await last.settled()
+    await last.close()
+    expect(await restored(after)).toEqual(upTo(46))
+    before.down = undefined
+    expect((await headIn(after))!.epoch).toBeGreaterThan((await headIn(before))!.epoch)
+  })
+
   test("names what the old bucket has lost or damaged, and moves the rest", async () => {
     const [before, after] = [namedStore("old"), namedStore("new")]
     const { manager, stream } = await filled(before)

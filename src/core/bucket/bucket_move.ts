@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import type { HeadFile, HeadObject } from "../../format/head_object.ts"
 import { type AofError, corrupt, unavailable } from "../../model/errors.ts"
+import { attempt } from "../flow/attempt.ts"
 import type { ManifestLog } from "../manifest/manifest_log.ts"
 import type { BucketFiles } from "./bucket_files.ts"
 import type { BucketMove, BucketOptions } from "./bucket_options.ts"
@@ -38,7 +39,10 @@ export const goTo: (bucket: MovingBucket, move: BucketMove) => Effect.Effect<voi
   function* (bucket: MovingBucket, { headStore, found, isAbandoned, onMoved }: BucketMove) {
     const { held, options, manifest } = bucket
     const there = found?.head.files ?? noFiles
+    // The place that is abandoned may not have answered since this writer was opened.
+    const isNew = isAbandoned && held.epoch === 0
     const moved = Effect.gen(function* () {
+      if (isNew) yield* begin(bucket, found)
       bucket.files.restart(there)
       // Most of them, so that there is little left while neither place is the one to go on with.
       yield* bucket.files.upload({ ...options, manifest, headStore }, there)
@@ -51,15 +55,29 @@ export const goTo: (bucket: MovingBucket, move: BucketMove) => Effect.Effect<voi
       onMoved()
       held.isUncertain = false
       bucket.onPut(head, replaced.etag)
+      if (isNew)
+        options.emit({ name: "epoch_taken", level: "info", reason: `epoch ${head.epoch} of ${headStore.place}` })
     })
     yield* Effect.tapError(moved, () =>
       Effect.sync(() => {
+        if (isNew) held.epoch = 0
         bucket.files.restart(held.last?.files ?? noFiles)
         bucket.onFailed()
       }),
     )
   },
 )
+
+/** Takes an epoch that no place knows of yet: the HEAD of the new one tells of it. */
+const begin = ({ held, maker, manifest }: MovingBucket, found: FoundHead | undefined): Effect.Effect<void, AofError> =>
+  Effect.andThen(
+    attempt(() => {
+      const { epoch } = maker.claimOf(found)
+      held.epochSequence = maker.append(manifest, epoch, found?.head)
+      held.epoch = epoch
+    }),
+    manifest.commit,
+  )
 
 /** Puts the last HEAD of a place, which says that the root has moved. */
 const leave = Effect.fnUntraced(function* (bucket: MovingBucket, place: string): Effect.fn.Return<void, AofError> {

@@ -94,14 +94,15 @@ export const moveBucket: (plan: MovePlan) => Effect.Effect<MoveBucketReport, Aof
   return { from: from.place, to: to.place, startedMs, durationMs, pausedMs, copied, copiedBytes, missing }
 })
 
-/** The bucket, when its epoch has been taken. */
-const heldBucket = ({ tiers, store, check }: MovePlan): Effect.Effect<Bucket, AofError> =>
+/** The bucket, when its epoch has been taken; one that is abandoned need not have answered. */
+const heldBucket = ({ tiers, store, isAbandoned, check }: MovePlan): Effect.Effect<Bucket, AofError> =>
   Effect.gen(function* () {
     const { bucket } = tiers.services
     if (bucket === undefined)
       return yield* Effect.fail(storeRefused("moveBucket", "one without a bucket", "a store with tier2.store"))
-    yield* untilHeld(tiers, check)
-    if (bucket.isHeld) return bucket
+    if (!isAbandoned) yield* untilHeld(tiers, check)
+    yield* attempt(check)
+    if (isAbandoned || bucket.isHeld) return bucket
     const error = unavailable(`moving ${store.place}`, "EAGAIN", "its epoch has not been taken yet")
     return yield* Effect.fail(bucket.trouble(0) ?? error)
   })
