@@ -8,7 +8,7 @@ import { memoryStore } from "../../src/api/object_store.ts"
 import { loadCrc64 } from "../../src/format/checksum.ts"
 import type { TierEvent } from "../../src/model/tier_event.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
-import { FaultyObjectStore } from "../../src/testing/faulty_object_store.ts"
+import { FaultyObjectStore, type StoreFault } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { failure, openMemory } from "../support/api.ts"
 import {
@@ -232,6 +232,39 @@ describe("moveBucket", () => {
     expect(missing).toEqual([])
     await manager.close()
     expect(await restored(after)).toEqual(upTo(40))
+  })
+
+  test("that fails says so in the new bucket too, so that a HEAD which comes late there counts for nothing", async () => {
+    for (let lateRequests = 1; lateRequests < 10; lateRequests++) {
+      const before = namedStore("old")
+      const inner = namedStore("new")
+      const { manager, stream } = await filled(before)
+      let heads = 0
+      const faults: ReadonlyArray<StoreFault> = ["lateWrite", "timeoutBefore"]
+      const after = new FaultyObjectStore(inner, {
+        script: ({ kind, key }) => (kind === "put" && key === "HEAD" ? faults[heads++] : undefined),
+        lateRequests,
+      })
+      const moved = await manager.moveBucket({ to: after }).catch((error) => error)
+      // It may have come in time.
+      if (moved._tag === undefined) {
+        await manager.close()
+        continue
+      }
+      expect(moved._tag).toBe("Unavailable")
+      for (let requests = 0; requests < 12; requests++) await run(Effect.ignore(after.head("HEAD")))
+      const error = await failure(openBucketStore(inner))
+      expect([error._tag, error.limit]).toEqual(["Fenced", "old"])
+      expect((await headIn(inner))?.isMoved).toBe(true)
+      // It is where it was, and may try again.
+      await appendTexts(stream, 30, 40)
+      await stream.seal()
+      await manager.settled()
+      expect((await headIn(before))?.isMoved).toBe(undefined)
+      await manager.moveBucket({ to: after })
+      await manager.close()
+      expect(await restored(inner)).toEqual(upTo(40))
+    }
   })
 
   test("a bucket that does not answer is abandoned: what is local is uploaded, what is not is named, and copied later", async () => {

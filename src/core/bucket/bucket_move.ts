@@ -13,6 +13,11 @@ import { type HeldHead, noFiles } from "./head_held.ts"
 import type { HeadMaker } from "./head_maker.ts"
 import type { FoundHead, HeadStore } from "./head_store.ts"
 
+/** Longest that a move which has failed waits to say so in the new place: the old one has still to be told. */
+const stayMsMax = 5000
+/** HEADs that may come late are few. */
+const stayTriesMax = 4
+
 /** What of a bucket takes part in a move. */
 export interface MovingBucket {
   readonly options: BucketOptions
@@ -49,7 +54,10 @@ export const goTo: (bucket: MovingBucket, move: BucketMove) => Effect.Effect<voi
       if (!isAbandoned) yield* leave(bucket, headStore.place)
       const head = yield* bucket.make(headStore, there)
       held.prepared = 0
-      const replaced = yield* headStore.replace(head, found?.etag)
+      const put = headStore.replace(head, found?.etag)
+      const replaced = yield* Effect.tapError(put, () =>
+        Effect.ignore(Effect.timeoutOption(stay(bucket, { headStore, found }), stayMsMax)),
+      )
       if (!replaced.isOurs)
         return yield* Effect.fail(unavailable(`moving to ${headStore.place}`, "EEXIST", "another HEAD came"))
       onMoved()
@@ -78,6 +86,28 @@ const begin = ({ held, maker, manifest }: MovingBucket, found: FoundHead | undef
     }),
     manifest.commit,
   )
+
+/**
+ * A put without an answer may come late, and make a root where none is: a HEAD that says that the root is elsewhere takes its place, which makes
+ * it come to nothing, or follows it.
+ */
+const stay = Effect.fnUntraced(function* (
+  bucket: MovingBucket,
+  { headStore, found }: Pick<BucketMove, "headStore" | "found">,
+): Effect.fn.Return<void, AofError> {
+  const { held, maker, options, manifest } = bucket
+  let there = found
+  for (let tries = 0; tries < stayTriesMax; tries++) {
+    const { lastSequence = 0, files = noFiles } = there?.head ?? {}
+    yield* bucket.name
+    yield* manifest.commit
+    const head = maker.head(held.epoch, { epochSequence: held.epochSequence, lastSequence, files, isMoved: true })
+    const replaced = yield* headStore.replace(head, there?.etag, options.headStore.place)
+    const isOver = replaced.isOurs || (replaced.found !== undefined && !maker.own.has(replaced.found.head))
+    if (isOver) return
+    there = replaced.found
+  }
+})
 
 /** Puts the last HEAD of a place, which says that the root has moved. */
 const leave = Effect.fnUntraced(function* (bucket: MovingBucket, place: string): Effect.fn.Return<void, AofError> {
