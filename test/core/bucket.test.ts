@@ -148,6 +148,11 @@ describe("a bucket", () => {
     await other.close()
     const error = await failure(openBucketStore(store, { disk }))
     expect([error._tag, error.what]).toEqual(["InvalidArgument", "tier2.store"])
+    // Nor is it put aside for the other one: what to do is for people to say.
+    const taken = await failure(openBucketStore(store, { disk, takeOver: true }))
+    expect(taken.message).toBe(error.message)
+    expect(error.message).toContain("move the local directory away")
+    expect(disk.paths().some((path) => path.includes("quarantine"))).toBe(false)
   })
 
   test("that was emptied is filled again with what the disk has", async () => {

@@ -16,7 +16,7 @@ import { loadManifest } from "../manifest/manifest_load.ts"
 import { manifestPath } from "../manifest/manifest_log.ts"
 import type { Tier2 } from "../tier2/tier2.ts"
 import { Bucket } from "./bucket.ts"
-import { type Fence, fencedBy, fencedByMove, rootIdText } from "./head_fence.ts"
+import { type Fence, fencedBy, fencedByMove, otherRootWay, rootIdText } from "./head_fence.ts"
 import { fenceOf } from "./head_judge.ts"
 import { type FoundHead, HeadStore } from "./head_store.ts"
 import { goesOnWith, putMarker, type RestoreMarker, readMarker, removeMarker } from "./restore_marker.ts"
@@ -82,7 +82,7 @@ export const openBucket: (opening: BucketOpening, root: RootFile | undefined) =>
 /** The bucket of another root is no place for this one, whoever has it. */
 const refuseOther = ({ head }: FoundHead, root: RootFile): Effect.Effect<void, AofError> => {
   if (head.rootId.every((byte, at) => byte === root.rootId[at])) return Effect.void
-  const own = `that of root ${rootIdText(root.rootId)}, or an empty one`
+  const own = `that of root ${rootIdText(root.rootId)}, or an empty one: ${otherRootWay}`
   return Effect.fail(invalidArgument("tier2.store", `the bucket of root ${rootIdText(head.rootId)}`, own))
 }
 

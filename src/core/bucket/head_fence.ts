@@ -48,10 +48,14 @@ export const fencedByMove = (place: string, epoch: number, movedTo: string | und
   })
 }
 
+/** What to do where the bucket holds another root: neither is put aside for the other. */
+export const otherRootWay: string =
+  "to go on with the root of the bucket move the local directory away and open an empty one; to keep this root give it another bucket, or a prefix of its own"
+
 /** The bucket is not that of this root. */
 export const fencedByRoot = (place: string, own: string, other: string): Fenced =>
   new Fenced({
-    message: `the bucket ${place} belongs to root ${other}, not to ${own}: each root needs a prefix of its own`,
+    message: `the bucket ${place} belongs to root ${other}, not to ${own}: ${otherRootWay}`,
     what: `root id in ${place}`,
     value: own,
     limit: other,
