@@ -176,7 +176,7 @@ export class AofManager {
     return observe(this.#core.services, this.#core.openStreams())
   }
 
-  /** Returns when the tiers have nothing left to do now. */
+  /** Returns when the tiers have nothing left to do now; while the bucket does not answer that is so with a backlog (`observe().backlog`). */
   settled(): Effect.Effect<void> {
     return this.#core.services.tiers.coordinator.settled
   }
