@@ -66,6 +66,73 @@ describe("a bucket", () => {
     await back.close()
   }, 60_000)
 
+  test("holds exactly what HEAD names also after outages in which files were put and HEAD was not", async () => {
+    const inner = memoryStore()
+    const store = new FaultyObjectStore(inner)
+    const disk = new MemoryDisk({ modelsCrashes: false })
+    // So many that a snapshot takes the place of files that no HEAD has ever named.
+    const rounds = 70
+    for (let round = 0; round < rounds; round++) {
+      const manager = await openBucketStore(store, { disk })
+      const stream = await manager.stream("orders")
+      await until("it has its epoch", () => manager.observe().bucket!.epoch > 0)
+      store.script = ({ kind, key }) => (kind === "put" && key === "HEAD" ? "denied" : undefined)
+      await appendTexts(stream, round, round + 1)
+      await stream.seal()
+      await until("it has tried", () => manager.observe().bucket!.failures > 0)
+      await manager.close()
+      store.script = undefined
+    }
+    const manager = await openBucketStore(store, { disk })
+    const files = (await headIn(inner))!.files.map(({ key }) => key)
+    await until("what no HEAD names is gone, and nothing else", async () => {
+      await manager.settled()
+      const keys = await keysIn(inner)
+      const head = await headIn(inner)
+      expect(head!.files.every(({ key }) => keys.includes(key))).toBe(true)
+      return keys.filter((key) => key.includes("/manifest/")).length === head!.files.length
+    })
+    expect(files.length).toBeGreaterThan(0)
+    await expectExact(inner)
+    await manager.close()
+    const back = await openBucketStore(inner)
+    expect((await numbersIn(await back.stream("orders"))).length).toBe(rounds)
+    await back.close()
+  }, 60_000)
+
+  test("keeps a file whose HEAD had no answer, also when it was given up meanwhile", async () => {
+    const inner = memoryStore()
+    const store = new FaultyObjectStore(inner)
+    const disk = new MemoryDisk({ modelsCrashes: false })
+    const first = await openBucketStore(store, { disk })
+    const stream = await first.stream("orders")
+    await first.settled()
+    await appendTexts(stream, 0, 3)
+    // HEAD is there, and from then on nothing is answered.
+    const named = (await headIn(inner))!.nonce
+    store.script = ({ kind, key }) => {
+      if (kind !== "put" || key !== "HEAD") return undefined
+      store.down = "Network"
+      return "timeoutAfter"
+    }
+    await stream.seal()
+    await until("it has tried", () => first.observe().bucket!.failures > 0)
+    await first.close()
+    const head = (await headIn(inner))!
+    expect(head.nonce).not.toEqual(named)
+    store.script = undefined
+    store.down = undefined
+    const second = await openBucketStore(store, { disk })
+    await turns(20)
+    await second.settled()
+    const keys = await keysIn(inner)
+    expect((await headIn(inner))!.files.every(({ key }) => keys.includes(key))).toBe(true)
+    await second.close()
+    const back = await openBucketStore(inner)
+    expect(await numbersIn(await back.stream("orders"))).toEqual(upTo(3))
+    await back.close()
+  })
+
   test("is asked nothing while nothing happens", async () => {
     const store = new FaultyObjectStore(memoryStore())
     const manager = await openBucketStore(store)

@@ -14,7 +14,13 @@ import type { ManifestLog } from "../manifest/manifest_log.ts"
 import type { Residency } from "../tiers/residency.ts"
 import { BucketFiles } from "./bucket_files.ts"
 import { goTo } from "./bucket_move.ts"
-import { type BucketListener, type BucketMove, type BucketOptions, isTelling } from "./bucket_options.ts"
+import {
+  type BucketListener,
+  type BucketMove,
+  type BucketOptions,
+  isTelling,
+  type QueuedObject,
+} from "./bucket_options.ts"
 import { CommitTimes } from "./bucket_times.ts"
 import { WaitingSegments } from "./bucket_waiting.ts"
 import { HeldHead, noFiles } from "./head_held.ts"
@@ -177,11 +183,13 @@ export class Bucket {
   }
 
   /** When a queued object may go: a grace after the HEAD that first did not need it. */
-  deleteAtMs(record: { readonly streamId: number; readonly sequence: number; readonly notBeforeMs: number }): number {
+  deleteAtMs(record: QueuedObject): number {
     if (!this.mayChange) return Number.POSITIVE_INFINITY
-    // A file of the manifest was queued after such a HEAD.
-    if (record.streamId === 0) return record.notBeforeMs
-    return Math.max(record.notBeforeMs, this.#times.deleteAtMs(record.sequence, this.#options.nowMs()))
+    const { key, streamId, sequence, notBeforeMs } = record
+    if (streamId > 0) return Math.max(notBeforeMs, this.#times.deleteAtMs(sequence, this.#options.nowMs()))
+    // A file of the manifest was queued when no HEAD was known to name it: one may, whose answer was lost.
+    const isNamed = this.files.isUploaded(key) || this.#held.last?.files.some((file) => file.key === key) === true
+    return isNamed ? Number.POSITIVE_INFINITY : notBeforeMs
   }
 
   /** Puts a HEAD that knows all records up to now. Fails when that did not work; `Fenced` when somebody else has the root. Before the loop runs. */
@@ -207,18 +215,24 @@ export class Bucket {
     return this.#loop.run
   }
 
-  /** Puts a last HEAD when one is due, within `drainMs`. */
+  /** Puts a last HEAD when one is due, within `drainMs`, and notes what was put and is in none: nobody else knows of it. */
   readonly close = (drainMs: number): Effect.Effect<void> =>
     Effect.suspend(() => {
       const isDue = (): boolean => this.isHeld && this.#wantedSequence > this.#times.sequence
-      const isToPut = isDue() && !this.#loop.hasFailed
+      const isToPut = isDue() && !this.#loop.hasFailed && drainMs > 0
       this.#loop.end()
-      if (!isToPut || drainMs <= 0) return Effect.void
       const last = Effect.suspend(() =>
         isDue() ? Effect.ignore(Effect.timeoutOption(this.#commit(), drainMs)) : Effect.void,
       )
-      return this.#loop.alone(last, drainMs)
+      return Effect.andThen(isToPut ? this.#loop.alone(last, drainMs) : Effect.void, this.#retireRest)
     })
+
+  readonly #retireRest: Effect.Effect<void> = Effect.suspend(() => {
+    if (!this.isHeld || this.#manifest === undefined) return Effect.void
+    const { nowMs, deleteGraceMs } = this.#options
+    const files = this.#held.last?.files ?? noFiles
+    return Effect.ignore(this.files.retire(this.#manifest, files, nowMs() + deleteGraceMs))
+  })
 
   /** True for the HEAD that this writer has put last. */
   isLast(head: HeadObject): boolean {
@@ -337,7 +351,7 @@ export class Bucket {
         this.#held.prepared = appended
       }
       const lastSequence = this.#held.prepared
-      const files = yield* this.files.upload({ ...this.#options, manifest, headStore }, there)
+      const files = yield* this.files.upload({ ...this.#options, manifest, headStore, epoch: this.#held.epoch }, there)
       return this.maker.head(this.#held.epoch, { epochSequence: this.#held.epochSequence, lastSequence, files })
     })
 

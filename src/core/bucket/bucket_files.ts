@@ -30,8 +30,10 @@ interface LocalFile {
 export interface BucketFilesOptions {
   readonly directory: Directory
   readonly headStore: HeadStore
-  readonly manifest: Pick<ManifestLog, "renew">
+  readonly manifest: Pick<ManifestLog, "renew" | "state">
   readonly root: { readonly rootId: Uint8Array }
+  /** That of the writer. */
+  readonly epoch: number
 }
 
 /** The key of a file of the manifest: never used for other bytes, as it names their checksum. */
@@ -81,6 +83,11 @@ export class BucketFiles {
     return this.#keys.has(key)
   }
 
+  /** True for the key of a file that is in the bucket, and that the next HEAD names as things are. */
+  isUploaded(key: string): boolean {
+    return this.#files().some(({ uploaded }) => uploaded?.key === key)
+  }
+
   /** Queues what `files` does not name (any more) for removal at `notBeforeMs`. */
   readonly retire: (
     manifest: ManifestLog,
@@ -92,12 +99,13 @@ export class BucketFiles {
       const named = new Set(files.map(({ key }) => key))
       const unnamed = [...this.#keys].filter((key) => !named.has(key))
       if (unnamed.length === 0) return
-      for (const key of unnamed) this.#keys.delete(key)
       const queued = { streamId: 0, segmentIndex: 0, notBeforeMs, reasonCode: manifestReason.Requested }
       yield* attempt(() => {
         for (const key of unnamed) manifest.append({ type: "Tier2DeleteQueued", ...queued, key })
       })
       yield* manifest.commit
+      // Not sooner: what could not be noted is noted with the next HEAD.
+      for (const key of unnamed) this.#keys.delete(key)
     },
   )
 
@@ -164,7 +172,11 @@ export class BucketFiles {
           one.fileBytes === content.length,
       )
       if (known === undefined) {
-        const key = fileKey(rootIdText(options.root.rootId), file, checksum64)
+        const rootId = rootIdText(options.root.rootId)
+        const { deletes } = options.manifest.state
+        let key = fileKey(rootId, file, checksum64)
+        // An earlier writer has put it, and no HEAD named it: it may be on its way out.
+        if (deletes.has(key)) key = fileKey(rootId, { ...file, epoch: options.epoch }, checksum64)
         const made = { kind, chunkSequence, firstRecordSequence, fileBytes: content.length, checksum64, key }
         this.#keys.add(key)
         yield* options.headStore.putFile(made, content)

@@ -50,7 +50,7 @@ export const goTo: (bucket: MovingBucket, move: BucketMove) => Effect.Effect<voi
       if (isNew) yield* begin(bucket, found)
       bucket.files.restart(there)
       // Most of them, so that there is little left while neither place is the one to go on with.
-      yield* bucket.files.upload({ ...options, manifest, headStore }, there)
+      yield* bucket.files.upload({ ...options, manifest, headStore, epoch: held.epoch }, there)
       if (!isAbandoned) yield* leave(bucket, headStore.place)
       const head = yield* bucket.make(headStore, there)
       held.prepared = 0

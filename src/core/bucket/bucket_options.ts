@@ -24,6 +24,15 @@ export interface BucketOptions {
   readonly storeAwayUntilMs: () => number
 }
 
+/** An object that is queued for removal. */
+export interface QueuedObject {
+  readonly key: string
+  /** 0 for a file of the manifest. */
+  readonly streamId: number
+  readonly sequence: number
+  readonly notBeforeMs: number
+}
+
 /** Where a bucket goes. */
 export interface BucketMove {
   readonly headStore: HeadStore

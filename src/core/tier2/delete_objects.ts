@@ -4,27 +4,22 @@
  */
 import * as Effect from "effect/Effect"
 import { manifestReason } from "../../format/manifest_reason.ts"
+import type { QueuedObject } from "../bucket/bucket_options.ts"
 import type { TierServices } from "../tiers/tier_services.ts"
 
 /** Pause after a round in which an object could not be removed. */
 const retryDelayMs = 1000
 
-interface QueuedDelete {
-  readonly streamId: number
-  readonly sequence: number
-  readonly notBeforeMs: number
-}
-
 /** When an object that is queued for deletion may be removed as far as HEAD and its grace go, Unix milliseconds. */
-const givenUpMs = ({ bucket }: Pick<TierServices, "bucket">, record: QueuedDelete): number =>
+const givenUpMs = ({ bucket }: Pick<TierServices, "bucket">, record: QueuedObject): number =>
   bucket === undefined ? record.notBeforeMs : bucket.deleteAtMs(record)
 
-const isNeeded = ({ replicas }: Pick<TierServices, "replicas">, { sequence }: QueuedDelete): boolean =>
+const isNeeded = ({ replicas }: Pick<TierServices, "replicas">, { sequence }: QueuedObject): boolean =>
   replicas !== undefined && sequence > replicas.lowestSequence
 
 /** When the first of them may be removed. One that a replica needs is looked at again with the replicas. */
 export const nextDeleteMs = (services: Pick<TierServices, "bucket" | "replicas" | "manifest">): number => {
-  const atMs = (record: QueuedDelete): number =>
+  const atMs = (record: QueuedObject): number =>
     isNeeded(services, record)
       ? Math.max(givenUpMs(services, record), services.replicas!.nextLookMs)
       : givenUpMs(services, record)
