@@ -138,7 +138,7 @@ PARTS = {
 }
 
 REASONS = (
-    "None Budget Retention Trim StreamDeleted Requested Missing Corrupt Unavailable Interrupted Idle"
+    "None Budget Retention Trim StreamDeleted Requested Missing Corrupt Unavailable Interrupted Idle Closed"
 ).split()
 
 # ---- checksums --------------------------------------------------------------------------------------------------------
