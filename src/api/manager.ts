@@ -194,7 +194,7 @@ export class AofManager {
   /**
    * Moves the root to the bucket `to` while it is open: copies its objects, puts a HEAD there, and goes on there; appends and reads go on meanwhile. HEAD of the old
    * bucket says then that the root has moved, so that nobody takes it over. The next `open` has to name the new bucket. Rejects with `InvalidArgument` when there is no
-   * bucket or `to` is the present one, `Fenced` when `to` holds another root or the root is lost, `Unavailable`, `Closed`; the root is where it was then.
+   * bucket or `to` is the present one, `Fenced` when `to` holds another root or the root is lost, `Unavailable`; the root is where it was then. `Closed` when the manager is closed meanwhile: the root is where it was, or in `to`.
    */
   async moveBucket(options: MoveBucketOptions & WaitOptions): Promise<MoveBucketReport> {
     const { signal, ...rest } = options ?? {}

@@ -6,7 +6,6 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import { manifestReason } from "../format/manifest_reason.ts"
 import type { RootFile } from "../format/root_file.ts"
 import type { AofManagerConfig } from "../model/config.ts"
@@ -16,7 +15,7 @@ import type { ReconcileReport } from "../model/reconcile.ts"
 import type { ScrubPlan, ScrubReport } from "../model/scrub.ts"
 import { checkStreamName } from "../model/stream_name.ts"
 import type { ManifestStream } from "../state/manifest_state.ts"
-import { type BucketMoveRequest, moveBucket } from "./bucket/move_bucket.ts"
+import type { BucketMoveRequest } from "./bucket/move_bucket.ts"
 import { deletedPath, streamPath, streamsPath } from "./files/paths.ts"
 import { refuseStreamLinks } from "./files/refuse_links.ts"
 import { attempt } from "./flow/attempt.ts"
@@ -26,7 +25,6 @@ import type { KeptJournalDamage } from "./journal/journal_open.ts"
 import type * as ManifestLog from "./manifest/manifest_log.ts"
 import { refreshStream, releaseDeletedStreams } from "./read/read_only.ts"
 import { type Recovery, RecoveryReport } from "./recovery/recovery_report.ts"
-import { Scrubber } from "./scrub/scrub.ts"
 import { abandonStream, drainStream } from "./stream/close_stream.ts"
 import {
   applyOptions,
@@ -37,12 +35,12 @@ import {
 } from "./stream/open_stream.ts"
 import { releaseStream } from "./stream/release_stream.ts"
 import type { StreamServices, StreamState } from "./stream/stream_state.ts"
-import { type ReconcileRequest, reconcile } from "./tier2/reconcile.ts"
+import type { ReconcileRequest } from "./tier2/reconcile.ts"
 import type { StoreSwitch } from "./tier2/store_switch.ts"
-import { makeTier2 } from "./tier2/tier2.ts"
+import { WholeRoot } from "./whole_root.ts"
 
 /** When each step of closing ends at the latest, as a share of `closeTimeoutMs`. */
-const closingShares = { drain: 0.85, commit: 0.9, tiers: 0.95 }
+const closingShares = { cut: 0.8, drain: 0.85, commit: 0.9, tiers: 0.95 }
 
 export interface CoreManager {
   readonly config: AofManagerConfig
@@ -97,10 +95,7 @@ export class Manager implements CoreManager {
   readonly #draining: Map<StreamState, Deferred.Deferred<void, AofError>> = new Map()
   /** Streams that somebody asked for by name: what their options say holds. */
   readonly #asked: WeakSet<StreamState> = new WeakSet()
-  readonly #scrubber: Scrubber
-  readonly #store: StoreSwitch | undefined
-  /** One at a time goes through all objects. */
-  readonly #objectsGate: Semaphore.Semaphore = Semaphore.makeUnsafe(1)
+  readonly #whole: WholeRoot
   #isClosed = false
   #closing: Deferred.Deferred<void, AofError> | undefined = undefined
 
@@ -110,15 +105,12 @@ export class Manager implements CoreManager {
     this.journalDamage = parts.journalDamage
     this.#scope = parts.scope
     this.#streams = parts.streams
-    this.#store = parts.store
-    this.#scrubber = new Scrubber({
-      services: parts.services,
-      rootFile: parts.rootFile,
+    this.#whole = new WholeRoot({
+      ...parts,
       openStreams: () => [...this.#streams.values()].filter((stream) => this.#isOpen(stream)),
       isClosed: () => this.#isClosed,
+      checkOpen: () => this.#checkOpen(),
     })
-    const { scrub, readOnly } = this.config
-    if (scrub !== undefined && !readOnly) this.services.run(this.#scrubber.background(scrub))
   }
 
   get config(): AofManagerConfig {
@@ -152,46 +144,15 @@ export class Manager implements CoreManager {
   }
 
   scrub(plan: ScrubPlan): Effect.Effect<ScrubReport, AofError> {
-    return this.#scrubber.scrub(plan)
+    return this.#whole.scrub(plan)
   }
 
-  reconcile({ from, ...options }: ReconcileRequest): Effect.Effect<ReconcileReport, AofError> {
-    const check = (): void => {
-      this.#checkOpen()
-      if (!options.isPlan) this.services.fence.check()
-    }
-    const { tiers, random32 } = this.services
-    const { emit, clock } = tiers.services
-    const { client: config } = this.config.tier2
-    const rate = tiers.services.tier2?.gate.rate
-    const client = from && makeTier2({ store: from, config, emit, clock, random32, rate })
-    const reconciled = reconcile(tiers, { ...options, from: client, check })
-    return Effect.andThen(attempt(check), this.#objectsGate.withPermit(reconciled))
+  reconcile(request: ReconcileRequest): Effect.Effect<ReconcileReport, AofError> {
+    return this.#whole.reconcile(request)
   }
 
-  moveBucket({ open, isAbandoned }: BucketMoveRequest): Effect.Effect<MoveBucketReport, AofError> {
-    const check = (): void => {
-      this.#checkOpen()
-      this.services.fence.check()
-      if (this.config.readOnly) throw storeRefused("moveBucket", "a read-only one", "a writable store")
-    }
-    const moved = Effect.gen({ self: this }, function* () {
-      yield* attempt(check)
-      const store = this.#store
-      if (store === undefined)
-        return yield* Effect.fail(storeRefused("moveBucket", "one without it", "a store with Tier 2"))
-      const scope = yield* Scope.fork(this.#scope)
-      const { tiers, random32 } = this.services
-      const config = this.config.tier2.client
-      const from = store.current
-      const move = Effect.flatMap(Scope.provide(open, scope), (to) =>
-        moveBucket({ tiers, store, to, config, isAbandoned, random32, check }),
-      )
-      // Where the root has gone stays open with the manager, also when what follows is interrupted.
-      const end = Effect.suspend(() => (store.current === from ? Scope.close(scope, Exit.void) : Effect.void))
-      return yield* Effect.ensuring(move, end)
-    })
-    return this.#objectsGate.withPermit(moved)
+  moveBucket(move: BucketMoveRequest): Effect.Effect<MoveBucketReport, AofError> {
+    return this.#whole.moveBucket(move)
   }
 
   stream(name: string, options: StreamOptions): Effect.Effect<StreamState, AofError> {
@@ -374,7 +335,15 @@ export class Manager implements CoreManager {
       const { clock, shared, tiers } = this.services
       const { closeTimeoutMs } = this.config
       const time = new ClosingTime(clock, closeTimeoutMs)
-      const result = yield* Effect.result(bounded(allDrained, time.leftMs(closingShares.drain), closeTimeoutMs))
+      const drainMs = (): number => time.leftMs(closingShares.drain)
+      const [result] = yield* Effect.all(
+        [
+          Effect.result(bounded(allDrained, drainMs(), closeTimeoutMs)),
+          // What uses the manifest, the files and the bucket ends before they are closed.
+          this.#whole.end(time.leftMs(closingShares.cut), drainMs),
+        ],
+        { concurrency: 2 },
+      )
       for (const stream of streams()) releaseStream(stream, "manager")
       const committed = yield* Effect.result(bounded(this.manifest.commit, time.leftMs(closingShares.commit)))
       if (result._tag === "Success" && committed._tag === "Success") shared.endInOrder()

@@ -53,6 +53,8 @@ export class Bucket {
   #wantedSequence = 0
   /** The bucket is about to be another one: nothing is changed in it meanwhile. */
   #isMoving = false
+  /** Closing has cut a move off: where the root is, the next opening finds out. */
+  #isCut = false
   readonly #loop: HeadLoop
 
   constructor(options: BucketOptions) {
@@ -218,7 +220,7 @@ export class Bucket {
   /** Puts a last HEAD when one is due, within `drainMs`, and notes what was put and is in none: nobody else knows of it. */
   readonly close = (drainMs: number): Effect.Effect<void> =>
     Effect.suspend(() => {
-      const isDue = (): boolean => this.isHeld && this.#wantedSequence > this.#times.sequence
+      const isDue = (): boolean => this.mayChange && this.#wantedSequence > this.#times.sequence
       const isToPut = isDue() && !this.#loop.hasFailed && drainMs > 0
       this.#loop.end()
       const last = Effect.suspend(() =>
@@ -228,7 +230,7 @@ export class Bucket {
     })
 
   readonly #retireRest: Effect.Effect<void> = Effect.suspend(() => {
-    if (!this.isHeld || this.#manifest === undefined) return Effect.void
+    if (!this.mayChange || this.#manifest === undefined) return Effect.void
     const { nowMs, deleteGraceMs } = this.#options
     const files = this.#held.last?.files ?? noFiles
     return Effect.ignore(this.files.retire(this.#manifest, files, nowMs() + deleteGraceMs))
@@ -245,6 +247,8 @@ export class Bucket {
   }
 
   resume(): void {
+    // A HEAD may be on its way to the other bucket: none says here now that the root has stayed.
+    if (this.#isCut) return
     this.#isMoving = false
     this.#loop.wake()
   }
@@ -264,8 +268,11 @@ export class Bucket {
       onPut: (head: HeadObject, etag: string) => this.#committed(head, etag),
       // HEAD may say that the root has moved: the next one says that it has not.
       onFailed: () => this.#want(Math.max(this.#wantedSequence, this.#times.sequence) + 1),
+      onCut: () => {
+        this.#isCut = true
+      },
     }
-    return Effect.uninterruptible(this.#loop.alone(goTo(parts, move), Number.POSITIVE_INFINITY))
+    return this.#loop.alone(goTo(parts, move), Number.POSITIVE_INFINITY)
   }
 
   #want(sequence: number): void {

@@ -37,44 +37,79 @@ export interface MovingBucket {
   readonly onPut: (head: HeadObject, etag: string) => void
   /** The bucket stays where it is. */
   readonly onFailed: () => void
+  /** Closing has cut it off while a HEAD may be on its way to the other place. */
+  readonly onCut: () => void
 }
 
-/** Goes on in another place, which has all objects. Nothing else works meanwhile. */
-export const goTo: (bucket: MovingBucket, move: BucketMove) => Effect.Effect<void, AofError> = Effect.fnUntraced(
-  function* (bucket: MovingBucket, { headStore, found, isAbandoned, onMoved }: BucketMove) {
+/**
+ * Goes on in another place, which has all objects. Nothing else works meanwhile. It can be interrupted until the old place is told; from then on it goes
+ * on until the new one is told too, or the cut comes.
+ */
+export const goTo: (bucket: MovingBucket, move: BucketMove) => Effect.Effect<void, AofError> = (bucket, move) =>
+  Effect.suspend(() => {
+    const { headStore, found, isAbandoned, cut } = move
     const { held, options, manifest } = bucket
     const there = found?.head.files ?? noFiles
     // The place that is abandoned may not have answered since this writer was opened.
     const isNew = isAbandoned && held.epoch === 0
-    const moved = Effect.gen(function* () {
+    const prepared = Effect.gen(function* () {
       if (isNew) yield* begin(bucket, found)
       bucket.files.restart(there)
       // Most of them, so that there is little left while neither place is the one to go on with.
       yield* bucket.files.upload({ ...options, manifest, headStore, epoch: held.epoch }, there)
-      if (!isAbandoned) yield* leave(bucket, headStore.place)
-      const head = yield* bucket.make(headStore, there)
-      held.prepared = 0
-      const put = headStore.replace(head, found?.etag)
-      const replaced = yield* Effect.tapError(put, () =>
-        Effect.ignore(Effect.timeoutOption(stay(bucket, { headStore, found }), stayMsMax)),
-      )
-      if (!replaced.isOurs)
-        return yield* Effect.fail(unavailable(`moving to ${headStore.place}`, "EEXIST", "another HEAD came"))
-      onMoved()
-      held.isUncertain = false
-      bucket.onPut(head, replaced.etag)
-      if (isNew)
-        options.emit({ name: "epoch_taken", level: "info", reason: `epoch ${head.epoch} of ${headStore.place}` })
+      return isAbandoned ? undefined : yield* lastHead(bucket)
     })
-    yield* Effect.tapError(moved, () =>
+    const step: MoveStep = { isPutting: false, isOver: false }
+    const stayed = Effect.sync(() => {
+      if (step.isOver) return
+      if (isNew) held.epoch = 0
+      bucket.files.restart(held.last?.files ?? noFiles)
+      bucket.onFailed()
+    })
+    const isCut = Effect.tapError(cut, () =>
       Effect.sync(() => {
-        if (isNew) held.epoch = 0
-        bucket.files.restart(held.last?.files ?? noFiles)
-        bucket.onFailed()
+        if (step.isPutting) bucket.onCut()
       }),
     )
-  },
-)
+    return Effect.uninterruptibleMask((restore) => {
+      // The race, unlike what waits for it, can be interrupted, but by nothing else than the cut.
+      const moved = Effect.flatMap(restore(prepared), (last) =>
+        Effect.raceFirst(change(bucket, move, { last, step, isNew }), isCut),
+      )
+      return Effect.onError(moved, () => stayed)
+    })
+  })
+
+/** How far a move has come. */
+interface MoveStep {
+  /** HEAD of the new place may be on its way. */
+  isPutting: boolean
+  isOver: boolean
+}
+
+/** Puts the `last` HEAD of the old place, if it is asked, and the first of the new one. */
+const change = Effect.fnUntraced(function* (
+  bucket: MovingBucket,
+  { headStore, found, onMoved }: BucketMove,
+  { last, step, isNew }: { readonly last: HeadObject | undefined; readonly step: MoveStep; readonly isNew: boolean },
+): Effect.fn.Return<void, AofError> {
+  const { held, options } = bucket
+  if (last !== undefined) yield* leave(bucket, last, headStore.place)
+  const head = yield* bucket.make(headStore, found?.head.files ?? noFiles)
+  held.prepared = 0
+  step.isPutting = true
+  const put = headStore.replace(head, found?.etag)
+  const replaced = yield* Effect.tapError(put, () =>
+    Effect.ignore(Effect.timeoutOption(stay(bucket, { headStore, found }), stayMsMax)),
+  )
+  if (!replaced.isOurs)
+    return yield* Effect.fail(unavailable(`moving to ${headStore.place}`, "EEXIST", "another HEAD came"))
+  step.isOver = true
+  onMoved()
+  held.isUncertain = false
+  bucket.onPut(head, replaced.etag)
+  if (isNew) options.emit({ name: "epoch_taken", level: "info", reason: `epoch ${head.epoch} of ${headStore.place}` })
+})
 
 /** Takes an epoch that no place knows of yet: the HEAD of the new one tells of it. */
 const begin = ({ held, maker, manifest }: MovingBucket, found: FoundHead | undefined): Effect.Effect<void, AofError> =>
@@ -109,18 +144,27 @@ const stay = Effect.fnUntraced(function* (
   }
 })
 
-/** Puts the last HEAD of a place, which says that the root has moved. */
-const leave = Effect.fnUntraced(function* (bucket: MovingBucket, place: string): Effect.fn.Return<void, AofError> {
+/** The last HEAD of a place, which says that the root has moved. */
+const lastHead = Effect.fnUntraced(function* (bucket: MovingBucket): Effect.fn.Return<HeadObject, AofError> {
   const { held, options, maker } = bucket
-  const { headStore, fence } = options
-  if (held.isUncertain && !(yield* bucket.find())) return yield* Effect.fail(fence.error!)
+  if (held.isUncertain && !(yield* bucket.find())) return yield* Effect.fail(options.fence.error!)
   const { lastSequence = 0, files = noFiles } = held.last ?? {}
   yield* bucket.name
   held.prepared = 0
   yield* bucket.manifest.commit
-  const what = { epochSequence: held.epochSequence, lastSequence, files, isMoved: true }
+  return maker.head(held.epoch, { epochSequence: held.epochSequence, lastSequence, files, isMoved: true })
+})
+
+/** Puts it, and with it where the root has gone. */
+const leave = Effect.fnUntraced(function* (
+  bucket: MovingBucket,
+  last: HeadObject,
+  place: string,
+): Effect.fn.Return<void, AofError> {
+  const { held, options } = bucket
+  const { headStore, fence } = options
   held.isUncertain = true
-  const replaced = yield* headStore.replace(maker.head(held.epoch, what), held.etag, place)
+  const replaced = yield* headStore.replace(last, held.etag, place)
   held.isUncertain = false
   held.etag = replaced.isOurs ? replaced.etag : replaced.found?.etag
   if (replaced.isOurs) return

@@ -1,5 +1,7 @@
 /** What a bucket works with, and who is told of what happens to it. */
+import type * as Effect from "effect/Effect"
 import type { ManifestRecord } from "../../format/manifest_record.ts"
+import type { AofError } from "../../model/errors.ts"
 import type { TierEventInput } from "../../model/tier_event.ts"
 import type { Directory } from "../../port/directory.ts"
 import type { Residency } from "../tiers/residency.ts"
@@ -42,6 +44,8 @@ export interface BucketMove {
   readonly isAbandoned: boolean
   /** Everything is asked of the new place from here on. */
   readonly onMoved: () => void
+  /** Fails once not even what must not be left half-way may go on: then it ends as by a crash. */
+  readonly cut: Effect.Effect<never, AofError>
 }
 
 /** Who is told of what happens to a bucket. */

@@ -40,6 +40,8 @@ export interface MovePlan {
   readonly random32: () => number
   /** Throws once the manager is closed or fenced. */
   readonly check: () => void
+  /** Fails once not even what lies between the two HEADs may go on. */
+  readonly cut: Effect.Effect<never, AofError>
 }
 
 /** So many are left for the part in which nothing is uploaded. */
@@ -52,7 +54,7 @@ const copiesAtOnce = 2
 export const moveBucket: (plan: MovePlan) => Effect.Effect<MoveBucketReport, AofError> = Effect.fnUntraced(function* (
   plan: MovePlan,
 ) {
-  const { tiers, store, to, isAbandoned, config, random32, check } = plan
+  const { tiers, store, to, isAbandoned, config, random32, check, cut } = plan
   const { clock, emit } = tiers.services
   const startedMs = clock.currentTimeMillisUnsafe()
   const from = store.current
@@ -68,7 +70,7 @@ export const moveBucket: (plan: MovePlan) => Effect.Effect<MoveBucketReport, Aof
     if (!isAbandoned) yield* copyAll(plan, copier)
     yield* attempt(check)
     const onMoved = (): void => store.use(to)
-    yield* bucket.move({ headStore: target.headStore, found, isAbandoned, onMoved })
+    yield* bucket.move({ headStore: target.headStore, found, isAbandoned, onMoved, cut })
   })
   bucket.pause()
   yield* Effect.ensuring(
