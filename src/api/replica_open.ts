@@ -100,7 +100,9 @@ const openSource = Effect.fnUntraced(function* (
     lastSequence: () => source.lastSequence,
     emit,
   })
-  yield* Effect.acquireRelease(registration.renew, () => registration.end)
+  // First: it can be interrupted, and may have arrived then.
+  yield* Effect.addFinalizer(() => registration.end)
+  yield* registration.renew
   yield* Effect.forkScoped(registration.keep)
   // What went before it was registered, a HEAD that is newer does not name.
   yield* source.poll

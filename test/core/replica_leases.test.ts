@@ -135,6 +135,46 @@ describe("a registered replica", () => {
     await writer.close()
   })
 
+  test("can be interrupted while it is opened and its bucket does not answer", async () => {
+    const store = new FaultyObjectStore(memoryStore())
+    const writer = await openBucketStore(store)
+    await appendTexts(await writer.stream("orders"), 0, 3)
+    await writer.close()
+    let hanging = 0
+    store.script = ({ kind }) => {
+      if (kind !== "put" && kind !== "remove") return undefined
+      hanging++
+      return "hang"
+    }
+    const stopping = new AbortController()
+    const reason = new Error("enough")
+    let ended: unknown
+    const opening = openReplica({ store, leaseMs: 60_000, requestTimeoutMs: 3_600_000, signal: stopping.signal })
+    opening.catch((error) => (ended = error))
+    await until("it registers", () => hanging > 0)
+    stopping.abort(reason)
+    await until("it has ended", () => ended !== undefined)
+    expect(ended).toBe(reason)
+  })
+
+  test("is closed also when its bucket does not answer: its lease ends by itself", async () => {
+    const store = new FaultyObjectStore(memoryStore())
+    const writer = await openBucketStore(store)
+    await appendTexts(await writer.stream("orders"), 0, 3)
+    await writer.close()
+    const replica = await openReplica({ store, leaseMs: 60_000, requestTimeoutMs: 3_600_000 })
+    let removals = 0
+    store.script = ({ kind }) => {
+      if (kind !== "remove") return undefined
+      removals++
+      return "hang"
+    }
+    let isClosed = false
+    replica.close().then(() => (isClosed = true))
+    await until("it is closed", () => isClosed)
+    expect(removals).toBe(1)
+  })
+
   test("is refused a lease that is too short or too long", async () => {
     const store = memoryStore()
     for (const leaseMs of [-1, 1, 2999, 86_400_001, 3000.5]) {

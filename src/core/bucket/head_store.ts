@@ -167,14 +167,12 @@ export class HeadStore {
       aofErrorOf,
     )
 
-  /** Removes a small object. */
-  readonly removeSmall = (key: string): Effect.Effect<void, AofError> =>
-    Effect.mapError(
-      this.#retried(() =>
-        this.#timed("remove", key, this.#options.store.remove(key), this.#options.config.requestTimeoutMs),
-      ),
-      aofErrorOf,
-    )
+  /** Removes a small object, with one try that takes `timeoutMs` at most. */
+  readonly removeSmall = (key: string, timeoutMs: number): Effect.Effect<void, AofError> => {
+    const { store, config } = this.#options
+    const waitMs = Math.min(timeoutMs, config.requestTimeoutMs)
+    return Effect.mapError(this.#timed("remove", key, store.remove(key), waitMs), aofErrorOf)
+  }
 
   #getOnce(file: HeadFile): Effect.Effect<Uint8Array, Failure> {
     const { key, fileBytes, checksum64 } = file

@@ -8,6 +8,9 @@ import type { AofError } from "../../model/errors.ts"
 import type { TierEventInput } from "../../model/tier_event.ts"
 import type { HeadStore } from "../bucket/head_store.ts"
 
+/** Longest that closing a replica waits for its bucket. */
+const endMsMax = 1000
+
 /** What a registration is made of. */
 export interface ReplicaRegistrationOptions {
   readonly headStore: HeadStore
@@ -45,9 +48,9 @@ export class ReplicaRegistration {
     return Effect.forever(Effect.andThen(Effect.sleep(leaseMs / 3), once))
   })
 
-  /** Takes it back. Where that does not work it ends by itself. */
+  /** Takes it back, with one short try: where that does not work it ends by itself. */
   readonly end: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.ignore(this.#options.headStore.removeSmall(this.#key)),
+    Effect.ignore(this.#options.headStore.removeSmall(this.#key, endMsMax)),
   )
 
   get #key(): string {
