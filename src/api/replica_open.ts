@@ -7,6 +7,7 @@ import type * as Scope from "effect/Scope"
 import { rootIdText } from "../core/bucket/head_fence.ts"
 import { HeadStore } from "../core/bucket/head_store.ts"
 import { attempt } from "../core/flow/attempt.ts"
+import { LongCalls } from "../core/flow/long_calls.ts"
 import type { CoreManager } from "../core/manager.ts"
 import { openManager } from "../core/open_manager.ts"
 import { ReplicaRegistration } from "../core/replica/replica_registration.ts"
@@ -70,7 +71,10 @@ export const openCoreReplica: (
   const manager = yield* Effect.provideContext(openManager(managerConfig, store), disk)
   const refresh = Effect.ignore(manager.manifest.refresh)
   yield* Effect.forkScoped(source.follow(pollMs, refresh))
-  const poll = Effect.tap(source.poll, (isNew) => (isNew ? manager.manifest.refresh : Effect.void))
+  const calls = new LongCalls("replica")
+  // Polls can be interrupted at once.
+  yield* Effect.addFinalizer(() => calls.end(managerConfig.closeTimeoutMs, () => 0))
+  const poll = calls.run(Effect.tap(source.poll, (isNew) => (isNew ? manager.manifest.refresh : Effect.void)))
   return { manager, poll, info: () => source.info }
 })
 

@@ -112,6 +112,26 @@ describe("a replica", () => {
     await writer.close()
   })
 
+  test("ends polls that wait for its bucket when it is closed", async () => {
+    const store = new FaultyObjectStore(memoryStore())
+    const writer = await openBucketStore(store)
+    await appendTexts(await writer.stream("orders"), 0, 3)
+    await writer.close()
+    const replica = await openReplica({ store, pollMs: 3_600_000, requestTimeoutMs: 3_600_000 })
+    store.script = ({ kind }) => (kind === "head" ? "hang" : undefined)
+    const before = requestsOf(store)[0]!
+    const ends: Array<string> = []
+    for (const poll of [replica.poll(), replica.poll()]) poll.catch(({ _tag }) => ends.push(_tag))
+    await until("one is under way", () => requestsOf(store)[0]! > before)
+    await replica.close()
+    await until("both have ended", () => ends.length === 2)
+    expect(ends).toEqual(["Closed", "Closed"])
+    store.script = undefined
+    const requests = requestsOf(store)
+    await turns(20)
+    expect(requestsOf(store)).toEqual(requests)
+  })
+
   test("reads a record again without a request, and a far one with two", async () => {
     const store = memoryStore()
     const writer = await openBucketStore(store)
