@@ -239,6 +239,9 @@ HEAD
 <root id in hex>/replicas/<16 hex digits>                                           a replica that reads here
 \`\`\`
 
+A segment, or a file of the manifest, that is put anew by the same writer after an object of it was given up has \`-r<number>\` behind the checksum, from 1 on: a
+key for which a removal was asked for is not used again.
+
 HEAD changes, and what replicas put; nothing else does. HEAD is put with the etag of the one before as a condition, or on the condition that there is
 none. It names a snapshot, where there is one, and the chunks behind it: their bytes under the names \`<ten digits>.snapshot\` and
 \`<ten digits>.chunk\` are a manifest, to be replayed like one on a disk. A segment is in the bucket when that manifest has an UploadDone for it and

@@ -136,6 +136,7 @@ export class Bucket {
     onSnapshot: (snapshot) => this.files.addSnapshot(snapshot, this.#held.epoch || this.own.epoch),
     onRecord: (record) => {
       if (record.type === "Epoch") this.own.addRecord(record)
+      if (record.type === "Tier2DeleteQueued" && record.streamId === 0) this.files.giveUp(record.key)
       if (isTelling(record)) this.#want(record.sequence)
     },
   }

@@ -21,7 +21,7 @@ interface LocalFile {
   readonly chunkSequence: number
   readonly bytes: number
   readonly firstRecordSequence: number
-  /** Part of its key: the epoch that the root had when it was told of. */
+  /** The epoch that the root had when it was told of: a writer before may have put it under a key with that one. */
   readonly epoch: number
   uploaded: HeadFile | undefined
 }
@@ -32,22 +32,32 @@ export interface BucketFilesOptions {
   readonly headStore: HeadStore
   readonly manifest: Pick<ManifestLog, "renew" | "state">
   readonly root: { readonly rootId: Uint8Array }
-  /** That of the writer. */
+  /** That of the writer: part of keys. */
   readonly epoch: number
 }
 
 /** The key of a file of the manifest: never used for other bytes, as it names their checksum. */
-const fileKey = (rootId: string, file: LocalFile, checksum64: bigint): string => {
+const fileKey = (
+  rootId: string,
+  file: Pick<LocalFile, "chunkSequence" | "kind" | "epoch">,
+  { checksum64, replacement = 0 }: { readonly checksum64: bigint; readonly replacement?: number },
+): string => {
   const sequence = String(file.chunkSequence).padStart(10, "0")
   const kind = file.kind === manifestKindSnapshot ? "snapshot" : "chunk"
-  return `${rootId}/manifest/${sequence}-e${file.epoch}-${checksum64.toString(16).padStart(16, "0")}.${kind}`
+  const suffix = replacement === 0 ? "" : `-r${replacement}`
+  return `${rootId}/manifest/${sequence}-e${file.epoch}-${checksum64.toString(16).padStart(16, "0")}${suffix}.${kind}`
 }
+
+/** The number of the file in such a key. */
+const sequenceOf = (key: string): number => Number(/\/manifest\/(\d{10})-/.exec(key)?.[1] ?? 0)
 
 export class BucketFiles {
   #snapshot: LocalFile | undefined = undefined
   #chunks: Array<LocalFile> = []
   /** Keys of this root's manifest that are, or may be, in the bucket. */
   readonly #keys: Set<string> = new Set()
+  /** Keys of files that are here, which were queued for removal: a DELETE without an answer may come late, so they are not used again. */
+  readonly #givenUp: Set<string> = new Set()
 
   /** A chunk takes no more records. */
   addChunk(chunk: SealedChunk, epoch: number): void {
@@ -64,6 +74,12 @@ export class BucketFiles {
     const firstRecordSequence = coversSequence + 1
     this.#snapshot = { kind, path, chunkSequence, bytes, firstRecordSequence, epoch, uploaded: undefined }
     this.#chunks = this.#chunks.filter((chunk) => chunk.chunkSequence > chunkSequence)
+    for (const key of this.#givenUp) if (sequenceOf(key) < chunkSequence) this.#givenUp.delete(key)
+  }
+
+  /** A file of the manifest was queued for removal. */
+  giveUp(key: string): void {
+    if (sequenceOf(key) >= (this.#snapshot?.chunkSequence ?? 0)) this.#givenUp.add(key)
   }
 
   /** Begins anew with another bucket, which has `there`. */
@@ -174,9 +190,12 @@ export class BucketFiles {
       if (known === undefined) {
         const rootId = rootIdText(options.root.rootId)
         const { deletes } = options.manifest.state
-        let key = fileKey(rootId, file, checksum64)
-        // An earlier writer has put it, and no HEAD named it: it may be on its way out.
-        if (deletes.has(key)) key = fileKey(rootId, { ...file, epoch: options.epoch }, checksum64)
+        const { epoch } = options
+        // An earlier writer may have put it, and no HEAD names it: it goes, and may be on its way out.
+        if (file.epoch > 0 && file.epoch < epoch) this.#keys.add(fileKey(rootId, file, { checksum64 }))
+        let key = fileKey(rootId, { ...file, epoch }, { checksum64 })
+        for (let replacement = 1; deletes.has(key) || this.#givenUp.has(key); replacement++)
+          key = fileKey(rootId, { ...file, epoch }, { checksum64, replacement })
         const made = { kind, chunkSequence, firstRecordSequence, fileBytes: content.length, checksum64, key }
         this.#keys.add(key)
         yield* options.headStore.putFile(made, content)

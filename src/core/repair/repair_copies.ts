@@ -125,12 +125,14 @@ const restoreWarm = Effect.fnUntraced(function* (
   return true
 })
 
-const keyPattern = /\/(\d{10})-e(\d+)-([0-9a-f]{16})\.zst$/
+const keyPattern = /\/(\d{10})-e(\d+)-([0-9a-f]{16})(?:-r(\d{1,9}))?\.zst$/
 
 interface FoundObject {
   readonly key: string
   readonly index: number
   readonly writerEpoch: number
+  /** 0 for the first object that its writer has put for the segment. */
+  readonly replacement: number
   readonly checksum64: bigint
   readonly lengthBytes: number
 }
@@ -167,16 +169,18 @@ const listObjects = Effect.fnUntraced(function* (
   do {
     const page = yield* tier2.list(objectPrefix(services.rootId, streamId), after === undefined ? {} : { after })
     for (const { key, lengthBytes } of page.objects) {
-      const [, index, epoch, checksum] = keyPattern.exec(key) ?? []
+      const [, index, epoch, checksum, replacement = 0] = keyPattern.exec(key) ?? []
       if (index === undefined || epoch === undefined || checksum === undefined) continue
       // One that is queued for deletion is no copy any more.
       if (services.state.deletes.has(key)) continue
       const checksum64 = BigInt(`0x${checksum}`)
-      objects.push({ key, index: Number(index), writerEpoch: Number(epoch), checksum64, lengthBytes })
+      const name = { key, index: Number(index), writerEpoch: Number(epoch), replacement: Number(replacement) }
+      objects.push({ ...name, checksum64, lengthBytes })
     }
     after = page.next
   } while (after !== undefined)
-  return objects
+  // Of those with the same bytes the last one that was put: the others were given up.
+  return objects.sort((one, other) => one.index - other.index || other.replacement - one.replacement)
 })
 
 const restoreObject = Effect.fnUntraced(function* (

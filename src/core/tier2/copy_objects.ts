@@ -9,6 +9,11 @@ import { fileBody } from "../tiers/upload_segment.ts"
 import type { Tier2 } from "./tier2.ts"
 import type { UploadedSegment } from "./uploaded_segments.ts"
 
+/** What is copied, and the etag of what lies under its key and is not it. */
+interface CopyTarget extends UploadedSegment {
+  readonly replaces: string | undefined
+}
+
 /** Where copies go, and what was done. */
 export class ObjectCopier {
   copied = 0
@@ -35,8 +40,9 @@ export class ObjectCopier {
       const { key, lengthBytes, residency } = segment
       const info = yield* this.#to.head(key)
       if (info?.lengthBytes !== lengthBytes) {
-        if (info !== undefined) yield* this.#to.remove(key)
-        const copied = yield* Effect.result(Effect.catch(this.#local(segment), () => this.#stored(segment)))
+        // It is not removed before: a DELETE without an answer may come late, and take the new one.
+        const target = { ...segment, replaces: info?.etag }
+        const copied = yield* Effect.result(Effect.catch(this.#local(target), () => this.#stored(target)))
         const isLost =
           copied._tag === "Failure" && (copied.failure._tag === "NotFound" || copied.failure._tag === "Corrupt")
         // What was trimmed meanwhile may have been removed.
@@ -51,7 +57,7 @@ export class ObjectCopier {
   )
 
   /** From the local file, where it is what was uploaded. */
-  readonly #local = Effect.fnUntraced({ self: this }, function* (segment: UploadedSegment): Effect.fn.Return<
+  readonly #local = Effect.fnUntraced({ self: this }, function* (segment: CopyTarget): Effect.fn.Return<
     void,
     AofError
   > {
@@ -67,7 +73,7 @@ export class ObjectCopier {
   })
 
   /** From the present store. */
-  #stored(segment: UploadedSegment): Effect.Effect<void, AofError> {
+  #stored(segment: CopyTarget): Effect.Effect<void, AofError> {
     const { tier2 } = this.#tiers.services
     const { key, lengthBytes } = segment
     let failed: AofError | undefined
@@ -80,8 +86,8 @@ export class ObjectCopier {
     return Effect.mapError(this.#upload(segment, { lengthBytes, read }), (error) => failed ?? error)
   }
 
-  #upload({ key, checksum64, residency }: UploadedSegment, body: ObjectBody): Effect.Effect<void, AofError> {
+  #upload({ key, checksum64, residency, replaces }: CopyTarget, body: ObjectBody): Effect.Effect<void, AofError> {
     const { stream, index: segmentIndex } = residency
-    return Effect.asVoid(this.#to.upload({ key, body, checksum64, stream, segmentIndex }))
+    return Effect.asVoid(this.#to.upload({ key, body, checksum64, stream, segmentIndex, replaces }))
   }
 }

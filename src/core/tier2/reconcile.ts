@@ -144,7 +144,7 @@ const queueOrphans = Effect.fnUntraced(function* (
 
 /** The epoch in the key of an object; above all others where there is none. */
 const epochOf = (key: string): number => {
-  const epoch = /-e(\d{1,15})-[0-9a-f]{16}\.[a-z]+$/.exec(key)?.[1]
+  const epoch = /-e(\d{1,15})-[0-9a-f]{16}(?:-r\d+)?\.[a-z]+$/.exec(key)?.[1]
   return epoch === undefined ? Number.POSITIVE_INFINITY : Number(epoch)
 }
 
@@ -178,15 +178,19 @@ const restore = (
   tiers: Tiers,
   { residency, key, lengthBytes, problem, source }: Missing & { readonly source: Tier2 | "local" },
 ): Effect.Effect<string, AofError> => {
-  if (source === "local") return replaceObject(tiers, residency)
+  if (source === "local") return replaceObject(tiers, residency, { isMissing: problem === "missing" })
   const { tier2 } = tiers.services
   const { stream, index: segmentIndex } = residency
   const read: ObjectBody["read"] = (offset, length) =>
     Effect.mapError(source.readRange(key, offset, length), (error) => storeError("Invalid", "get", key, error._tag))
   const checksum64 = residency.form!.checksum64
-  const copied = tier2!.upload({ key, body: { lengthBytes, read }, checksum64, stream, segmentIndex })
-  const removed = problem === "length" ? tier2!.remove(key) : Effect.void
-  return Effect.as(Effect.andThen(removed, copied), `it was copied from ${source.place}`)
+  const upload = { key, body: { lengthBytes, read }, checksum64, stream, segmentIndex }
+  // It takes the place of what is there, which is not removed before: a DELETE without an answer may come late.
+  const copied = Effect.flatMap(tier2!.head(key), (info) => {
+    const isOther = problem === "length" && info?.lengthBytes !== lengthBytes
+    return tier2!.upload({ ...upload, replaces: isOther ? info?.etag : undefined })
+  })
+  return Effect.as(copied, `it was copied from ${source.place}`)
 }
 
 /** Restores one segment, if that can be and it is not only a plan, and says what became of it. */

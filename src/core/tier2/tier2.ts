@@ -26,6 +26,8 @@ export interface Tier2Upload extends Tier2Subject {
   readonly body: ObjectBody
   /** CRC-64/NVME of the body. */
   readonly checksum64: bigint
+  /** Etag of an object under the key whose place it takes; undefined when there is to be none. */
+  readonly replaces?: string | undefined
 }
 
 /** Where fetched bytes go, in order and without gaps. */
@@ -62,7 +64,7 @@ export interface Tier2 {
   readonly kind: string
   /** Where the objects are, for people. */
   readonly place: string
-  /** Stores an object under a key that has none, or finds the same one there. `Corrupt` when another one is there. */
+  /** Stores an object under a key that has none, or in the place of `replaces`, or finds the same one there. `Corrupt` when another one is there. */
   readonly upload: (upload: Tier2Upload) => Effect.Effect<Tier2Uploaded, AofError>
   /** Brings an object to `sink` and verifies it. `Corrupt` when length or checksum are wrong, and then the sink holds rubbish. */
   readonly fetch: (fetch: Tier2Fetch) => Effect.Effect<void, AofError>
@@ -212,8 +214,9 @@ class Tier2Client implements Tier2 {
 
   /** One try of an upload. An object that is there already may be one's own of an earlier try, or of an earlier process. */
   #put(upload: Tier2Upload): Effect.Effect<Tier2Uploaded, Failure> {
-    const { key, body, checksum64 } = upload
-    const put = this.#requests.put(key, body, { condition: { absent: true }, isContentNamed: true, checksum64 })
+    const { key, body, checksum64, replaces } = upload
+    const condition = replaces === undefined ? ({ absent: true } as const) : { etag: replaces }
+    const put = this.#requests.put(key, body, { condition, isContentNamed: true, checksum64 })
     return Effect.matchEffect(put, {
       onSuccess: ({ etag }) => Effect.succeed({ etag, lengthBytes: body.lengthBytes }),
       onFailure: (error): Effect.Effect<Tier2Uploaded, Failure> =>

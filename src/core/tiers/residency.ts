@@ -85,6 +85,8 @@ export class Residency {
   isDamaged = false
   /** The object did not check as a whole: it is read frame by frame, and not brought to Tier 1 again by readers. */
   isObjectDamaged = false
+  /** Objects of it that were given up and replaced: part of the key of the next one. */
+  replacements = 0
   /** Trimmed or deleted. */
   isGone = false
   /** Stretches of the only copy that do not check, as offsets. */

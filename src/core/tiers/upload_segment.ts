@@ -13,12 +13,25 @@ import type { Residency } from "./residency.ts"
 import { forgetFailures, noteFailure } from "./tier_retry.ts"
 import type { TierServices } from "./tier_services.ts"
 
-/** The key of a segment: never used for other bytes, as it names its checksum. */
+/**
+ * The key of a segment: never used for other bytes, as it names its checksum, and not again once an object of the segment was given up, as a DELETE
+ * that has had no answer may still come.
+ */
 export const objectKey = (services: Pick<TierServices, "rootId" | "bucket">, residency: Residency): string => {
   const root = [...services.rootId].map((byte) => byte.toString(16).padStart(2, "0")).join("")
   const index = String(residency.index).padStart(10, "0")
   const checksum = residency.form!.checksum64.toString(16).padStart(16, "0")
-  return `${root}/segments/${residency.streamId}/${index}-e${writerEpochOf(services)}-${checksum}.zst`
+  const { streamId, replacements } = residency
+  const replacement = replacements === 0 ? "" : `-r${replacements}`
+  return `${root}/segments/${streamId}/${index}-e${writerEpochOf(services)}-${checksum}${replacement}.zst`
+}
+
+/** Which replacement a key is for; 0 for the first object of a segment. */
+export const replacementOf = (key: string): number => Number(/-r(\d{1,9})\.zst$/.exec(key)?.[1] ?? 0)
+
+/** The object of a segment under `key` is given up: what is uploaded from here on has a key that no DELETE was ever sent for. */
+export const giveUpKey = (residency: Residency, key: string): void => {
+  residency.replacements = Math.max(residency.replacements, replacementOf(key)) + 1
 }
 
 /** The epoch of the writer, part of each key; 0 where nobody can take the root over. */
@@ -34,6 +47,21 @@ export const uploadSegment = (services: TierServices, residency: Residency): Eff
 /** Until somebody looks again whether a trim has ended. */
 const trimMs = 20
 
+const begunUpload = ({ manifest }: TierServices, { streamId, index }: Residency) =>
+  manifest.state.streams.get(streamId)?.tiers.get(index)?.uploading
+
+/** The key of the next upload: that of one which was begun by this writer, when it was of the same bytes. */
+const uploadKey = (services: TierServices, residency: Residency, writerEpoch: number): string => {
+  const begun = begunUpload(services, residency)
+  if (begun?.writerEpoch === writerEpoch) {
+    residency.replacements = Math.max(residency.replacements, replacementOf(begun.key))
+    if (objectKey(services, residency) !== begun.key) giveUpKey(residency, begun.key)
+  }
+  // A process before this one may have queued it.
+  while (services.manifest.state.deletes.has(objectKey(services, residency))) residency.replacements++
+  return objectKey(services, residency)
+}
+
 const upload = Effect.fnUntraced(function* (
   services: TierServices,
   residency: Residency,
@@ -42,14 +70,14 @@ const upload = Effect.fnUntraced(function* (
   const { streamId, index: segmentIndex, stream, warmPath } = residency
   const { fileGeneration } = residency.seal!
   const form = residency.form!
-  const key = objectKey(services, residency)
   const writerEpoch = writerEpochOf(services)
+  const key = uploadKey(services, residency, writerEpoch)
   // What left the disk damaged would be damaged everywhere.
   const checksum64 = yield* compressor.checksum({ path: warmPath, lengthBytes: form.fileBytes })
   if (checksum64 !== form.checksum64)
     return yield* Effect.fail(corrupt(`warm file ${warmPath}`, "its checksum does not match"))
   if (residency.isGone) return
-  const begun = manifest.state.streams.get(streamId)?.tiers.get(segmentIndex)?.uploading
+  const begun = begunUpload(services, residency)
   if (begun !== undefined && begun.key !== key) {
     const reasonCode = manifestReason.Corrupt
     manifest.append({ type: "Tier2DeleteQueued", streamId, segmentIndex, key: begun.key, notBeforeMs: 0, reasonCode })
