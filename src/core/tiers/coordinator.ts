@@ -14,7 +14,8 @@ import { evictHot, evictWarm, quarantineHot } from "./evict_segment.ts"
 import { Hydrator, hydrationPriority } from "./hydrator.ts"
 import { diskFullJobs, leavingJobs } from "./leaving_jobs.ts"
 import type { Residency } from "./residency.ts"
-import { isTightTier1, type TierBacklog } from "./tier_backlog.ts"
+import { backlogOf, isTightTier1, type TierBacklog } from "./tier_backlog.ts"
+import { TierProbe, uploadSlots } from "./tier_probe.ts"
 import { forgetAllFailures, forgetFailures } from "./tier_retry.ts"
 import type { TierSegments } from "./tier_segments.ts"
 import type { TierServices, TierStream } from "./tier_services.ts"
@@ -41,6 +42,7 @@ export class Coordinator {
   readonly #settleWaiters: Set<() => void> = new Set()
   readonly #roundWaiters: Set<() => void> = new Set()
   readonly #alarm = new Alarm()
+  readonly #probe = new TierProbe()
   #isWoken = false
   #isClosing = false
   #isDeleting = false
@@ -73,17 +75,8 @@ export class Coordinator {
   }
 
   get backlog(): TierBacklog {
-    const { uncompressed, unuploaded } = this.#segments
-    let unuploadedBytes = 0
-    for (const one of unuploaded) unuploadedBytes += one.warmBytes
-    return {
-      uncompressed: uncompressed.size,
-      unuploaded: unuploaded.size,
-      unuploadedBytes,
-      deletes: this.#services.manifest.state.deletes.size,
-      hydrations: this.hydrator.queueDepth,
-      running: this.#running.size,
-    }
+    const deletes = this.#services.manifest.state.deletes.size
+    return backlogOf(this.#segments, { deletes, hydrations: this.hydrator.queueDepth, running: this.#running.size })
   }
 
   /** Returns when nothing runs and nothing is due. Failures that are tried again later do not hold it up for ever: it ends between tries. */
@@ -174,6 +167,7 @@ export class Coordinator {
     return Effect.gen({ self: this }, function* () {
       while (!this.#isClosing) {
         this.#isWoken = false
+        this.#askStore()
         const plan = planTiers(this.#planInput())
         const jobs = [...plan.jobs, ...this.#planAsked()]
         for (const job of jobs) this.#start(job)
@@ -185,6 +179,15 @@ export class Coordinator {
         else yield* Effect.yieldNow
       }
     })
+  }
+
+  /** Those that are asked to leave come first: nothing else may be to go to Tier 2. */
+  #askStore(): void {
+    const { tier2, clock } = this.#services
+    if (tier2 === undefined || tier2.gate.breaker.state === "closed") return
+    const leaving = [...this.#leaving.keys()].filter((one) => this.#segments.unuploaded.has(one))
+    const waiting = leaving.length > 0 ? leaving : this.#segments.unuploaded
+    this.#probe.ask(tier2.gate, waiting, clock.currentTimeMillisUnsafe())
   }
 
   #planInput(): TierPlanInput<Residency, TierStream> {
@@ -233,10 +236,7 @@ export class Coordinator {
   #slots(): { readonly compress: number; readonly upload: number } {
     return {
       compress: compressionsMax - this.#countRunning("compress"),
-      upload:
-        this.#services.tier2?.gate.isAway === true || this.#services.bucket?.takesSegments === false
-          ? 0
-          : uploadsMax - this.#countRunning("upload"),
+      upload: uploadSlots(this.#services, uploadsMax - this.#countRunning("upload")),
     }
   }
 
@@ -323,11 +323,11 @@ export class Coordinator {
     const nowMs = this.#services.clock.currentTimeMillisUnsafe()
     let at = wakeAtMs ?? Number.POSITIVE_INFINITY
     const { tier2 } = this.#services
-    if (tier2?.gate.isAway === true) {
-      const { retryAtMs } = tier2.gate.breaker
-      const isNeeded = this.#segments.unuploaded.size > 0 || this.#services.manifest.state.deletes.size > 0
-      if (retryAtMs !== undefined && isNeeded) at = Math.min(at, retryAtMs)
-    } else if (!this.#isDeleting && tier2 !== undefined) at = Math.min(at, nextDeleteMs(this.#services))
+    const askMs = tier2 && this.#probe.nextMs(tier2.gate)
+    const isNeeded = this.#segments.unuploaded.size > 0 || this.#services.manifest.state.deletes.size > 0
+    if (askMs !== undefined && isNeeded) at = Math.min(at, askMs)
+    if (tier2?.gate.isAway !== true && !this.#isDeleting && tier2 !== undefined)
+      at = Math.min(at, nextDeleteMs(this.#services))
     for (const one of this.#leaving.keys()) {
       // What a reader holds is told when it lets go, and what is being sealed when it is.
       const isWaiting = one.seal === undefined || one.isBusy || one.pins > 0 || one.warmPins > 0 || one.isUntold

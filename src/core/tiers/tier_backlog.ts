@@ -1,4 +1,5 @@
 /** How much work the coordinator has before it. */
+import type { TierSegments } from "./tier_segments.ts"
 
 /** What the tiers still have to do. */
 export interface TierBacklog {
@@ -14,6 +15,16 @@ export interface TierBacklog {
   readonly hydrations: number
   /** Jobs that run. */
   readonly running: number
+}
+
+/** Counts what there is to do. */
+export const backlogOf = (
+  { uncompressed, unuploaded }: Pick<TierSegments, "uncompressed" | "unuploaded">,
+  rest: Pick<TierBacklog, "deletes" | "hydrations" | "running">,
+): TierBacklog => {
+  let unuploadedBytes = 0
+  for (const one of unuploaded) unuploadedBytes += one.warmBytes
+  return { uncompressed: uncompressed.size, unuploaded: unuploaded.size, unuploadedBytes, ...rest }
 }
 
 /** True while Tier 1 is so full that warm files should leave it. */
