@@ -31,7 +31,7 @@ import type { EventLoop } from "../port/event_loop.ts"
 import type { RootLock } from "../port/root_lock.ts"
 import { type Aof, makeAof } from "./effect_aof.ts"
 import { moveBucketWith } from "./move_bucket.ts"
-import { openStore } from "./object_store.ts"
+import { openAbsolute } from "./object_store.ts"
 import type { BatchInput } from "./payload.ts"
 import { quietEvents, quietPlan } from "./quiet_events.ts"
 import { reconcileHere } from "./reconcile.ts"
@@ -108,11 +108,7 @@ export class AofManager {
   ): Effect.Effect<AofManager, AofError, Directory | RootLock | EventLoop | Compressor | Scope.Scope> {
     return Effect.flatMap(
       attempt(() => quietEvents(makeConfig(options))),
-      (config) =>
-        Effect.map(
-          Effect.flatMap(openStore(config), (store) => openManager(config, store)),
-          (core) => new AofManager(core),
-        ),
+      (config) => Effect.map(openAbsolute(config, openManager), (core) => new AofManager(core)),
     )
   }
 
@@ -125,7 +121,7 @@ export class AofManager {
 
   /** The root, as it was given. */
   get root(): string {
-    return this.#core.config.root
+    return this.#core.config.rootGiven
   }
 
   /** What opening found out of order. */

@@ -25,7 +25,7 @@ import type { EventLoop } from "../port/event_loop.ts"
 import type { RootLock } from "../port/root_lock.ts"
 import { type Aof, makeAof } from "./aof.ts"
 import { moveBucketWith } from "./move_bucket.ts"
-import { openStore } from "./object_store.ts"
+import { openAbsolute } from "./object_store.ts"
 import { closeWith, runPromise, runWith, type WaitOptions } from "./promise.ts"
 import { quietEvents, quietPlan } from "./quiet_events.ts"
 import { reconcileHere } from "./reconcile.ts"
@@ -53,10 +53,7 @@ export const openWith = async (layer: RuntimeLayer, options: AofManagerOptions):
     attempt(() => quietEvents(makeConfig(options))),
     (config) =>
       Effect.flatMap(Layer.buildWithScope(layer, scope), (context) =>
-        Effect.flatMap(openStore(config), (store) => openManager(config, store)).pipe(
-          Effect.provide(context),
-          Scope.provide(scope),
-        ),
+        openAbsolute(config, openManager).pipe(Effect.provide(context), Scope.provide(scope)),
       ),
   )
   try {
@@ -116,7 +113,7 @@ export class AofManager {
 
   /** The root, as it was given. */
   get root(): string {
-    return this.#core.config.root
+    return this.#core.config.rootGiven
   }
 
   /** Opens or makes a stream of JSON values; the same name gives the same object. Rejects with `InvalidArgument`, `NotFound`, `Unavailable`, `Closed`. */

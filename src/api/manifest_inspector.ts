@@ -1,12 +1,13 @@
 /** Looks into the manifest of a root, for people and tools: read-only, beside a living writer, and whatever is damaged. */
 import * as Effect from "effect/Effect"
+import { attempt } from "../core/flow/attempt.ts"
 import type { InspectedFile, InspectedRecord } from "../core/manifest/manifest_inspection.ts"
 import { type InspectedStream, inspectManifest, type ManifestInspection } from "../core/manifest/manifest_inspector.ts"
 import { type PlainJson, plainJson } from "../core/plain_json.ts"
 import { checkNames } from "../model/config_check.ts"
 import { type AofError, invalidArgument } from "../model/errors.ts"
 import type { ManifestDamage } from "../model/manifest_metrics.ts"
-import type { Directory } from "../port/directory.ts"
+import { Directory } from "../port/directory.ts"
 import { runPromise } from "./promise.ts"
 
 /** Set by the class, so that nobody outside sees of what an inspector is made. */
@@ -14,7 +15,11 @@ let makeInspector: (inspection: ManifestInspection) => ManifestInspector
 
 /** Inspects a root with the services of the context. Fails like `ManifestInspector.open`. */
 export const openInspector = (root: string): Effect.Effect<ManifestInspector, AofError, Directory> =>
-  Effect.map(inspectManifest(root), (inspection) => makeInspector(inspection))
+  Effect.gen(function* () {
+    const directory = yield* Directory
+    const path = yield* attempt(() => directory.absoluteUnsafe(root))
+    return makeInspector({ ...(yield* inspectManifest(path)), root })
+  })
 
 /** A manifest as it was when it was opened. Holds no file. */
 export class ManifestInspector {

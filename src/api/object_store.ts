@@ -1,7 +1,9 @@
 /** From what the options name as Tier 2 to the object store that the core works with. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { attempt } from "../core/flow/attempt.ts"
 import type { AofManagerConfig } from "../model/config.ts"
+import type { AofError } from "../model/errors.ts"
 import { makeDirectoryStore } from "../object_store/directory.ts"
 import { makeMemoryStore } from "../object_store/memory.ts"
 import { Directory } from "../port/directory.ts"
@@ -11,16 +13,28 @@ import { RootLock } from "../port/root_lock.ts"
 /** The store of a manager; undefined when it has no Tier 2. */
 export const openStore = (
   config: AofManagerConfig,
-): Effect.Effect<ObjectStore | undefined, never, Directory | RootLock | Scope.Scope> => {
+): Effect.Effect<ObjectStore | undefined, AofError, Directory | RootLock | Scope.Scope> => {
   const { store } = config.tier2
   if (store === undefined) return Effect.succeed(undefined)
   // What has no path was checked to be a store.
   if (!("directory" in store)) return Effect.succeed(store as ObjectStore)
-  const path = store.directory
   return Effect.gen(function* () {
-    return yield* makeDirectoryStore({ directory: yield* Directory, lock: yield* RootLock, path })
+    const directory = yield* Directory
+    const path = yield* attempt(() => directory.absoluteUnsafe(store.directory))
+    return yield* makeDirectoryStore({ directory, lock: yield* RootLock, path, place: store.directory })
   })
 }
+
+/** Opens a root with its store; both mean from now on what their paths mean now, wherever the process goes. */
+export const openAbsolute = <A, R>(
+  config: AofManagerConfig,
+  open: (config: AofManagerConfig, store: ObjectStore | undefined) => Effect.Effect<A, AofError, R>,
+): Effect.Effect<A, AofError, R | Directory | RootLock | Scope.Scope> =>
+  Effect.gen(function* () {
+    const directory = yield* Directory
+    const root = yield* attempt(() => directory.absoluteUnsafe(config.root))
+    return yield* open({ ...config, root }, yield* openStore(config))
+  })
 
 /** An object store in memory, for tests: several managers, one after the other, may use it. */
 export const memoryStore = (): ObjectStore => makeMemoryStore()

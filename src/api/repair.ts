@@ -17,7 +17,7 @@ import { Directory } from "../port/directory.ts"
 import { EventLoop } from "../port/event_loop.ts"
 import type { ObjectStore } from "../port/object_store.ts"
 import type { RootLock } from "../port/root_lock.ts"
-import { openStore } from "./object_store.ts"
+import { openAbsolute } from "./object_store.ts"
 import { quietProgress } from "./quiet_events.ts"
 
 /** The services of a runtime. */
@@ -48,9 +48,9 @@ export const repairHere: (options: RepairOptions) => Effect.Effect<RepairReport,
   Effect.fnUntraced(function* (options) {
     const { config, isPlan, onProgress } = yield* attempt(() => configOf(options))
     const context = yield* Effect.context<Services>()
-    const repaired = Effect.flatMap(openStore(config), (store) => {
-      const work = isPlan ? planned(context, config, store) : { context, store, changes: () => [] }
-      const input = { config, isPlan, onProgress, store: work.store, changes: work.changes }
+    const repaired = openAbsolute(config, (absolute, store) => {
+      const work = isPlan ? planned(context, absolute, store) : { context, store, changes: () => [] }
+      const input = { config: absolute, isPlan, onProgress, store: work.store, changes: work.changes }
       return Effect.provide(repairStore(input), work.context)
     })
     return yield* Effect.scoped(repaired)

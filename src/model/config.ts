@@ -93,7 +93,10 @@ export interface AofManagerOptions {
 
 /** Options with every default filled in. */
 export interface AofManagerConfig {
+  /** The root as it is used: absolute, once it is opened. */
   readonly root: string
+  /** The root as it was given. */
+  readonly rootGiven: string
   readonly readOnly: boolean
   readonly segmentBytes: number
   readonly preallocateBytesMax: number
@@ -172,6 +175,7 @@ export const makeConfig = (options: AofManagerOptions): AofManagerConfig => {
   const { memory, tier0, tier2 } = divideMemory(options, unflushedBytesMax, path)
   return {
     root: path,
+    rootGiven: path,
     readOnly,
     segmentBytes: segmentBytesOf(options.segmentBytes, tier0),
     preallocateBytesMax: checkBound("preallocateBytesMax", options.preallocateBytesMax),

@@ -31,6 +31,8 @@ export interface DirectoryStoreOptions {
   readonly lock: RootLock
   /** The folder of the store; made by the first `put`. */
   readonly path: string
+  /** Where the store is, for people; default its path. */
+  readonly place?: string | undefined
 }
 
 /** Makes a store. Until the scope closes it may hold a folder for unfinished objects; nothing is touched before the first change. */
@@ -45,6 +47,9 @@ const lockPauseMsMax = 50
 /** Folders that are remembered as durable. */
 const folderCountMax = 4096
 
+/** A path without slashes at its end. */
+const withoutEnd = (path: string): string => (path.length > 1 ? path.replace(/(?<=.)\/+$/, "") : path)
+
 interface Staged {
   readonly key: string
   /** The synced file. */
@@ -57,6 +62,7 @@ interface Staged {
 class DirectoryStore implements ObjectStore {
   readonly kind = "directory"
   readonly place: string
+  readonly #path: string
   readonly #directory: Directory
   readonly #lock: RootLock
   readonly #objects: string
@@ -69,14 +75,15 @@ class DirectoryStore implements ObjectStore {
   /** Folders whose entries are known to be durable. */
   readonly #durableFolders: Set<string> = new Set()
 
-  constructor({ directory, lock, path }: DirectoryStoreOptions, scope: Scope.Scope) {
-    this.place = path.length > 1 ? path.replace(/(?<=.)\/+$/, "") : path
+  constructor({ directory, lock, path, place = path }: DirectoryStoreOptions, scope: Scope.Scope) {
+    this.place = withoutEnd(place)
+    this.#path = withoutEnd(path)
     this.#directory = directory
     this.#lock = lock
-    this.#objects = `${this.place}/objects`
-    this.#temp = new TempFolder({ directory, lock }, { path: this.place, scope })
+    this.#objects = `${this.#path}/objects`
+    this.#temp = new TempFolder({ directory, lock }, { path: this.#path, scope })
     const ensureFolder = this.#ensureFolder
-    this.#sidecars = new Sidecars({ directory, temp: this.#temp, ensureFolder }, this.place)
+    this.#sidecars = new Sidecars({ directory, temp: this.#temp, ensureFolder }, this.#path)
   }
 
   put: ObjectStore["put"] = (key, body, options = {}) =>
@@ -229,7 +236,7 @@ class DirectoryStore implements ObjectStore {
 
   /** Runs a change with the lock of the store held. Waiting for the lock can be interrupted, the change cannot. */
   #locked(request: string, key: string, change: Effect.Effect<void, StoreError>): Effect.Effect<void, StoreError> {
-    const folder = `${this.place}/.lock`
+    const folder = `${this.#path}/.lock`
     const take = Effect.gen({ self: this }, function* () {
       yield* this.#directory.makeDirectory(folder)
       let pauseMs = 1
@@ -257,10 +264,10 @@ class DirectoryStore implements ObjectStore {
   ): Effect.fn.Return<void, Unavailable> {
     yield* this.#directory.makeDirectory(folder)
     const made: Array<string> = []
-    for (let at = folder; at.length >= this.place.length; at = folderOf(at)) {
+    for (let at = folder; at.length >= this.#path.length; at = folderOf(at)) {
       if (this.#durableFolders.has(at)) break
       // The parent of the store is somebody else's, and may be closed to this user; it was synced when the store was made.
-      const isOwn = at.length > this.place.length
+      const isOwn = at.length > this.#path.length
       const synced = this.#directory.sync(folderOf(at))
       yield* isOwn ? synced : Effect.catchIf(synced, isClosed, () => Effect.void)
       made.push(at)

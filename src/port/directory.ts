@@ -20,6 +20,11 @@ export interface DirectoryEntry {
 
 /** The file system as the store sees it. */
 export interface Directory {
+  /**
+   * The path as it is meant now, for all time: an absolute one as it is given, any other below the working directory of the process, which may
+   * change. Nothing is looked up on the disk and no link followed. Throws `Unavailable` when the working directory is gone.
+   */
+  readonly absoluteUnsafe: (path: string) => string
   /** Opens a file now; throws `Unavailable` (`ENOENT`, `EEXIST`, `EACCES`, `EMFILE`, …). New files are private (mode 0600). A symbolic link is not followed: `ELOOP`. */
   readonly openUnsafe: (path: string, mode: OpenMode) => SegmentFile
   /** `openUnsafe` off the main thread. An interruption waits for its end and closes what was opened. */

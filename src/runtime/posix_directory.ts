@@ -4,7 +4,7 @@
  * Invariants: what is made here is private (0600, 0700); an effect ends only when the thread pool is done with the call.
  */
 import * as fs from "node:fs"
-import { dirname } from "node:path"
+import { dirname, isAbsolute } from "node:path"
 import * as Effect from "effect/Effect"
 import type { Unavailable } from "../model/errors.ts"
 import { unavailable } from "../model/errors.ts"
@@ -14,7 +14,7 @@ import { networkFileSystem } from "./network_file_system.ts"
 import type { MapFile } from "./posix_file.ts"
 import { openPosixFile, openPosixFileAsync } from "./posix_file.ts"
 import type { RemovedFiles } from "./removed_files.ts"
-import { callAsync, callUnsafe, codeOf, systemError } from "./system_error.ts"
+import { callAsync, callUnsafe, codeOf, isDenied, systemError } from "./system_error.ts"
 
 /** How a runtime maps files. */
 export interface Mapping {
@@ -26,6 +26,7 @@ export interface Mapping {
 
 /** Makes the `Directory` of a runtime. */
 export const makePosixDirectory = ({ map, removed, reclaim = () => undefined }: Mapping): Directory => ({
+  absoluteUnsafe,
   openUnsafe: (path, mode) => openPosixFile(path, mode, map),
   open: (path, mode) => openPosixFileAsync(path, mode, map),
   renameUnsafe: (from, to) => callUnsafe(`renaming to ${JSON.stringify(to)}`, from, () => fs.renameSync(from, to)),
@@ -59,6 +60,21 @@ export const makePosixDirectory = ({ map, removed, reclaim = () => undefined }: 
   reclaimUnsafe: reclaim,
   networkFileSystem,
 })
+
+/** `..` stays: behind a link it does not lead where its text says. */
+const absoluteUnsafe = (path: string): string => {
+  if (isAbsolute(path)) return path
+  let folder: string
+  try {
+    folder = process.cwd()
+  } catch (error) {
+    // A Deno that asks for a permission to know it: the path is used as it is.
+    if (isDenied(error)) return path
+    throw systemError("finding the working directory", path, error)
+  }
+  const rest = path.replace(/^(\.\/+)+/, "")
+  return rest === "." || rest === "" ? folder : `${folder === "/" ? "" : folder}/${rest}`
+}
 
 const listUnsafe = (path: string): ReadonlyArray<DirectoryEntry> =>
   callUnsafe("listing", path, () => {

@@ -38,7 +38,7 @@ const codeOfMessage = (error: unknown): string | undefined => {
 }
 
 /** True when the permissions of Deno or Node, not the system, denied it. */
-const isDenied = (error: unknown): boolean =>
+export const isDenied = (error: unknown): boolean =>
   error instanceof Error && (error.name === "NotCapable" || ("code" in error && error.code === "ERR_ACCESS_DENIED"))
 
 /** Runs a synchronous call, and throws `Unavailable` when it throws. */

@@ -36,6 +36,7 @@ export class MemoryProcess {
       return run()
     }
     this.directory = {
+      absoluteUnsafe: (path) => path,
       openUnsafe: (path, mode) => this.#open(path, mode),
       open: (path, mode) => plain({ kind: operationOf(mode), path }, () => this.#openNode(path, mode)),
       renameUnsafe: (from, to) => atOnce("rename", from, () => this.#rename(from, to), to),

@@ -68,7 +68,7 @@ export const repairStore: (
     )
     const skipped = scrub.skipped.map(({ place, reason }) => ({ place, reason }))
     return {
-      root: config.root,
+      root: config.rootGiven,
       isPlan,
       isClean: entries.length === 0 && skipped.length === 0,
       isWhole: entries.every(({ outcome }) => outcome !== "lost") && skipped.length === 0,

@@ -28,6 +28,7 @@ export class Overlay {
   constructor(disk: Directory) {
     this.#disk = disk
     this.directory = {
+      absoluteUnsafe: (path) => disk.absoluteUnsafe(path),
       openUnsafe: (path, mode) => this.#open(path, mode),
       open: (path, mode) => attempt(() => this.#open(path, mode)) as Effect.Effect<SegmentFile, Unavailable>,
       renameUnsafe: (from, to) => this.#move(from, to, this.#nodeUnsafe(from)),
