@@ -332,9 +332,11 @@ export class Manager implements CoreManager {
       return failed === undefined ? Effect.void : Effect.fail(failed.failure)
     })
     return Effect.gen({ self: this }, function* () {
-      const { clock, shared, tiers } = this.services
+      const { clock, shared, tiers, fence } = this.services
       const { closeTimeoutMs } = this.config
       const time = new ClosingTime(clock, closeTimeoutMs)
+      // What is open goes to the root still, wherever it is now; what has its place is left alone.
+      yield* Effect.ignore(attempt(() => fence.look()))
       const drainMs = (): number => time.leftMs(closingShares.drain)
       const [result] = yield* Effect.all(
         [
@@ -352,6 +354,7 @@ export class Manager implements CoreManager {
       yield* Effect.ignore(bounded(tiers.close(tiersMs), tiersMs()))
       const closed = yield* Effect.result(bounded(Scope.close(this.#scope, Exit.void), time.leftMs(1), closeTimeoutMs))
       this.services.openFiles.releaseAll()
+      if (fence.error?._tag === "Unavailable") return yield* Effect.fail(fence.error)
       if (result._tag === "Failure") return yield* Effect.fail(result.failure)
       if (closed._tag === "Failure") return yield* Effect.fail(closed.failure)
     })

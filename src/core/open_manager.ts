@@ -30,6 +30,7 @@ import { streamsPath } from "./files/paths.ts"
 import { refuseRootLinks } from "./files/refuse_links.ts"
 import { Reserve } from "./files/reserve.ts"
 import { createRoot, mendRoot, missingRoot, readRoot, syncNewRoot } from "./files/root.ts"
+import { guardedCompressor, guardedDirectory, RootGuard } from "./files/root_guard.ts"
 import { SharedFolder } from "./files/shared_folder.ts"
 import { makeBackground } from "./flow/background.ts"
 import { steadyClock } from "./flow/steady_clock.ts"
@@ -62,7 +63,8 @@ export const openManager: (
   store: ObjectStore | undefined,
 ) => Effect.Effect<CoreManager, AofError, ManagerServices | Scope.Scope> = Effect.fnUntraced(function* (config, given) {
   const openFiles = new OpenFiles(openFilesMax, mappedFilesMax)
-  const directory = directoryWithRoom(yield* Directory, openFiles)
+  const guard = new RootGuard()
+  const directory = directoryWithRoom(guardedDirectory(yield* Directory, guard), openFiles)
   const clock = yield* Clock.Clock
   const steady = steadyClock(clock)
   const startMs = clock.currentTimeMillisUnsafe()
@@ -73,11 +75,12 @@ export const openManager: (
   const store = given && new StoreSwitch(given)
   const tier2 = store && makeTier2({ store, config: config.tier2.client, emit, clock: steady, random32 })
   const fence = new Fence()
+  endBehind(guard, fence, emit)
   yield* refuseRootLinks(directory, config.root)
   const nowMs = (): number => steady.currentTimeMillisUnsafe()
   const found = config.readOnly
     ? { root: yield* readRoot(directory, config.root), opened: undefined }
-    : yield* openRoot({ config, directory, store, tier2, fence, nowMs, random32, emit })
+    : yield* openRoot({ config, directory, guard, store, tier2, fence, nowMs, random32, emit })
   const { root, opened } = found
   if (root === undefined) return yield* Effect.fail(missingRoot(config.root))
   const isRootDamaged = yield* mendRoot(directory, config.root, { file: root, isReadOnly: config.readOnly })
@@ -93,7 +96,7 @@ export const openManager: (
   }).pipe(Scope.provide(scope), Effect.provideService(Directory, directory))
   const background = yield* makeBackground
   const eventLoop = yield* EventLoop
-  const compressor = compressorWithRoom(yield* Compressor, openFiles)
+  const compressor = compressorWithRoom(guardedCompressor(yield* Compressor, guard), openFiles)
   const { fork } = background
   const common = { config, rootId: root.rootId, directory, eventLoop, clock, manifest, openFiles }
   const bucket = opened?.bucket
@@ -128,17 +131,27 @@ export const openManager: (
   return manager
 })
 
+/** The writer has lost its root when that is not where it was opened. */
+const endBehind = (guard: RootGuard, fence: Fence, emit: (event: TierEventInput) => void): void => {
+  fence.look = () => guard.checkUnsafe()
+  guard.onLost = (error) => {
+    fence.raise(error)
+    emit({ name: "root_lost", level: "error", reason: error.message })
+  }
+}
+
 /** Takes the lock, asks the bucket whose root it is, and makes the root where there is none. */
 const openRoot = Effect.fnUntraced(function* (
   parts: Omit<BucketOpening, "store" | "tier2"> & {
+    readonly guard: RootGuard
     readonly store: ObjectStore | undefined
     readonly tier2: Tier2 | undefined
   },
 ) {
-  const { config, directory, store, tier2, nowMs, random32 } = parts
+  const { config, directory, guard, store, tier2, nowMs, random32 } = parts
   yield* refuseNetwork(directory, config.root)
   yield* directory.makeDirectory(config.root)
-  yield* (yield* RootLock).acquire(config.root)
+  guard.watch(yield* (yield* RootLock).acquire(config.root))
   let root = yield* readRoot(directory, config.root)
   let opened: OpenedBucket | undefined
   if (config.tier2.isBucket && store !== undefined && tier2 !== undefined) {

@@ -139,13 +139,24 @@ export interface RootHolder {
 }
 
 /** Codes that trying again does not change. */
-const permanentCodes = ["EACCES", "EPERM", "EROFS", "ENOTSUP", "ENOTDIR", "EISDIR", "ENOENT", "ENAMETOOLONG"]
+const permanentCodes = [
+  "EACCES",
+  "EPERM",
+  "EROFS",
+  "ENOTSUP",
+  "ENOTDIR",
+  "EISDIR",
+  "ENOENT",
+  "ENAMETOOLONG",
+  "ELOOP",
+  "ESTALE",
+]
 
 /** Disk, permission or another process stands in the way; `code` is the system's, such as `ENOSPC`. */
 export class Unavailable extends UnavailableBase<
   ErrorDetails & { readonly code: string; readonly holder?: RootHolder | undefined }
 > {
-  /** False for `EACCES`, `EROFS` and `ENOTSUP`, which do not pass by themselves. */
+  /** False for `EACCES`, `EROFS`, `ELOOP`, `ESTALE` and others that do not pass by themselves. */
   readonly retryable: boolean = !permanentCodes.includes(this.code)
 }
 

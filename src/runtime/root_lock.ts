@@ -16,7 +16,7 @@ import * as fs from "node:fs"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import { Unavailable, unavailable } from "../model/errors.ts"
-import type { RootLock } from "../port/root_lock.ts"
+import type { HeldLock, RootLock } from "../port/root_lock.ts"
 import type { RuntimeName } from "./detect.ts"
 import type { LockHolder, ProcessIdentity, TryFlock } from "./lock_holder.ts"
 import { decodeHolder, encodeHolder, judge, ownIdentity } from "./lock_holder.ts"
@@ -30,14 +30,12 @@ const attemptsMax = 64
 /** Makes the lock of a runtime; `tryFlock` is undefined where the runtime has no flock(2). */
 export const makeRootLock = (runtime: RuntimeName, tryFlock: TryFlock | undefined): RootLock => ({
   acquire: (root) =>
-    Effect.asVoid(
-      Effect.acquireRelease(
-        Effect.try({
-          try: () => new Claim(root, runtime, tryFlock).take(),
-          catch: (error) => systemError("taking the lock of the root", root, error),
-        }),
-        (claim) => Effect.sync(() => claim.release()),
-      ),
+    Effect.acquireRelease(
+      Effect.try({
+        try: () => new Claim(root, runtime, tryFlock).take(),
+        catch: (error) => systemError("taking the lock of the root", root, error),
+      }),
+      (claim) => Effect.sync(() => claim.release()),
     ),
 })
 
@@ -45,7 +43,7 @@ export const makeRootLock = (runtime: RuntimeName, tryFlock: TryFlock | undefine
 const givenUp: Set<string> = new Set()
 
 /** One contender for one root. */
-class Claim {
+class Claim implements HeldLock {
   readonly #root: string
   readonly #own: ProcessIdentity
   readonly #tryFlock: TryFlock | undefined
@@ -53,6 +51,8 @@ class Claim {
   #nonce = ""
   #privatePath = ""
   #unlock: (() => void) | undefined
+  /** Of the lock file when it was last read. */
+  #mark: string | undefined
 
   constructor(root: string, runtime: RuntimeName, tryFlock: TryFlock | undefined) {
     this.#root = root
@@ -73,9 +73,30 @@ class Claim {
     return this
   }
 
+  /** As the port says. A file is read only when it is not the one that was read last. */
+  checkUnsafe(): void {
+    const mark = this.#look()
+    if (mark === undefined) throw stale(this.#root, "there is no lock file any more")
+    if (mark === this.#mark) return
+    const holder = callUnsafe("looking at the lock of the root", this.#lockPath, () => this.#read(this.#lockPath))
+    if (holder?.nonce !== this.#nonce) throw stale(this.#root, "the lock file there is that of another holder")
+    this.#mark = mark
+  }
+
+  /** What tells the lock file from others; undefined when there is none. */
+  #look(): string | undefined {
+    try {
+      const { dev, ino, mtimeNs, size } = fs.lstatSync(this.#lockPath, { bigint: true })
+      return `${dev} ${ino} ${mtimeNs} ${size}`
+    } catch (error) {
+      if (["ENOENT", "ENOTDIR", "ELOOP"].includes(codeOf(error) ?? "")) return undefined
+      throw systemError("looking at the lock of the root", this.#lockPath, error)
+    }
+  }
+
   /** Gives the root back; never throws, for it runs when a scope closes. */
   release(): void {
-    // One that cannot be removed now would keep this process out for as long as it lives.
+    // One that cannot be removed now, or has gone elsewhere with its root, would keep this process out for as long as it lives.
     if (!this.#removeOwn(this.#lockPath)) givenUp.add(this.#nonce)
     this.#discard()
   }
@@ -175,10 +196,11 @@ class Claim {
     return holder
   }
 
-  /** False when it may still be there. What stays names a process that will be gone, and is taken over. */
+  /** False when it may still be there, or somewhere else. What stays names a process that will be gone, and is taken over. */
   #removeOwn(path: string): boolean {
     try {
-      if (this.#read(path)?.nonce === this.#nonce) fs.unlinkSync(path)
+      if (this.#read(path)?.nonce !== this.#nonce) return false
+      fs.unlinkSync(path)
       return true
     } catch {
       return false
@@ -260,6 +282,17 @@ const busy = (root: string, path: string, holder: LockHolder, verdict: "alive" |
     holder: { pid, processStartTime, bootId, runtime },
   })
 }
+
+const stale = (root: string, why: string): Unavailable =>
+  new Unavailable({
+    message:
+      `the root ${JSON.stringify(root)}, or its lock file, was moved away or removed while it was open: ${why}; ` +
+      "nothing more is written there; close the manager, and open the root where it is now",
+    what: "root",
+    value: root,
+    limit: "the directory that was opened",
+    code: "ESTALE",
+  })
 
 const unreadable = (root: string, path: string, text: string): Unavailable =>
   new Unavailable({

@@ -25,9 +25,8 @@ export class MemoryProcess {
   constructor(state: DiskState) {
     this.#state = state
     this.#generation = state.generation
-    this.lock = {
-      acquire: (root) => Effect.asVoid(Effect.acquireRelease(this.#takeLock(root), () => this.#dropLock(root))),
-    }
+    const take = (root: string) => Effect.acquireRelease(this.#takeLock(root), () => this.#dropLock(root))
+    this.lock = { acquire: (root) => Effect.as(take(root), { checkUnsafe: () => undefined }) }
     const plain = <A>(request: DiskRequest, run: () => A): Effect.Effect<A, Unavailable> =>
       this.#run(request, () => (fault) => (fault === undefined ? run() : (undefined as A)))
     const atOnce = <A>(kind: "list" | "makeDirectory" | "rename", path: string, run: () => A, target?: string): A => {

@@ -107,3 +107,100 @@ describe("a relative path", () => {
     expect([error?._tag, error?.code]).toEqual(["Unavailable", "ENOENT"])
   })
 })
+
+describe("a root that is moved away while it is open", () => {
+  /** A manager of `root` with twelve records in a stream. */
+  const begin = async (root: string) => {
+    const events: Array<string> = []
+    const manager = await AofManager.open({ root, ...small, onEvent: ({ name }) => events.push(name) })
+    const stream = await manager.stream("s")
+    let last = 0
+    for (let i = 0; i < 12; i++) {
+      const { recordId } = await stream.append("a".repeat(1000))
+      last = recordId
+    }
+    return { manager, stream, events, last }
+  }
+
+  test("and has another one in its place, which is left alone, loses nothing that was acknowledged", async () => {
+    const [root, moved] = [join(base, "root"), join(base, "moved")]
+    const { manager, stream, events, last } = await begin(root)
+    fs.renameSync(root, moved)
+    const other = await AofManager.open({ root, ...small })
+    const others = await other.stream("s")
+    await others.append("b")
+    let acked = 12
+    let error: any
+    while (error === undefined) {
+      error = await errorOf(stream.append("a".repeat(1000)))
+      if (error === undefined) acked++
+    }
+    expect([error._tag, error.code, error.retryable]).toEqual(["Unavailable", "ESTALE", false])
+    expect(error.message).toContain(JSON.stringify(root))
+    const calls = [
+      () => stream.append("a"),
+      () => manager.stream("new"),
+      () => stream.seal(),
+      () => stream.trim({ before: last }),
+      () => manager.deleteStream("s"),
+      () => manager.customEvent(1, new Uint8Array(1)),
+    ]
+    const codes: Array<unknown> = []
+    for (const call of calls) codes.push((await errorOf(call()))?.code)
+    expect(codes).toEqual(calls.map(() => "ESTALE"))
+    for (let i = 0; i < 20; i++) await others.append("b".repeat(1000))
+    expect((await errorOf(manager.close())).code).toBe("ESTALE")
+    expect(events.filter((name) => name === "root_lost")).toEqual(["root_lost"])
+    expect(fs.existsSync(join(root, "LOCK"))).toBe(true)
+    expect((await errorOf(AofManager.open({ root, ...small }))).code).toBe("EBUSY")
+    await (await other.stream("t")).append("t")
+    await other.close()
+    expect(await contentOf(root)).toEqual({ s: "b".repeat(21), t: "t" })
+    // Also by this process, which knows that it has given it up.
+    const again = await AofManager.open({ root: moved, ...small })
+    expect(again.recovery.quarantined).toEqual([])
+    await (await again.stream("s")).append("c")
+    await again.close()
+    expect(await contentOf(moved)).toEqual({ s: `${"a".repeat(acked)}c` })
+  })
+
+  test("makes no stream in the other one", async () => {
+    const [root, moved] = [join(base, "root"), join(base, "moved")]
+    const { manager } = await begin(root)
+    const fresh = await manager.stream("t")
+    fs.renameSync(root, moved)
+    const other = await AofManager.open({ root, ...small })
+    expect((await errorOf(fresh.append("t")))?.code).toBe("ESTALE")
+    expect((await errorOf(manager.close()))?.code).toBe("ESTALE")
+    expect(other.streams()).toEqual([])
+    expect(fs.readdirSync(join(root, "streams"))).toEqual([])
+    await other.close()
+    expect(await contentOf(moved)).toEqual({ s: "a".repeat(12), t: "" })
+  })
+
+  test("or removed is told by close() at the latest", async () => {
+    const root = join(base, "root")
+    const { manager } = await begin(root)
+    fs.rmSync(root, { recursive: true })
+    expect((await errorOf(manager.close()))?.code).toBe("ESTALE")
+    expect(fs.existsSync(root)).toBe(false)
+    const lockless = await begin(root)
+    fs.rmSync(join(root, "LOCK"))
+    expect((await errorOf(lockless.manager.close()))?.code).toBe("ESTALE")
+    expect(await contentOf(root)).toEqual({ s: "a".repeat(12) })
+  })
+
+  test("and comes back before anything was made is the same root", async () => {
+    const [root, moved] = [join(base, "root"), join(base, "moved")]
+    const { manager, stream } = await begin(root)
+    fs.renameSync(root, moved)
+    fs.renameSync(moved, root)
+    // Another file of the same text, as a copy that is put back has it.
+    const lock = fs.readFileSync(join(root, "LOCK"))
+    fs.writeFileSync(join(root, "copy"), lock)
+    fs.renameSync(join(root, "copy"), join(root, "LOCK"))
+    for (let i = 0; i < 20; i++) await stream.append("a".repeat(1000))
+    await manager.close()
+    expect(await contentOf(root)).toEqual({ s: "a".repeat(32) })
+  })
+})

@@ -205,7 +205,7 @@ test("a kill keeps what was written, ends the process and frees the lock", async
   const controller = new AbortController()
   const held = Effect.runPromiseExit(Effect.provide(Effect.scoped(hold), disk.layer), { signal: controller.signal })
   const lock = (): Promise<string> =>
-    codeOf(Effect.scoped(Context.get(disk.services(), RootLock).acquire("/d")) as Effect.Effect<void, never>)
+    codeOf(Effect.scoped(Context.get(disk.services(), RootLock).acquire("/d")) as Effect.Effect<unknown, never>)
   await Promise.resolve()
   expect(await lock()).toBe("EBUSY")
   disk.kill()

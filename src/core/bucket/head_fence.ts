@@ -1,15 +1,21 @@
-/** The end of a writer whose root somebody else has taken: nothing more is appended or changed in the bucket, what is there can be read. */
-import { Fenced } from "../../model/errors.ts"
+/**
+ * The end of a writer whose root somebody else has taken, or was moved away from under it: nothing more is appended or changed in the bucket, what
+ * is there can be read.
+ */
+import { Fenced, type Unavailable } from "../../model/errors.ts"
 
 /** Says whether the writer has lost its root. One for each manager. */
 export class Fence {
   /** Defined once the root was lost, for good. */
-  error: Fenced | undefined = undefined
+  error: Fenced | Unavailable | undefined = undefined
   /** Called once. */
-  onRaise: (error: Fenced) => void = () => {}
+  onRaise: (error: Fenced | Unavailable) => void = () => {}
+
+  /** Looks now whether the root is where it was opened; throws, and the root is lost, when it is not. */
+  look: () => void = () => {}
 
   /** The root is lost. */
-  raise(error: Fenced): void {
+  raise(error: Fenced | Unavailable): void {
     if (this.error !== undefined) return
     this.error = error
     this.onRaise(error)
