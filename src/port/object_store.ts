@@ -49,7 +49,7 @@ export interface ObjectInfo {
 export interface ObjectPage {
   /** In order of key. */
   readonly objects: ReadonlyArray<Pick<ObjectInfo, "key" | "lengthBytes">>
-  /** Give it as `after` to get the next page; undefined on the last one. */
+  /** Give it as `after` to get the next page: never the same twice; undefined on the last one. */
   readonly next: string | undefined
 }
 
