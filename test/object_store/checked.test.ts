@@ -91,14 +91,11 @@ describe("what an answer may leave out", () => {
   })
 })
 
-test.each([["a"], ["b"], [""], [7]])(
-  "a next page %p is none: Invalid, and no listing without end",
-  async (next: unknown) => {
-    const store = storeWith("list", () => Effect.succeed({ objects: [], next }))
-    const error = await Effect.runPromise(Effect.flip(store.list("", { after: "b" })))
-    expect(error).toMatchObject({ kind: "Invalid", code: "BadStore" })
-  },
-)
+test.each([["b"], [""], [7]])("a next page %p is none: Invalid, and no listing without end", async (next: unknown) => {
+  const store = storeWith("list", () => Effect.succeed({ objects: [], next }))
+  const error = await Effect.runPromise(Effect.flip(store.list("", { after: "b" })))
+  expect(error).toMatchObject({ kind: "Invalid", code: "BadStore" })
+})
 
 test("a manager says what its store did wrong", async () => {
   const inner = memoryStore()
