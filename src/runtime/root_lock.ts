@@ -188,8 +188,10 @@ class Claim implements HeldLock {
     try {
       text = readSmall(path)
     } catch (error) {
-      if (codeOf(error) === "ENOENT") return undefined
-      throw error
+      const code = codeOf(error)
+      if (code === "ENOENT") return undefined
+      if (code === "ELOOP" || code === "EISDIR") throw noLockFile(this.#root, path, code)
+      throw systemError("reading the lock file", path, error)
     }
     const holder = decodeHolder(text)
     if (holder === undefined) throw unreadable(this.#root, path, text)
@@ -245,7 +247,7 @@ const chance = (): number => Math.floor(Math.random() * 2 ** 32)
 const lockBytesMax = 4096
 
 const readSmall = (path: string): string => {
-  const descriptor = fs.openSync(path, "r")
+  const descriptor = fs.openSync(path, fs.constants.O_RDONLY | (fs.constants.O_NOFOLLOW ?? 0))
   try {
     const bytes = new Uint8Array(lockBytesMax)
     return new TextDecoder().decode(bytes.subarray(0, fs.readSync(descriptor, bytes, 0, bytes.length, 0)))
@@ -292,6 +294,17 @@ const stale = (root: string, why: string): Unavailable =>
     value: root,
     limit: "the directory that was opened",
     code: "ESTALE",
+  })
+
+const noLockFile = (root: string, path: string, code: "ELOOP" | "EISDIR"): Unavailable =>
+  new Unavailable({
+    message:
+      `the root ${JSON.stringify(root)} has ${code === "ELOOP" ? "a symbolic link" : "a directory"} in place of its lock file (${code}); ` +
+      `if no process has the root open, remove ${JSON.stringify(path)}`,
+    what: "lock of the root",
+    value: path,
+    limit: "a lock file written by this package",
+    code,
   })
 
 const unreadable = (root: string, path: string, text: string): Unavailable =>

@@ -139,6 +139,27 @@ describe("a lock file", () => {
     expect(fs.readdirSync(root)).toEqual(["LOCK"])
   })
 
+  test("that is a link or a directory is refused with its path and the way out", async () => {
+    const path = join(root, "LOCK")
+    fs.writeFileSync(join(root, "other"), "text")
+    for (const target of ["other", "nothing"]) {
+      fs.symlinkSync(join(root, target), path)
+      const error = await tryHere()
+      expect([error?.code, error?.retryable]).toEqual(["ELOOP", false])
+      expect(error?.message).toContain(`remove ${JSON.stringify(path)}`)
+      fs.unlinkSync(path)
+    }
+    fs.mkdirSync(path)
+    const error = await tryHere()
+    expect([error?.code, error?.retryable]).toEqual(["EISDIR", false])
+    expect(error?.message).toContain(`remove ${JSON.stringify(path)}`)
+    fs.rmdirSync(path)
+    fs.symlinkSync("loop", join(root, "loop"))
+    root = join(root, "loop")
+    const looped = await tryHere()
+    expect([looped?.code, looped?.retryable]).toEqual(["ELOOP", false])
+  })
+
   test("of a dead holder goes to the next, with what dead contenders left", async () => {
     const pid = await findDeadPid()
     writeLock({ pid })
