@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test"
 import { memoryStore } from "bop-aof"
-import { AofManager } from "bop-aof/effect"
+import { type Aof, AofManager } from "bop-aof/effect"
 import { layer } from "bop-aof/memory"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -12,26 +12,52 @@ const hourMs = 3_600_000
 
 interface Jump {
   readonly clock: Clock.Clock
+  /** How far the clock of the machine is off. */
   offsetMs: number
+  /** Time that has passed besides that of the test. */
+  passedMs: number
 }
 
 /** The clock of the runtime, and how far it is off. */
 const jumping = async (): Promise<Jump> => {
   const real = await Effect.runPromise(Clock.Clock)
+  const millis = (): number => real.currentTimeMillisUnsafe() + jump.passedMs + jump.offsetMs
+  const nanos = (): bigint => real.currentTimeNanosUnsafe() + BigInt(jump.passedMs + jump.offsetMs) * 1_000_000n
+  const monotonic = (): bigint => real.monotonicTimeNanosUnsafe() + BigInt(jump.passedMs) * 1_000_000n
   const jump: Jump = {
     offsetMs: 0,
+    passedMs: 0,
     clock: {
-      currentTimeMillisUnsafe: () => real.currentTimeMillisUnsafe() + jump.offsetMs,
-      currentTimeMillis: Effect.sync(() => real.currentTimeMillisUnsafe() + jump.offsetMs),
-      currentTimeNanosUnsafe: () => real.currentTimeNanosUnsafe() + BigInt(jump.offsetMs) * 1_000_000n,
-      currentTimeNanos: Effect.sync(() => real.currentTimeNanosUnsafe() + BigInt(jump.offsetMs) * 1_000_000n),
-      monotonicTimeNanosUnsafe: () => real.monotonicTimeNanosUnsafe(),
-      monotonicTimeNanos: real.monotonicTimeNanos,
+      currentTimeMillisUnsafe: millis,
+      currentTimeMillis: Effect.sync(millis),
+      currentTimeNanosUnsafe: nanos,
+      currentTimeNanos: Effect.sync(nanos),
+      monotonicTimeNanosUnsafe: monotonic,
+      monotonicTimeNanos: Effect.sync(monotonic),
       sleep: (duration) => real.sleep(duration),
     } as Clock.Clock,
   }
   return jump
 }
+
+/** Runs a program on a new memory disk with the clock. */
+const runWith = <E>(jump: Jump, program: Effect.Effect<void, E, any>): Promise<void> =>
+  Effect.runPromise(
+    Effect.scoped(program).pipe(Effect.provide(layer), Effect.provideService(Clock.Clock, jump.clock)) as Effect.Effect<
+      void,
+      E
+    >,
+  )
+
+const fill = Effect.fnUntraced(function* (stream: Aof<any, any>, text: string) {
+  for (let i = 0; i < 20; i++) yield* stream.append(`${text} ${i}`.padEnd(500, "x"))
+  yield* stream.seal()
+})
+
+/** Waits until a stream has at most so many records. */
+const untilCount = Effect.fnUntraced(function* (stream: Aof<any, any>, count: number) {
+  while (stream.info().count > count) yield* Effect.sleep(10)
+})
 
 describe("a clock that jumps", () => {
   test("back and ahead leaves ids in order, and everything is read, by time too", async () => {
@@ -99,7 +125,7 @@ describe("a clock that jumps", () => {
       jump.offsetMs = -hourMs
       yield* fill("back")
       expect(stream.info().count).toBe(40)
-      jump.offsetMs = 3 * hourMs
+      jump.passedMs = 4 * hourMs
       yield* fill("late")
       for (let turns = 0; stream.info().count > 25 && turns < 500; turns++) yield* Effect.sleep(10)
       const left = Array.from(yield* Stream.runCollect(stream.read({ from: "start" })))
@@ -113,5 +139,61 @@ describe("a clock that jumps", () => {
         Effect.provideService(Clock.Clock, jump.clock),
       ) as Effect.Effect<void>,
     )
+  }, 60_000)
+
+  const options = { root: "/store", segmentBytes: 8192, stagingBytes: 4096, tier2: false } as const
+
+  test("back does not keep a scrub waiting", async () => {
+    const jump = await jumping()
+    const program = Effect.gen(function* () {
+      const manager = yield* AofManager.open({ ...options, segmentBytes: 65_536 })
+      const stream = yield* manager.stream("orders")
+      for (let i = 0; i < 40; i++) yield* stream.append("x".repeat(8000))
+      yield* stream.seal()
+      const onProgress = (): void => {
+        jump.offsetMs -= hourMs
+      }
+      const report = yield* manager.scrub({ bytesPerSecond: 1024 * 1024, onProgress })
+      expect([report.isClean, report.durationMs < hourMs]).toEqual([true, true])
+    })
+    await runWith(jump, program)
+  }, 30_000)
+
+  test("from 1970 to today trims nothing that is young", async () => {
+    const jump = await jumping()
+    jump.offsetMs = 100_000 - jump.clock.currentTimeMillisUnsafe()
+    const program = Effect.gen(function* () {
+      const manager = yield* AofManager.open(options)
+      const stream = yield* manager.stream("orders", { retention: { ageMs: 24 * hourMs } })
+      yield* fill(stream, "young")
+      jump.offsetMs = 0
+      yield* fill(stream, "today")
+      for (let turns = 0; turns < 20; turns++) yield* Effect.sleep(10)
+      expect(stream.info().count).toBe(40)
+      jump.passedMs = 25 * hourMs
+      yield* fill(stream, "tomorrow")
+      yield* untilCount(stream, 20)
+    })
+    await runWith(jump, program)
+  }, 60_000)
+
+  test("a year ahead for a while keeps nothing from being trimmed afterwards", async () => {
+    const jump = await jumping()
+    jump.offsetMs = 365 * 24 * hourMs
+    const opened = Effect.gen(function* () {
+      const manager = yield* AofManager.open(options)
+      return yield* manager.stream("orders", { retention: { ageMs: 2 * hourMs } })
+    })
+    const program = Effect.gen(function* () {
+      yield* Effect.scoped(Effect.flatMap(opened, (stream) => fill(stream, "future")))
+      jump.offsetMs = 0
+      const stream = yield* opened
+      yield* fill(stream, "today")
+      expect(stream.info().count).toBe(40)
+      jump.passedMs = 3 * hourMs
+      yield* fill(stream, "later")
+      yield* untilCount(stream, 20)
+    })
+    await runWith(jump, program)
   }, 60_000)
 })

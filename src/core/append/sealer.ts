@@ -8,6 +8,7 @@ import { type AofError, isDiskFull } from "../../model/errors.ts"
 import { nobody } from "../../state/nobody.ts"
 import { attempt } from "../flow/attempt.ts"
 import { nextTurn } from "../flow/next_turn.ts"
+import { noteSealed } from "../stream/seal_age.ts"
 import { syncFolder } from "../stream/stream_folder.ts"
 import { checkOpen, failReady, type StreamState, wakeReady } from "../stream/stream_state.ts"
 import { waitAbove } from "../stream/waits.ts"
@@ -82,6 +83,7 @@ const sealOne = Effect.fnUntraced(function* (stream: StreamState, writing: Writi
   segment.releaseFile()
   const fileBytes = writing.endOffset + sealed.tailBytes
   segment.sealed = { ...writing.stats!, sealedMs: sealed.footer.sealedMs, fileBytes }
+  noteSealed(segment, stream.services.clock)
   yield* replacePointer(stream, sealed.footer)
   if (!sealed.isNoted) {
     sealed.isNoted = true

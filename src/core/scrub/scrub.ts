@@ -32,11 +32,14 @@ export interface ScrubberOptions {
 export class Scrubber {
   readonly #options: ScrubberOptions
   readonly #clock: Clock.Clock
+  /** For pauses: a scrub does not wait for a clock that was put back. */
+  readonly #steady: Clock.Clock
   readonly #gate: Semaphore.Semaphore = Semaphore.makeUnsafe(1)
 
   constructor(options: ScrubberOptions) {
     this.#options = options
     this.#clock = options.services.clock
+    this.#steady = options.services.tiers.services.clock
   }
 
   /**
@@ -64,7 +67,8 @@ export class Scrubber {
       if (!isCrc64Loaded()) yield* Effect.promise(loadCrc64)
       const { tiers } = this.#options.services
       const startedMs = this.#clock.currentTimeMillisUnsafe()
-      const pace = new ScrubPace(this.#clock, plan.bytesPerSecond)
+      const beganMs = this.#steady.currentTimeMillisUnsafe()
+      const pace = new ScrubPace(this.#steady, plan.bytesPerSecond)
       const run: ScrubRun = { plan, tiers, services: tiers.services, pace, findings: [], skipped: [], files: 0 }
       tiers.services.emit({ name: "scrub_started", level: "info" })
       if (plan.tiers.has("manifest") && plan.streams === undefined) {
@@ -74,7 +78,7 @@ export class Scrubber {
       const segments = yield* this.#scrubSegments(run)
       yield* this.#checkOpen
       const { findings, skipped, files } = run
-      const durationMs = Math.max(0, this.#clock.currentTimeMillisUnsafe() - startedMs)
+      const durationMs = this.#steady.currentTimeMillisUnsafe() - beganMs
       const isClean = findings.length === 0 && skipped.length === 0
       const reason = `${segments} segments, ${findings.length} findings, ${skipped.length} skipped`
       const level = isClean ? ("info" as const) : ("warn" as const)

@@ -10,6 +10,7 @@ import { requestFlush } from "../append/flusher.ts"
 import { attempt } from "../flow/attempt.ts"
 import { whenAtHand } from "../read/cold_need.ts"
 import { recordNumberOf } from "../read/read.ts"
+import { sealAgesMs } from "./seal_age.ts"
 import { checkOpen, type StreamState, type TrimPoint } from "./stream_state.ts"
 import { trimPointOf } from "./trim_point.ts"
 import { waitAbove } from "./waits.ts"
@@ -159,12 +160,12 @@ export const applyRetention: (stream: StreamState) => Effect.Effect<void, AofErr
     yield* stream.services.manifest.commit
     yield* removeTrimmed(stream, trimPointOf(stream))
     if ((ageMs === undefined && bytes === undefined) || stream.closedAs !== undefined) return
-    const nowMs = stream.services.clock.currentTimeMillisUnsafe()
     const { entries } = stream.catalog
+    const ages = sealAgesMs(entries, stream.services.clock)
     let sum = entries.reduce((total, segment) => total + segment.framesEnd, 0)
     let count = 0
     for (const segment of entries) {
-      const isOld = ageMs !== undefined && segment.sealed !== undefined && nowMs - segment.sealed.sealedMs >= ageMs
+      const isOld = ageMs !== undefined && segment.sealed !== undefined && ages[count]! >= ageMs
       const isTooMuch = bytes !== undefined && sum > bytes
       if (segment.state !== "sealed" || !(isOld || isTooMuch)) break
       sum -= segment.framesEnd
