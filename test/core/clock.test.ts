@@ -125,7 +125,7 @@ describe("a clock that jumps", () => {
       jump.offsetMs = -hourMs
       yield* fill("back")
       expect(stream.info().count).toBe(40)
-      jump.passedMs = 4 * hourMs
+      jump.offsetMs = 3 * hourMs
       yield* fill("late")
       for (let turns = 0; stream.info().count > 25 && turns < 500; turns++) yield* Effect.sleep(10)
       const left = Array.from(yield* Stream.runCollect(stream.read({ from: "start" })))

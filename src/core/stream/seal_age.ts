@@ -1,9 +1,12 @@
 /**
- * How long segments have been sealed, for retention. What this process has sealed is measured by a clock that nobody sets; of the rest there is
- * only what the clock of the machine said at the seal, which may have been wrong.
+ * How long segments have been sealed, for retention: by the clock of the machine, unless that was plainly wrong at the seal. A machine without a
+ * clock of its own begins in 1970, and what it sealed before it was told the time is not 50 years old.
  */
 import type * as Clock from "effect/Clock"
 import type { Segment } from "./segment.ts"
+
+/** Nothing was sealed before 2020, Unix milliseconds. */
+const earliestMs = 1_577_836_800_000
 
 /** When this process sealed a segment, in milliseconds of the monotonic clock. */
 const sealed: WeakMap<Segment, number> = new WeakMap()
@@ -14,8 +17,8 @@ const monotonicMs = (clock: Clock.Clock): number => Number(clock.monotonicTimeNa
 export const noteSealed = (segment: Segment, clock: Clock.Clock): void => void sealed.set(segment, monotonicMs(clock))
 
 /**
- * Milliseconds since the seal of each segment of a stream, in order; 0 where there is no seal. One that seems to have been sealed in the future is
- * as old as the oldest behind it: it was sealed before that one.
+ * Milliseconds since the seal of each segment of a stream, in order; 0 where there is no seal. One that was sealed by a wrong clock is as old as a clock
+ * that nobody sets says, and when another process has sealed it, as the oldest behind it: it was sealed before that one.
  */
 export const sealAgesMs = (segments: ReadonlyArray<Segment>, clock: Clock.Clock): ReadonlyArray<number> => {
   const [nowMs, steadyMs] = [clock.currentTimeMillisUnsafe(), monotonicMs(clock)]
@@ -24,9 +27,11 @@ export const sealAgesMs = (segments: ReadonlyArray<Segment>, clock: Clock.Clock)
   for (let at = segments.length - 1; at >= 0; at--) {
     const segment = segments[at]!
     if (segment.sealed === undefined) continue
+    const { sealedMs } = segment.sealed
+    const isWrong = sealedMs > nowMs || (sealedMs < earliestMs && nowMs >= earliestMs)
     const own = sealed.get(segment)
-    const ageMs = own === undefined ? nowMs - segment.sealed.sealedMs : steadyMs - own
-    ages[at] = ageMs < 0 ? oldestMs : ageMs
+    const steadyAgeMs = own === undefined ? oldestMs : steadyMs - own
+    ages[at] = isWrong ? steadyAgeMs : nowMs - sealedMs
     oldestMs = Math.max(oldestMs, ages[at]!)
   }
   return ages
