@@ -50,6 +50,7 @@ test("a record id is index * 2^28 + offset, a safe integer over its whole range"
 test("options have the documented defaults", () => {
   expect(makeConfig({ root: "/data/" })).toEqual({
     root: "/data",
+    rootGiven: "/data",
     readOnly: false,
     segmentBytes: 67_108_864,
     preallocateBytesMax: 4_194_304,
