@@ -17,5 +17,5 @@ export {
 } from "../port/compressor.ts"
 export { Directory, type DirectoryEntry, type OpenMode } from "../port/directory.ts"
 export { EventLoop } from "../port/event_loop.ts"
-export { RootLock } from "../port/root_lock.ts"
+export { type HeldLock, RootLock } from "../port/root_lock.ts"
 export type { SegmentFile } from "../port/segment_file.ts"

@@ -7,7 +7,7 @@ import { type PlainJson, plainJson } from "../core/plain_json.ts"
 import { checkNames } from "../model/config_check.ts"
 import { type AofError, invalidArgument } from "../model/errors.ts"
 import type { ManifestDamage } from "../model/manifest_metrics.ts"
-import { Directory } from "../port/directory.ts"
+import { absolutePath, Directory } from "../port/directory.ts"
 import { runPromise } from "./promise.ts"
 
 /** Set by the class, so that nobody outside sees of what an inspector is made. */
@@ -17,7 +17,7 @@ let makeInspector: (inspection: ManifestInspection) => ManifestInspector
 export const openInspector = (root: string): Effect.Effect<ManifestInspector, AofError, Directory> =>
   Effect.gen(function* () {
     const directory = yield* Directory
-    const path = yield* attempt(() => directory.absoluteUnsafe(root))
+    const path = yield* attempt(() => absolutePath(directory, root))
     return makeInspector({ ...(yield* inspectManifest(path)), root })
   })
 

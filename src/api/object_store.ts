@@ -7,7 +7,7 @@ import type { AofError } from "../model/errors.ts"
 import { checkedStore } from "../object_store/checked_store.ts"
 import { makeDirectoryStore } from "../object_store/directory.ts"
 import { makeMemoryStore } from "../object_store/memory.ts"
-import { Directory } from "../port/directory.ts"
+import { absolutePath, Directory } from "../port/directory.ts"
 import type { ObjectStore } from "../port/object_store.ts"
 import { RootLock } from "../port/root_lock.ts"
 
@@ -21,7 +21,7 @@ export const openStore = (
   if (!("directory" in store)) return Effect.succeed(checkedStore(store as ObjectStore))
   return Effect.gen(function* () {
     const directory = yield* Directory
-    const path = yield* attempt(() => directory.absoluteUnsafe(store.directory))
+    const path = yield* attempt(() => absolutePath(directory, store.directory))
     return yield* makeDirectoryStore({ directory, lock: yield* RootLock, path, place: store.directory })
   })
 }
@@ -33,7 +33,7 @@ export const openAbsolute = <A, R>(
 ): Effect.Effect<A, AofError, R | Directory | RootLock | Scope.Scope> =>
   Effect.gen(function* () {
     const directory = yield* Directory
-    const root = yield* attempt(() => directory.absoluteUnsafe(config.root))
+    const root = yield* attempt(() => absolutePath(directory, config.root))
     return yield* open({ ...config, root }, yield* openStore(config))
   })
 

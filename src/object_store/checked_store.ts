@@ -90,6 +90,7 @@ const checked = <A>(
 const isFailure = (error: unknown): error is Failure =>
   error instanceof StoreError ||
   error instanceof InvalidArgument ||
+  (isObject(error) && error["_tag"] === "InvalidArgument") ||
   (isObject(error) && error["_tag"] === "StoreError" && typeof error["kind"] === "string")
 
 const wrongAnswer = (method: Method, key: string, what: string): StoreError =>

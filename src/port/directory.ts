@@ -24,7 +24,7 @@ export interface Directory {
    * The path as it is meant now, for all time: an absolute one as it is given, any other below the working directory of the process, which may
    * change. Nothing is looked up on the disk and no link followed. Throws `Unavailable` when the working directory is gone.
    */
-  readonly absoluteUnsafe: (path: string) => string
+  readonly absoluteUnsafe?: ((path: string) => string) | undefined
   /** Opens a file now; throws `Unavailable` (`ENOENT`, `EEXIST`, `EACCES`, `EMFILE`, …). New files are private (mode 0600). A symbolic link is not followed: `ELOOP`. */
   readonly openUnsafe: (path: string, mode: OpenMode) => SegmentFile
   /** `openUnsafe` off the main thread. An interruption waits for its end and closes what was opened. */
@@ -73,3 +73,6 @@ export interface Directory {
 
 /** The key under which a context holds the file system. */
 export const Directory: Context.Service<Directory, Directory> = Context.Service("bop-aof/port/Directory")
+
+/** A path that stays the same wherever the process goes; the path as it is where the file system has no directory of its own to start from. Throws as `absoluteUnsafe`. */
+export const absolutePath = (directory: Directory, path: string): string => directory.absoluteUnsafe?.(path) ?? path

@@ -100,6 +100,16 @@ describe("a journal whose header does not check", () => {
     })
     expect(disk.contentOf(kept)).toEqual(damaged)
   })
+
+  test("is told and kept when it holds nothing but zeros", async () => {
+    const { disk, path } = await makeCut()
+    disk.damage(path, 0, new Uint8Array(disk.contentOf(path)!.length))
+    await withStore(disk.layer, options, async (manager) => {
+      expect(manager.recovery.isClean).toBe(false)
+      expect(manager.recovery.manifestDamage).toEqual(["journal file 0: it holds nothing but zeros"])
+    })
+    expect(disk.paths()).toContain(kept)
+  })
 })
 
 const removeFile = (disk: MemoryDisk, path: string): Promise<void> =>

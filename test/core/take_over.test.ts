@@ -187,3 +187,33 @@ describe("an empty root whose restore was cut off", () => {
     expect(await numbersOf(await openBucketStore(inner, { disk }))).toEqual(upTo(30))
   })
 })
+
+test("taking a root back does not mix in what the journal of the killed writer has: that stays in the quarantine", async () => {
+  const store = memoryStore()
+  const disk = new MemoryDisk()
+  const names = ["a", "b", "c"]
+  const options = { journalStreamsMin: 1 }
+  const first = await openBucketStore(store, { disk }, options)
+  const streams = await Promise.all(names.map((name) => first.stream(name)))
+  const appendAll = (from: number, to: number) => Promise.all(streams.map((stream) => appendTexts(stream, from, to)))
+  await appendAll(0, 3)
+  for (const stream of streams) await stream.seal()
+  await first.settled()
+  await appendAll(900, 903)
+  expect(disk.paths().some((path) => path.endsWith(".jnl"))).toBe(true)
+  disk.kill()
+  const second = await openBucketStore(store, {}, options)
+  for (const name of names) {
+    const stream = await second.stream(name)
+    await appendTexts(stream, 3, 6)
+    await stream.seal()
+  }
+  await second.settled()
+  await second.close()
+  const back = await openBucketStore(store, { disk, takeOver: true }, options)
+  for (const name of names) expect(await numbersIn(await back.stream(name))).toEqual(upTo(6))
+  expect(back.recovery.lost).toEqual([])
+  expect(disk.paths().some((path) => path.startsWith("/store/quarantine/fenced-journal"))).toBe(true)
+  await back.close()
+  await first.close().catch(() => {})
+})

@@ -96,3 +96,18 @@ test("a trim that is aborted while its record is being synced is finished", asyn
   expect(stream.info().firstId).toBe(lastId)
   await manager.close()
 })
+
+test("a file that can never be removed does not end retention", async () => {
+  const disk = new MemoryDisk({ modelsCrashes: false })
+  const manager = await openWith(disk.layer, local)
+  const stream = await manager.stream("s", { retention: { bytes: 20_000 } })
+  disk.onOperation = ({ kind, path }) => (kind === "remove" && path.endsWith("0000000001.seg") ? "EPERM" : undefined)
+  for (let index = 0; index < 12; index++) {
+    await stream.append(new Uint8Array(9000))
+    await stream.seal()
+  }
+  // The one that stays, and what is kept.
+  await until("the rest is gone", () => dataFiles(disk).length <= 4)
+  expect(stream.segments().length).toBeLessThanOrEqual(3)
+  await manager.close()
+})

@@ -8,7 +8,7 @@ import type { HeadFile, HeadObject } from "../../format/head_object.ts"
 import { manifestFileName } from "../../format/manifest_chunk.ts"
 import type { AofError } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
-import { rootFilePath, streamsPath } from "../files/paths.ts"
+import { journalFolder, rootFilePath, streamsPath } from "../files/paths.ts"
 import { quarantineMove } from "../files/quarantine.ts"
 import { createRoot } from "../files/root.ts"
 import { attempt } from "../flow/attempt.ts"
@@ -35,9 +35,12 @@ export const restoreRoot: (
   yield* createRoot(directory, root, { rootId: head.rootId, createdMs: head.rootCreatedMs, isRestored: true })
 })
 
-/** Nothing is thrown away: what an earlier writer had here may be all that is left of it. */
+/**
+ * Nothing is thrown away: what an earlier writer had here may be all that is left of it. Its commit journal goes first: replayed into the streams of
+ * whoever took the root over, it would mix the records of both.
+ */
 const putAside = Effect.fnUntraced(function* (directory: Directory, root: string): Effect.fn.Return<void, AofError> {
-  for (const path of [manifestPath(root), streamsPath(root), rootFilePath(root)]) {
+  for (const path of [journalFolder(root), manifestPath(root), streamsPath(root), rootFilePath(root)]) {
     const kind = yield* directory.kind(path)
     if (kind === "missing") continue
     const isEmpty = kind === "directory" && (yield* directory.list(path)).length === 0

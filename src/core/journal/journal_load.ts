@@ -110,10 +110,10 @@ const readFile = (bytes: Uint8Array, rootId: Uint8Array): ReadFile => {
   }
   const seed = header?.checksumSeed ?? findJournalSeed(bytes)
   if (seed === undefined) {
-    const isLost = isUsed(bytes)
-    // A file of zeros says nothing, and has never held anything.
-    if (!isLost && bytes.every((byte) => byte === 0)) return { ...nothing, damage: [] }
-    return { ...nothing, damage: [{ text: ": its header does not check", isLost }] }
+    // A file has its header before its name: zeros alone are what is left of one.
+    const isBlank = bytes.every((byte) => byte === 0)
+    const text = isBlank ? ": it holds nothing but zeros" : ": its header does not check"
+    return { ...nothing, damage: [{ text, isLost: isBlank || isUsed(bytes) }] }
   }
   const { entries, gaps } = readGroups(bytes, seed)
   const damage = gaps.map(({ from, to }) => ({ text: `, bytes ${from} to ${to}: no group checks`, isLost: true }))

@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import { isMissingFile, type Unavailable, unavailable } from "../../model/errors.ts"
-import type { Directory, DirectoryEntry, OpenMode } from "../../port/directory.ts"
+import { absolutePath, type Directory, type DirectoryEntry, type OpenMode } from "../../port/directory.ts"
 import type { SegmentFile } from "../../port/segment_file.ts"
 import { attempt, caught } from "../flow/attempt.ts"
 import { OverlayFile, OverlayNode } from "./repair_overlay_file.ts"
@@ -28,7 +28,7 @@ export class Overlay {
   constructor(disk: Directory) {
     this.#disk = disk
     this.directory = {
-      absoluteUnsafe: (path) => disk.absoluteUnsafe(path),
+      absoluteUnsafe: (path) => absolutePath(disk, path),
       openUnsafe: (path, mode) => this.#open(path, mode),
       open: (path, mode) => attempt(() => this.#open(path, mode)) as Effect.Effect<SegmentFile, Unavailable>,
       renameUnsafe: (from, to) => this.#move(from, to, this.#nodeUnsafe(from)),

@@ -158,7 +158,8 @@ export const applyRetention: (stream: StreamState) => Effect.Effect<void, AofErr
   function* (stream) {
     const { ageMs, bytes } = stream.retention
     yield* stream.services.manifest.commit
-    yield* removeTrimmed(stream, trimPointOf(stream))
+    // A file that cannot be removed must not keep all that comes after it.
+    yield* Effect.catch(removeTrimmed(stream, trimPointOf(stream)), () => Effect.sync(() => finishLater(stream)))
     if ((ageMs === undefined && bytes === undefined) || stream.closedAs !== undefined) return
     const { entries } = stream.catalog
     const ages = sealAgesMs(entries, stream.services.clock)
