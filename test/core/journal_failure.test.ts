@@ -12,6 +12,7 @@ const options: AofManagerOptions = {
   journalBytes: 256 * KiB,
   journalStreamsMin: 2,
   segmentBytes: 1024 * KiB,
+  closeTimeoutMs: 200,
 }
 const streamCount = 12
 const slow = "s11"
@@ -27,6 +28,7 @@ for (const failing of ["write", "syncData"] as const) {
     let firstPath: string | undefined
     let groupsInNext = 0
     let hasFailed = false
+    const letGo: Array<() => void> = []
     disk.onOperation = ({ kind, path, from }) => {
       const isGroup = isJournal(path) && kind === "write" && from > 0
       if (isGroup) firstPath ??= path
@@ -38,7 +40,10 @@ for (const failing of ["write", "syncData"] as const) {
       }
       // One stream's file takes for ever from then on.
       const isHeld = groupsInNext > 0 && kind === "syncData" && path.includes(`/${slow}/`) && path.endsWith(".seg")
-      return isHeld ? new Promise<never>(() => {}) : undefined
+      if (!isHeld) return undefined
+      return new Promise((resolve) => {
+        letGo.push(() => resolve("EIO"))
+      })
     }
     const append = async (stream: Aof, text: string): Promise<void> => {
       await stream.append(text)
@@ -64,6 +69,8 @@ for (const failing of ["write", "syncData"] as const) {
     const promised = new Map([...acked].map(([name, texts]) => [name, [...texts]]))
     disk.onOperation = undefined
     disk.crash(() => false)
+    for (const end of letGo) end()
+    await manager.close().catch(() => {})
     await withStore(disk.layer, options, async (again) => {
       for (const [name, texts] of promised) {
         const found: Array<string> = []
