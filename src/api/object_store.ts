@@ -26,16 +26,5 @@ export const openStore = (
   })
 }
 
-/** Opens a root with its store; both mean from now on what their paths mean now, wherever the process goes. */
-export const openAbsolute = <A, R>(
-  config: AofManagerConfig,
-  open: (config: AofManagerConfig, store: ObjectStore | undefined) => Effect.Effect<A, AofError, R>,
-): Effect.Effect<A, AofError, R | Directory | RootLock | Scope.Scope> =>
-  Effect.gen(function* () {
-    const directory = yield* Directory
-    const root = yield* attempt(() => absolutePath(directory, config.root))
-    return yield* open({ ...config, root }, yield* openStore(config))
-  })
-
 /** An object store in memory, for tests: several managers, one after the other, may use it. */
 export const memoryStore = (): ObjectStore => makeMemoryStore()

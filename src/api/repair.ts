@@ -17,7 +17,7 @@ import { Directory } from "../port/directory.ts"
 import { EventLoop } from "../port/event_loop.ts"
 import type { ObjectStore } from "../port/object_store.ts"
 import type { RootLock } from "../port/root_lock.ts"
-import { openAbsolute } from "./object_store.ts"
+import { openAbsolute } from "./open_absolute.ts"
 import { quietProgress } from "./quiet_events.ts"
 
 /** The services of a runtime. */

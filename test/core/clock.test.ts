@@ -102,14 +102,7 @@ describe("a clock that jumps", () => {
       expect(Array.from(yield* Stream.runCollect(stream.read({ from: "start" }))).length).toBe(ids.length)
       yield* manager.close()
     })
-    const run = <A, E>(effect: Effect.Effect<A, E, any>): Promise<A> =>
-      Effect.runPromise(
-        Effect.scoped(effect).pipe(
-          Effect.provide(layer),
-          Effect.provideService(Clock.Clock, jump.clock),
-        ) as Effect.Effect<A, E>,
-      )
-    await run(program)
+    await runWith(jump, program)
   }, 60_000)
 
   test("back does not make retention by age forget what is young, nor keep the rest for ever", async () => {
@@ -117,28 +110,19 @@ describe("a clock that jumps", () => {
     const program = Effect.gen(function* () {
       const manager = yield* AofManager.open({ root: "/store", segmentBytes: 8192, stagingBytes: 4096, tier2: false })
       const stream = yield* manager.stream("orders", { retention: { ageMs: 2 * hourMs } })
-      const fill = Effect.fnUntraced(function* (text: string) {
-        for (let i = 0; i < 20; i++) yield* stream.append(`${text} ${i}`.padEnd(500, "x"))
-        yield* stream.seal()
-      })
-      yield* fill("old")
+      yield* fill(stream, "old")
       jump.offsetMs = -hourMs
-      yield* fill("back")
+      yield* fill(stream, "back")
       expect(stream.info().count).toBe(40)
       jump.offsetMs = 3 * hourMs
-      yield* fill("late")
+      yield* fill(stream, "late")
       for (let turns = 0; stream.info().count > 25 && turns < 500; turns++) yield* Effect.sleep(10)
       const left = Array.from(yield* Stream.runCollect(stream.read({ from: "start" })))
       expect(left.some((record) => record.text().startsWith("late"))).toBe(true)
       expect(left.some((record) => record.text().startsWith("old"))).toBe(false)
       yield* manager.close()
     })
-    await Effect.runPromise(
-      Effect.scoped(program).pipe(
-        Effect.provide(layer),
-        Effect.provideService(Clock.Clock, jump.clock),
-      ) as Effect.Effect<void>,
-    )
+    await runWith(jump, program)
   }, 60_000)
 
   const options = { root: "/store", segmentBytes: 8192, stagingBytes: 4096, tier2: false } as const
