@@ -4,14 +4,13 @@
  * Invariants: a job ends, by interruption too, only when the worker does not touch its files any more; a worker that died fails
  * its job and is replaced for the next one. A worker keeps the process alive while somebody waits for its job, and no longer.
  */
-import { closeSync, existsSync, openSync, rmSync } from "node:fs"
-import { devNull } from "node:os"
+import { rmSync } from "node:fs"
 import { clearTimeout, setTimeout } from "node:timers"
-import { pathToFileURL } from "node:url"
 import { Worker } from "node:worker_threads"
 import * as Effect from "effect/Effect"
 import { corrupt, unavailable } from "../model/errors.ts"
 import { systemError } from "../runtime/system_error.ts"
+import { workerSource } from "../runtime/worker_source.ts"
 import { type JobRequest, operationOf, sourceOf, targetOf } from "./job.ts"
 import { canceled, type JobEffect } from "./lane.ts"
 import type { WorkerData, WorkerMessage } from "./messages.ts"
@@ -25,53 +24,10 @@ export type StartWorker = (data: WorkerData) => JobWorker | undefined
 /** Starts `job_worker.ts`. The literal in the call is what bundlers look for; the build makes `.js` of it. */
 export const startJobWorker: StartWorker = (workerData) => {
   const file = new URL("./job_worker.ts", import.meta.url)
-  if (file.protocol !== "file:") return startRemote(file, workerData)
-  if (!mayRead(file)) throw new Error("Deno may not read the worker's file")
-  // A bundle may have come without it; Deno would write an error to the terminal then.
-  if (!existsSync(file)) throw new Error("the worker's file is not there")
-  if (!hasDescriptors()) return undefined
+  const source = workerSource(file)
+  if (source === undefined) return undefined
+  if (source !== file) return new Worker(source, { workerData })
   return new Worker(new URL("./job_worker.ts", import.meta.url), { workerData })
-}
-
-/** A package of JSR comes from its server. Deno starts such a worker only by way of a program that imports it. */
-const startRemote = ({ href, hostname, port, protocol }: URL, workerData: WorkerData): JobWorker | undefined => {
-  const host = `${hostname}:${port || (protocol === "https:" ? 443 : 80)}`
-  if (denoPermissions === undefined || !isGranted({ name: "import", host })) {
-    throw new Error("the worker's module may not be imported")
-  }
-  if (!hasDescriptors()) return undefined
-  const program = `import ${JSON.stringify(href)}`
-  return new Worker(new URL(`data:text/javascript,${encodeURIComponent(program)}`), { workerData })
-}
-
-type Permission = { readonly name: "read"; readonly path: URL } | { readonly name: "import"; readonly host: string }
-
-/** As much of Deno as is used here. */
-const denoPermissions: { readonly querySync: (permission: Permission) => { readonly state: string } } | undefined = (
-  globalThis as { readonly Deno?: { readonly permissions: NonNullable<typeof denoPermissions> } }
-).Deno?.permissions
-
-/** Asked first, because Deno would ask the user, or write an error to the terminal, when a worker is not allowed. */
-const isGranted = (permission: Permission): boolean => denoPermissions?.querySync(permission).state === "granted"
-
-const mayRead = (path: URL): boolean => denoPermissions === undefined || isGranted({ name: "read", path })
-
-/** File descriptors that a worker takes at most when it starts, and its job: an event loop, its own modules, two files. */
-const workerDescriptors = 24
-
-/** Bun and Deno end the whole process, or never start the worker, when descriptors run out while it starts. */
-const hasDescriptors = (): boolean => {
-  if (!mayRead(pathToFileURL(devNull))) return true
-  const open: Array<number> = []
-  try {
-    for (let i = 0; i < workerDescriptors; i++) open.push(openSync(devNull, "r"))
-    return true
-  } catch (error) {
-    const { code } = error as { readonly code?: string }
-    return code !== "EMFILE" && code !== "ENFILE"
-  } finally {
-    for (const descriptor of open) closeSync(descriptor)
-  }
 }
 
 /** A worker without a job ends after so long. */

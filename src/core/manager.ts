@@ -323,8 +323,11 @@ export class Manager implements CoreManager {
       [...this.#streams.values()].filter((stream) => stream.closedAs === undefined)
     // Behind the gate: a stream that is being made or deleted just now is part of it.
     const drained = this.#gate.withAll(
-      Effect.suspend(() =>
-        Effect.forEach(streams(), (stream) => Effect.result(this.#drain(stream)), { concurrency: 16 }),
+      Effect.andThen(
+        this.services.shared.settleAll,
+        Effect.suspend(() =>
+          Effect.forEach(streams(), (stream) => Effect.result(this.#drain(stream)), { concurrency: 16 }),
+        ),
       ),
     )
     const allDrained = Effect.flatMap(drained, (results) => {

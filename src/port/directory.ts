@@ -5,6 +5,7 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { Unavailable } from "../model/errors.ts"
+import type { BatchWriter } from "./batch_writer.ts"
 import type { SegmentFile } from "./segment_file.ts"
 
 /** `read` opens an existing file for reading, `write` an existing one for both, `create` makes a new one and fails with `EEXIST`. */
@@ -58,6 +59,8 @@ export interface Directory {
   readonly removeDirectory: (path: string) => Effect.Effect<void, Unavailable>
   /** Makes the entries of a directory durable (fsync of the directory). */
   readonly sync: (path: string) => Effect.Effect<void, Unavailable>
+  /** Prepares to write batches below a directory, without starting anything; missing, or undefined, where that cannot be. */
+  readonly openBatchWriter?: ((path: string) => BatchWriter | undefined) | undefined
   /** True for a symbolic link, wherever it leads; false for anything else, and when there is nothing. */
   readonly isLink: (path: string) => Effect.Effect<boolean, Unavailable>
   /** What a path is. */

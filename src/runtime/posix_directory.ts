@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import type { Unavailable } from "../model/errors.ts"
 import { unavailable } from "../model/errors.ts"
 import type { Directory, DirectoryEntry } from "../port/directory.ts"
+import { openBatchWriter } from "./batch_writer.ts"
 import { syncDirectory } from "./directory_sync.ts"
 import { networkFileSystem } from "./network_file_system.ts"
 import type { MapFile } from "./posix_file.ts"
@@ -55,6 +56,7 @@ export const makePosixDirectory = ({ map, removed, reclaim = () => undefined }: 
   removeDirectory: (path) =>
     callAsync("removing a directory", path, (done) => fs.rm(path, { recursive: true, force: true }, done)),
   sync,
+  openBatchWriter,
   isLink,
   kind,
   reclaimUnsafe: reclaim,

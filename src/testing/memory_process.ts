@@ -9,6 +9,7 @@ import { Unavailable, unavailable } from "../model/errors.ts"
 import type { Directory, OpenMode } from "../port/directory.ts"
 import type { RootLock } from "../port/root_lock.ts"
 import type { SegmentFile } from "../port/segment_file.ts"
+import { makeMemoryBatchWriter } from "./memory_batch.ts"
 import { MemoryInode } from "./memory_inode.ts"
 import type { DiskFault, DiskRequest, DiskState } from "./memory_state.ts"
 import { asUnavailable, partsOf } from "./memory_state.ts"
@@ -51,6 +52,8 @@ export class MemoryProcess {
       remove: (path) => plain({ kind: "remove", path }, () => this.#remove(path)),
       removeDirectory: (path) => plain({ kind: "removeDirectory", path }, () => this.#removeDirectory(path)),
       sync: (path) => this.#syncDirectory(path),
+      openBatchWriter: () =>
+        makeMemoryBatchWriter(state, this.directory, (request, start) => this.#run(request, start)),
       kind: (path) =>
         Effect.try({ try: () => state.find("looking at", path)?.kind ?? "missing", catch: asUnavailable }),
       reclaimUnsafe: () => undefined,

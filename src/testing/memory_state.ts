@@ -22,6 +22,7 @@ export type DiskOperationKind =
   | "remove"
   | "removeDirectory"
   | "syncDirectory"
+  | "syncFileSystem"
 
 /** One operation, announced before it has any effect. */
 export interface DiskOperation {
@@ -64,6 +65,8 @@ export interface MemoryDiskOptions {
   readonly mapsFiles?: boolean
   /** True lets the main thread sync files by itself; then no such sync can be held. False by default. */
   readonly syncsAtOnce?: boolean
+  /** From so many files on they are written and synced in batches; never by default. */
+  readonly batchFilesMin?: number | undefined
   /** How the event loop turns; the runtime's own by default. Everything asynchronous ends in a later turn. */
   readonly nextTurn?: (callback: () => void) => void
 }

@@ -88,6 +88,20 @@ export class MemoryTree {
 
   settle(covered: ReadonlyArray<unknown>, folder: MemoryFolder): void {
     for (const change of covered as ReadonlyArray<EntryChange>) change.waits.delete(folder)
+    this.#applyDurable()
+  }
+
+  /** The same for a sync of all folders. */
+  unsyncedEverywhere(): ReadonlyArray<unknown> {
+    return [...this.#changes]
+  }
+
+  settleEverywhere(covered: ReadonlyArray<unknown>): void {
+    for (const change of covered as ReadonlyArray<EntryChange>) change.waits.clear()
+    this.#applyDurable()
+  }
+
+  #applyDurable(): void {
     let first = 0
     while (first < this.#changes.length && this.#changes[first]?.waits.size === 0) first++
     for (const change of this.#changes.splice(0, first)) apply(change, "durable")

@@ -187,15 +187,35 @@ const syncSegment = Effect.fnUntraced(function* (
   }
   const syncedBytes = end - writing.durableOffset
   const isAlone = writing.journaledOffset <= writing.durableOffset
-  writing.durableOffset = Math.max(writing.durableOffset, end)
-  services.shared.settled(writing)
-  // Now, as those who wait for room come in while the next segment of this group is synced.
-  writing.tail.release(writing.durableOffset, writing !== stream.active && writing.durableOffset === writing.endOffset)
+  noteSynced(stream, writing, end)
   // Zeros run ahead of those only who sync often and by themselves.
   if (writing === stream.active && isAlone && ++writing.syncCount >= syncsBeforeZeros)
     preallocate(stream, writing, syncedBytes, () => planTurn(stream))
   return undefined
 })
+
+/** `[0, end)` of a segment and its directory entry are durable. */
+const noteSynced = (stream: StreamState, writing: WritingSegment, end: number): void => {
+  writing.durableOffset = Math.max(writing.durableOffset, end)
+  stream.services.shared.settled(writing)
+  // Now, as those who wait for room come in while the next segment of this group is synced.
+  writing.tail.release(writing.durableOffset, writing !== stream.active && writing.durableOffset === writing.endOffset)
+}
+
+/** A batch has written what the file lacked up to `end`, and made all of it durable, with its directory entry and its directories. */
+export const noteBatch = (stream: StreamState, writing: WritingSegment, end: number): void => {
+  const { segment } = writing
+  segment.maker = undefined
+  stream.folder = "durable"
+  writing.isEntrySynced = true
+  if (end > writing.writtenOffset) {
+    writing.writtenOffset = end
+    segment.fileEnd = end
+    segment.framesEnd = Math.max(segment.framesEnd, end)
+  }
+  noteSynced(stream, writing, end)
+  planIdle(stream)
+}
 
 /** True when nothing but the bytes of a group decides how long its sync takes. */
 const isPlain = (stream: StreamState, writing: WritingSegment): boolean =>

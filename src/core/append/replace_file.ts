@@ -44,7 +44,7 @@ const replace = Effect.fnUntraced(function* (
   const { directory, manifest } = stream.services
   const { segment } = writing
   const { path, header } = next
-  while (writing.zeroing !== undefined) yield* Effect.sleep(1)
+  while (writing.zeroing !== undefined || writing.isInBatch) yield* Effect.sleep(1)
   yield* directory.remove(path)
   const file = yield* attempt(() => directory.openUnsafe(path, "create"))
   yield* Effect.onError(

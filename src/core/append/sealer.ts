@@ -76,7 +76,7 @@ const wakeSealWaiters = (stream: StreamState): void => {
 const sealOne = Effect.fnUntraced(function* (stream: StreamState, writing: WritingSegment) {
   const { segment } = writing
   yield* settleSegment(stream, writing)
-  while (writing.zeroing !== undefined) yield* Effect.sleep(1)
+  while (writing.zeroing !== undefined || writing.isInBatch) yield* Effect.sleep(1)
   // A footer that is durable is never cut off again: a record of it may be in the manifest already.
   const sealed = (writing.sealed ??= yield* alone(writing, makeSealed(stream, writing)))
   // All of it is durable. What follows needs descriptors, and may have to wait for those that others hold.

@@ -61,6 +61,8 @@ export class WritingSegment {
   isSuspect = false
   /** True while the flusher syncs or replaces the file: index and footer have to wait. */
   isSyncing = false
+  /** True while a batch writes what the file lacks: the file must neither be sealed nor left to anybody else. */
+  isInBatch = false
   /** True while index and footer are being written: the flusher leaves the file alone. */
   isTailing = false
   /** True while the file is being replaced: nothing may be written to the old one. */

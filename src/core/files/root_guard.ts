@@ -66,6 +66,10 @@ export const guardedDirectory = (directory: Directory, guard: RootGuard): Direct
   const [openUnsafe, open] = [guarded(directory.openUnsafe), guardedEffect(directory.open)]
   return {
     ...directory,
+    openBatchWriter: (path) => {
+      const writer = directory.openBatchWriter?.(path)
+      return writer && { ...writer, write: guardedEffect(writer.write) }
+    },
     openUnsafe: (path, mode) => (mode === "read" ? directory.openUnsafe(path, mode) : openUnsafe(path, mode)),
     open: (path, mode) => (mode === "read" ? directory.open(path, mode) : open(path, mode)),
     renameUnsafe: guarded(directory.renameUnsafe),

@@ -52,7 +52,7 @@ export const noteWritten = ({ stream, writing, end, mark }: JournalMember): void
 }
 
 /** Copies staged bytes of a segment. */
-const copyStaged = (
+export const copyStaged = (
   writing: WritingSegment,
   { from, end }: { readonly from: number; readonly end: number },
   target: Uint8Array,

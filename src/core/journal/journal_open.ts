@@ -83,6 +83,7 @@ export const openJournal: (opening: JournalOpening, root: RootFile) => Effect.Ef
       eventLoop,
       gauge,
       clock,
+      batchWriter: config.readOnly ? undefined : directory.openBatchWriter?.(config.root),
       run,
       found: loaded.entries,
       processCount: loaded.processCount,
@@ -102,7 +103,10 @@ export const openJournal: (opening: JournalOpening, root: RootFile) => Effect.Ef
       shared,
       rootFile,
       endRecovery,
-      close: Effect.suspend(() => journal.close(shared.isInOrder)),
+      close: Effect.andThen(
+        shared.settler.close,
+        Effect.suspend(() => journal.close(shared.isInOrder)),
+      ),
     }
   })
 

@@ -12,9 +12,9 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { type JournalEntryBytes, journalBlockBytes } from "../../format/journal_block.ts"
 import type { AofError } from "../../model/errors.ts"
+import type { BatchWriter } from "../../port/batch_writer.ts"
 import type { EventLoop } from "../../port/event_loop.ts"
 import { completeShared, startFlushing, writeInTurn } from "../append/flusher.ts"
-import { makeFileLater } from "../append/rollover.ts"
 import { untracedIndexesMax } from "../append/segment_limits.ts"
 import type { SyncGauge } from "../append/sync_gauge.ts"
 import { writeOut } from "../append/write_out.ts"
@@ -24,17 +24,14 @@ import type { Journal, JournalFile } from "./journal.ts"
 import { gatherMember, type JournalMember, noteWritten } from "./journal_member.ts"
 import { JournalPace } from "./journal_pace.ts"
 import { SegmentsBehind } from "./segments_behind.ts"
-import { nextToSettle, quietMs, showUnseen, sweepMs } from "./settle_order.ts"
+import { SettleBatch } from "./settle_batch.ts"
+import { quietMs } from "./settle_order.ts"
+import { Settler } from "./settler.ts"
 
 /** A stream with more than this to make durable at once gains nothing from writing it twice. */
 const entryBytesMax = 64 * 1024
 /** What only the journal has of one stream stays below this. */
 const unsettledBytesMax = 4 * 1024 * 1024
-/** Streams that catch up at the same time: less than the threads that a runtime has for syncs, of which the journal needs one. */
-const settlesAtOnce = 3
-/** The same while nobody commits: their syncs of directories end up in one transaction of the file system. */
-const settlesAtOnceIdle = 24
-
 /** Who waits for room in the journal waits no longer than this. */
 const stallMsMax = 2000
 const retryMs = 5
@@ -49,6 +46,8 @@ export interface JournalSyncOptions {
   readonly eventLoop: EventLoop
   readonly gauge: SyncGauge
   readonly clock: Clock.Clock
+  /** Writes many files at once; undefined where there is none. */
+  readonly batchWriter: BatchWriter | undefined
   readonly run: (effect: Effect.Effect<void>) => void
   /** What a process before has left in the journal, by stream. */
   readonly found: ReadonlyMap<number, ReadonlyArray<JournalEntryBytes>>
@@ -73,12 +72,13 @@ export class JournalSync implements SharedSync {
   #found: ReadonlyMap<number, ReadonlyArray<JournalEntryBytes>>
   #isRecovering = true
   #isInOrder = false
-  #isSweeping = false
   /** Since when those who wait have waited for a file of the journal. */
   #stalledSinceMs: number | undefined
   readonly #pace: JournalPace = new JournalPace()
   #isRetryPlanned = false
   #lastGroupMs = 0
+  /** Has segments catch up with the journal. */
+  readonly settler: Settler
   readonly counters: StreamState["counters"] = { syncs: 0, syncFailures: 0, writes: 0, writtenBytes: 0 }
 
   constructor(options: JournalSyncOptions) {
@@ -86,9 +86,19 @@ export class JournalSync implements SharedSync {
     this.#journal = options.journal
     this.#found = options.found
     this.#behind = new SegmentsBehind(options.journal)
+    this.settler = new Settler({
+      ...options,
+      behind: this.#behind,
+      batch: new SettleBatch(options.batchWriter, () => options.clock.currentTimeMillisUnsafe()),
+      isBusy: () => this.#isBusy,
+      isUrgent: () => this.#pace.isWaiting,
+      onSync: () => {
+        this.counters.syncs++
+      },
+    })
     this.#journal.onFull = (file) => {
       this.#behind.full.add(file)
-      this.#settleMore()
+      this.settler.more()
     }
   }
 
@@ -116,6 +126,10 @@ export class JournalSync implements SharedSync {
     )
   }
 
+  get settleAll(): Effect.Effect<void> {
+    return this.settler.all
+  }
+
   get lostIndexes(): number {
     return this.#isRecovering ? this.#options.processCount * untracedIndexesMax : 0
   }
@@ -141,7 +155,7 @@ export class JournalSync implements SharedSync {
   settled(writing: WritingSegment): void {
     this.#behind.settling.delete(writing)
     this.#settle(writing, writing.durableOffset)
-    if (this.#behind.dirty.size > 0) this.#settleMore()
+    if (this.#behind.dirty.size > 0) this.settler.more()
   }
 
   forget(stream: StreamState, isDeleted: boolean): void {
@@ -155,7 +169,7 @@ export class JournalSync implements SharedSync {
       this.#behind.drop(writing)
       this.#held.set(stream.streamId, [...(this.#held.get(stream.streamId) ?? []), writing])
     }
-    this.#settleMore()
+    this.settler.more()
   }
 
   held(streamId: number): Effect.Effect<ReadonlyArray<JournalEntryBytes>, AofError> {
@@ -209,7 +223,7 @@ export class JournalSync implements SharedSync {
   #isShared(streams: ReadonlyArray<StreamState>): boolean {
     if (!this.#journal.isEnabled) return false
     if (this.#isSyncing || this.#waiting.size > 0) return true
-    let count = this.#flushing - this.#behind.settling.size
+    let count = this.#flushing - this.settler.flushing
     for (const stream of streams) if (wantsSync(stream)) count++
     return count >= this.#options.streamsMin
   }
@@ -234,7 +248,7 @@ export class JournalSync implements SharedSync {
     const nowMs = this.#options.clock.currentTimeMillisUnsafe()
     if (this.#pace.waits(this.#journal.fillOf(file), drained, nowMs)) {
       if (!this.#isRetryPlanned) this.#options.run(this.#retry)
-      return this.#settleMore()
+      return this.settler.more()
     }
     const { writer } = this.#journal
     writer.begin()
@@ -271,7 +285,7 @@ export class JournalSync implements SharedSync {
     this.#lastGroupMs = this.#options.clock.currentTimeMillisUnsafe()
     const synced = writer.isEmpty ? Effect.void : this.#synced(file, writer.lengthBytes)
     this.#options.run(Effect.map(Effect.result(synced), ({ _tag }) => this.#end(members, file, _tag === "Success")))
-    if (!this.#isSweeping && this.#behind.dirty.size > 0) this.#options.run(this.#sweep)
+    this.settler.watch()
   }
 
   #synced(file: JournalFile, lengthBytes: number): Effect.Effect<void, AofError> {
@@ -327,39 +341,9 @@ export class JournalSync implements SharedSync {
     }
   }
 
-  /** As long as there are dirty segments, those that fell quiet catch up. */
-  readonly #sweep: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
-    this.#isSweeping = true
-    while (this.#behind.dirty.size > 0) {
-      yield* Effect.sleep(sweepMs(this.#behind.dirty.size))
-      showUnseen(this.#behind, this.#options.clock.currentTimeMillisUnsafe())
-      this.#settleMore()
-    }
-    this.#isSweeping = false
-  })
-
   /** True while groups go to the journal. */
   get #isBusy(): boolean {
     return this.#isSyncing || Math.abs(this.#options.clock.currentTimeMillisUnsafe() - this.#lastGroupMs) < quietMs
-  }
-
-  /** Starts syncs of files that are behind the journal, as many as may run at once. */
-  #settleMore(): void {
-    const isBusy = this.#isBusy && !this.#pace.isWaiting
-    while (this.#behind.settling.size < (isBusy ? settlesAtOnce : settlesAtOnceIdle)) {
-      const nowMs = this.#options.clock.currentTimeMillisUnsafe()
-      const next = nextToSettle(this.#behind, { nowMs, isBusy: this.#isBusy })
-      if (next === undefined) return
-      const { writing, stream } = next
-      this.#behind.settling.add(writing)
-      if (writing.segment.maker === undefined) startFlushing(stream)
-      else this.#options.run(Effect.map(makeFileLater(stream, writing.segment), () => this.#startSettling(next)))
-    }
-  }
-
-  #startSettling({ writing, stream }: { readonly writing: WritingSegment; readonly stream: StreamState }): void {
-    if (stream.closedAs === undefined) startFlushing(stream)
-    else this.#behind.settling.delete(writing)
   }
 }
 

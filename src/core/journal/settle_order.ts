@@ -28,34 +28,39 @@ export interface SegmentBehind {
   unseenSinceMs: number
 }
 
+/** A segment that catches up, or is to. */
+export interface Settling {
+  readonly writing: WritingSegment
+  readonly stream: StreamState
+}
+
 /** How long it takes until one may have to catch up. */
 export const sweepMs = (dirtyCount: number): number => (dirtyCount <= seenMax ? unseenMs / 2 : quietMs)
 
-/** The next one that none of `settling` is; undefined when none has to yet. */
-export const nextToSettle = (
+/** Those that have to catch up now, the next one first, but for those that are about to. */
+export function* toSettle(
   { dirty, full, settling }: SettlingSegments,
   { nowMs, isBusy }: { readonly nowMs: number; readonly isBusy: boolean },
-): { readonly writing: WritingSegment; readonly stream: StreamState } | undefined => {
+): Generator<Settling, void> {
   for (const file of full) {
     for (const one of file.dirty.keys()) {
       const writing = one as WritingSegment
       const found = dirty.get(writing)
-      if (found !== undefined && !settling.has(writing)) return { writing, stream: found.stream }
+      if (found !== undefined && !settling.has(writing)) yield { writing, stream: found.stream }
     }
   }
   const quietSinceMs = nowMs - quietMs - (isBusy ? quietMsEach * dirty.size : 0)
   for (const [writing, { stream, lastMs }] of dirty) {
     if (settling.has(writing)) continue
     // A clock that was put back must not make all of them wait.
-    if (lastMs <= quietSinceMs || lastMs > nowMs) return { writing, stream }
-    break
+    if (lastMs > quietSinceMs && lastMs <= nowMs) break
+    yield { writing, stream }
   }
-  if (dirty.size > seenMax) return undefined
+  if (dirty.size > seenMax) return
   for (const [writing, { stream, unseenSinceMs }] of dirty) {
     const isUnseen = writing.segment.maker !== undefined && nowMs - unseenSinceMs >= unseenMs
-    if (isUnseen && !settling.has(writing)) return { writing, stream }
+    if (isUnseen && !settling.has(writing)) yield { writing, stream }
   }
-  return undefined
 }
 
 /** Writes what has been in the journal only for long enough. */

@@ -82,7 +82,9 @@ const isBusy = (stream: StreamState): boolean =>
   stream.isFlushing ||
   stream.removing > 0 ||
   stream.spare?.isBusy === true ||
-  stream.active?.zeroing !== undefined
+  stream.active?.zeroing !== undefined ||
+  stream.active?.isInBatch === true ||
+  stream.sealing.some(({ isInBatch }) => isInBatch)
 
 /**
  * Ends everything that waits and returns when nothing in the background uses the files any more: what happens to the directory

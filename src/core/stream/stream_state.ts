@@ -42,6 +42,8 @@ export interface SharedSync {
   readonly flushEnds: (stream: StreamState) => void
   /** While streams are recovered: indexes of each that processes before may have used without a trace. */
   readonly lostIndexes: number
+  /** Before all are closed: has those that are behind the journal catch up, as far as they can do it together. */
+  readonly settleAll: Effect.Effect<void>
   /** What was written and synced for all of them, beside their own files. */
   readonly counters: Readonly<StreamState["counters"]>
   /** True while streams sync what they have appended. */

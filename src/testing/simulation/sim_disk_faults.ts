@@ -22,6 +22,7 @@ const groups: Readonly<Record<DiskOperationKind, Group>> = {
   remove: "entry",
   removeDirectory: "entry",
   syncDirectory: "syncDirectory",
+  syncFileSystem: "sync",
 }
 
 const needRoom: ReadonlyArray<DiskOperationKind> = [

@@ -126,6 +126,8 @@ export interface SimPlan {
   readonly journalBytes: number
   /** Streams that share a sync. */
   readonly journalStreamsMin: number
+  /** Segments behind the journal that are written in batches from so many on; undefined for never. */
+  readonly batchFilesMin: number | undefined
   /** How long appended bytes stay unsynced. */
   readonly flushIntervalMs: number
   /** What a sync may take for the main thread to make it; 0 for never. */
@@ -223,6 +225,7 @@ export const makePlan = (seed: number, steps: number): SimPlan => {
     unflushedBytesMax: random.pick([8, 64, 1024]) * KiB,
     journalBytes: journalRandom.pick([0, 64, 64, 256]) * KiB,
     journalStreamsMin: journalRandom.pick([1, 1, 2, 3]),
+    batchFilesMin: new SimRandom(seed, 17).pick([undefined, 1, 1, 2]),
     flushIntervalMs: random.pick([1, 5, 50, 1000]),
     inlineSyncMsMax: new SimRandom(seed, 14).pick([0, 1000]),
     tier0Bytes,

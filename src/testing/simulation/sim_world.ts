@@ -107,7 +107,8 @@ export class SimWorld {
     this.#cutRandom = new SimRandom(seed, 5)
     this.#diskFaults = new DiskFaults(plan.diskFaults, new SimRandom(seed, 6))
     const nextTurn = (callback: () => void): void => this.#afterDisk(callback)
-    this.disk = new MemoryDisk({ mapsFiles: plan.mapsFiles, syncsAtOnce: true, nextTurn })
+    const { mapsFiles, batchFilesMin } = plan
+    this.disk = new MemoryDisk({ mapsFiles, batchFilesMin, syncsAtOnce: true, nextTurn })
     this.objects = makeMemoryStore()
     this.store = this.faultyStore(this.objects)
   }

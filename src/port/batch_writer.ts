@@ -1,0 +1,41 @@
+/** Writes many files and makes all of it durable at once, on a thread of its own. */
+import type * as Effect from "effect/Effect"
+import type { Unavailable } from "../model/errors.ts"
+
+/** What goes into one file. */
+export interface BatchFile {
+  readonly path: string
+  /** False makes it fail when the file is not there. */
+  readonly isNew: boolean
+  /** Directories whose entries may not be durable, parents first, and that of the file last; those that are not there are made. Private, as all that is made. */
+  readonly folders: ReadonlyArray<string>
+  /** Where each piece of bytes goes, in any order. */
+  readonly pieces: ReadonlyArray<BatchPiece>
+}
+
+/** `bytes[from, to)` of the batch go to `position` of the file. */
+export interface BatchPiece {
+  readonly from: number
+  readonly to: number
+  readonly position: number
+}
+
+/** What became of one file: durable, untouched or written in part but not lost, or perhaps lost by a sync that failed. */
+export type BatchOutcome = "durable" | "failed" | "lost"
+
+/** A thread that writes batches, one after the other. */
+export interface BatchWriter {
+  /** Fewer files are as well written and synced one by one. */
+  readonly filesMin: number
+  /**
+   * Writes the pieces of all files and makes them durable, with all that was written to these files before, their lengths and the entries of
+   * their directories; answers for each file. Fails with `ENOTSUP` where there is no such thread, and nothing was written then. `bytes` belong to
+   * the writer until the effect has ended, which an interruption waits for.
+   */
+  readonly write: (
+    files: ReadonlyArray<BatchFile>,
+    bytes: Uint8Array,
+  ) => Effect.Effect<ReadonlyArray<BatchOutcome>, Unavailable>
+  /** Ends the thread; only when no batch is on its way. */
+  readonly close: Effect.Effect<void>
+}
