@@ -27,10 +27,12 @@ export type BatchOutcome = "durable" | "failed" | "lost"
 export interface BatchWriter {
   /** Fewer files are as well written and synced one by one. */
   readonly filesMin: number
+  /** True while it is not worth while, as others have much to write. */
+  readonly isResting: boolean
   /**
    * Writes the pieces of all files and makes them durable, with all that was written to these files before, their lengths and the entries of
-   * their directories; answers for each file. Fails with `ENOTSUP` where there is no such thread, and nothing was written then. `bytes` belong to
-   * the writer until the effect has ended, which an interruption waits for.
+   * their directories; answers for each file. Fails with `ENOTSUP` where there is no such thread, `EAGAIN` while it is not worth while, and nothing
+   * was written then. `bytes` belong to the writer until the effect has ended, which an interruption waits for.
    */
   readonly write: (
     files: ReadonlyArray<BatchFile>,

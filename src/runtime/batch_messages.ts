@@ -5,16 +5,20 @@ import type { BatchFile, BatchOutcome } from "../port/batch_writer.ts"
 export interface BatchRequest {
   readonly files: ReadonlyArray<BatchFile>
   readonly bytes: Uint8Array
-  /** A descriptor on the file system that was open before anything of the batch was written; undefined to sync each file by itself. */
-  readonly descriptor: number | undefined
+  /** A descriptor on their file system that was open before anything of the batch was written. */
+  readonly descriptor: number
+  /** It is not begun when the system has more than this to write, whoever it is of. */
+  readonly dirtyBytesMax: number
 }
 
-/** From the thread: it is there, or what became of the files of the batch. */
+/** From the thread: it is there, or cannot be of use; and what became of the files of the batch, or that it did not begin, as others have much to write. */
 export type BatchMessage =
   | { readonly type: "ready" }
+  | { readonly type: "refused" }
+  | { readonly type: "busy" }
   | {
       readonly type: "done"
       readonly outcomes: ReadonlyArray<BatchOutcome>
-      /** How long the sync of the whole took, ms; undefined when each file was synced by itself. */
-      readonly wholeMs: number | undefined
+      /** How long the sync took, ms. */
+      readonly syncMs: number
     }

@@ -3,50 +3,51 @@
  * close it are six calls, and handing each over and hearing of its end would take longer than the call.
  */
 import * as fs from "node:fs"
-import { dirname } from "node:path"
 import { parentPort } from "node:worker_threads"
 import type { BatchFile, BatchOutcome } from "../port/batch_writer.ts"
 import type { BatchMessage, BatchRequest } from "./batch_messages.ts"
-import { findSyncfs } from "./syncfs.ts"
+import { findSyncfs, type Syncfs } from "./syncfs.ts"
 
-const { O_RDWR, O_CREAT, O_DIRECTORY = 0, O_NOFOLLOW = 0, O_RDONLY } = fs.constants
+const { O_RDWR, O_CREAT, O_NOFOLLOW = 0 } = fs.constants
 const syncfs = findSyncfs()
 
-const answer = ({ files, bytes, descriptor }: BatchRequest): BatchMessage => {
-  const isWhole = descriptor !== undefined && syncfs !== undefined
-  const outcomes = files.map((file) => writeOne(file, bytes, isWhole))
-  if (!isWhole) {
-    const folders = files.filter((_, index) => outcomes[index] === "durable").flatMap(foldersOf)
-    return { type: "done", outcomes: syncFolders(folders) ? outcomes : lost(outcomes), wholeMs: undefined }
-  }
+const answer = (syncfs: Syncfs, { files, bytes, descriptor, dirtyBytesMax }: BatchRequest): BatchMessage => {
+  if (dirtyBytes() > dirtyBytesMax) return { type: "busy" }
+  const outcomes = files.map((file) => writeOne(file, bytes))
   const started = performance.now()
   const isSynced = syncfs(descriptor) === 0
-  const wholeMs = performance.now() - started
-  return { type: "done", outcomes: isSynced ? outcomes : lost(outcomes), wholeMs }
+  const syncMs = performance.now() - started
+  return { type: "done", outcomes: isSynced ? outcomes : lost(outcomes), syncMs }
+}
+
+/** What the system has not yet written of all file systems; 0 where it does not say. */
+const dirtyBytes = (): number => {
+  try {
+    return Number(/^Dirty: +(\d+) kB$/m.exec(fs.readFileSync("/proc/meminfo", "utf8"))?.[1] ?? 0) * 1024
+  } catch {
+    return 0
+  }
 }
 
 /** A sync that failed may have lost whatever was written. */
 const lost = (outcomes: ReadonlyArray<BatchOutcome>): ReadonlyArray<BatchOutcome> =>
   outcomes.map((outcome) => (outcome === "durable" ? "lost" : outcome))
 
-const writeOne = ({ path, isNew, folders, pieces }: BatchFile, bytes: Uint8Array, isWhole: boolean): BatchOutcome => {
+const writeOne = ({ path, isNew, folders, pieces }: BatchFile, bytes: Uint8Array): BatchOutcome => {
   let descriptor: number | undefined
-  let isSyncing = false
   try {
     if (isNew) for (const folder of folders) makeFolder(folder)
     descriptor = fs.openSync(path, O_RDWR | O_NOFOLLOW | (isNew ? O_CREAT : 0), 0o600)
     for (const { from, to, position } of pieces) writeAll(descriptor, bytes.subarray(from, to), position)
-    isSyncing = !isWhole
-    if (isSyncing) fs.fdatasyncSync(descriptor)
     return "durable"
   } catch {
-    return isSyncing ? "lost" : "failed"
+    return "failed"
   } finally {
     if (descriptor !== undefined) close(descriptor)
   }
 }
 
-/** The syncs say whether anything was lost. */
+/** The sync says whether anything was lost. */
 const close = (descriptor: number): void => {
   try {
     fs.closeSync(descriptor)
@@ -71,27 +72,10 @@ const writeAll = (descriptor: number, bytes: Uint8Array, position: number): void
   }
 }
 
-/** The directories of new files and those that these are in. */
-const foldersOf = ({ folders }: BatchFile): ReadonlyArray<string> =>
-  folders.flatMap((folder) => [dirname(folder), folder])
-
-const syncFolders = (folders: ReadonlyArray<string>): boolean => {
-  try {
-    for (const folder of new Set(folders)) {
-      const descriptor = fs.openSync(folder, O_RDONLY | O_DIRECTORY)
-      try {
-        fs.fsyncSync(descriptor)
-      } finally {
-        close(descriptor)
-      }
-    }
-    return true
-  } catch {
-    return false
-  }
+if (syncfs === undefined) parentPort?.postMessage({ type: "refused" } satisfies BatchMessage)
+else {
+  parentPort?.on("message", (request: BatchRequest) => {
+    parentPort?.postMessage(answer(syncfs, request))
+  })
+  parentPort?.postMessage({ type: "ready" } satisfies BatchMessage)
 }
-
-parentPort?.on("message", (request: BatchRequest) => {
-  parentPort?.postMessage(answer(request))
-})
-parentPort?.postMessage({ type: "ready" } satisfies BatchMessage)

@@ -1,9 +1,8 @@
 /**
  * The main thread's side of the thread that writes batches: started with the first one, ended when there was none for a while.
  *
- * Invariants: a batch ends only when the thread does not touch its files any more. The thread syncs the file system as a whole only where that tells
- * of all that was lost, and not for a while after such a sync has taken much longer than those of the files would have: somebody else's bytes are
- * written with it.
+ * Invariants: a batch ends only when the thread does not touch its files any more. The sync of the file system is used only where it tells of all that
+ * was lost, and not for a while when others have much to write, or after it has taken longer than syncs of the files would have.
  */
 import * as fs from "node:fs"
 import { clearTimeout, setTimeout } from "node:timers"
@@ -29,32 +28,45 @@ const startThread = (): BatchThread | undefined => {
 
 /** A thread without a batch ends after so long. */
 const idleMs = 60_000
-/** Starting a thread, and writing what others have left in memory, has to be worth it. */
+/** Starting a thread, and a sync of everything, have to be worth it. */
 const filesMin = 32
-/** A sync of the whole may take so long for each file, and so long in all. */
-const [wholeMsEach, wholeMsOnce] = [2, 50]
-/** How long each file is synced by itself after one that took longer; each such one in a row doubles it. */
-const [restMsMin, restMsMax] = [5000, 600_000]
+/** A sync may take so long for each file, and so long in all. */
+const [syncMsEach, syncMsOnce] = [0.25, 20]
+/** When others have more to write than this, a sync takes its time, and with it every other sync of the disk. */
+const dirtyBytesUsual = 16 * 1024 * 1024
+/** How long there is no batch when others have much to write, or a sync took longer; each time in a row doubles it. */
+const [restMsMin, restMsMax] = [1000, 60_000]
 
-/** What a batch ends with: the answer, or that the thread died or could not be started. */
-type Ended = Extract<BatchMessage, { readonly type: "done" }> | "died" | "refused"
+/** What a batch ends with. */
+type Ended = Exclude<BatchMessage, { readonly type: "ready" }> | { readonly type: "died" }
 
-/** Opens it for the file system of `path`; nothing is started yet. */
-export const openBatchWriter = (path: string, start: () => BatchThread | undefined = startThread): BatchWriter => {
+/** Opens it for the file system of `path`, undefined where its sync cannot be trusted; nothing is started yet. */
+export const openBatchWriter = (
+  path: string,
+  {
+    start = startThread,
+    dirtyBytesMax = dirtyBytesUsual,
+  }: { readonly start?: () => BatchThread | undefined; readonly dirtyBytesMax?: number } = {},
+): BatchWriter | undefined => {
+  if (!isSyncfsTold(path)) return undefined
   const writer = new ThreadWriter(path, start)
   return {
     filesMin,
     write: (files, bytes) =>
       Effect.uninterruptible(
         Effect.callback((resume) => {
-          writer.write({ files, bytes, descriptor: writer.descriptor }, (ended) => {
-            if (ended === "refused") resume(Effect.fail(unavailable("writing a batch", "ENOTSUP", path)))
+          writer.write({ files, bytes, dirtyBytesMax }, (ended) => {
+            if (ended.type === "refused") resume(Effect.fail(unavailable("writing a batch", "ENOTSUP", path)))
+            else if (ended.type === "busy") resume(Effect.fail(unavailable("writing a batch", "EAGAIN", path)))
             // What it has written is not known; whoever writes it again writes the same.
-            else if (ended === "died") resume(Effect.succeed(files.map((): BatchOutcome => "lost")))
+            else if (ended.type === "died") resume(Effect.succeed(files.map((): BatchOutcome => "lost")))
             else resume(Effect.succeed(ended.outcomes))
           })
         }),
       ),
+    get isResting() {
+      return writer.isResting
+    },
     close: Effect.promise(() => writer.close()),
   }
 }
@@ -68,7 +80,6 @@ class ThreadWriter {
   #idle: ReturnType<typeof setTimeout> | undefined
   /** Open for as long as batches may come: the system tells each descriptor what was lost since it was opened. */
   #descriptor: number | undefined
-  #isAsked = false
   #restUntilMs = 0
   #restMs = restMsMin
 
@@ -77,27 +88,24 @@ class ThreadWriter {
     this.#start = start
   }
 
-  /** What the thread is to sync as a whole by; undefined when each file is to be synced. */
-  get descriptor(): number | undefined {
-    if (!this.#isAsked) {
-      this.#isAsked = true
-      this.#descriptor = openTold(this.#path)
-    }
-    return performance.now() < this.#restUntilMs ? undefined : this.#descriptor
+  /** True while no batch is to be written. */
+  get isResting(): boolean {
+    return performance.now() < this.#restUntilMs
   }
 
-  write(request: BatchRequest, settle: (ended: Ended) => void): void {
+  write(batch: Omit<BatchRequest, "descriptor">, settle: (ended: Ended) => void): void {
     clearTimeout(this.#idle)
-    const thread = this.#isRefused ? undefined : this.#begin()
-    if (thread === undefined) return settle("refused")
+    const descriptor = (this.#descriptor ??= openFolder(this.#path))
+    const thread = this.#isRefused || descriptor === undefined ? undefined : this.#begin()
+    if (thread === undefined || descriptor === undefined) return settle({ type: "refused" })
     this.#settle = (ended) => {
       this.#settle = undefined
       this.#rest()
-      if (typeof ended !== "string") this.#note(ended.wholeMs, request.files.length)
+      this.#note(ended, batch.files.length)
       settle(ended)
     }
     thread.ref()
-    thread.postMessage(request, [request.bytes.buffer as ArrayBuffer])
+    thread.postMessage({ ...batch, descriptor } satisfies BatchRequest, [batch.bytes.buffer as ArrayBuffer])
   }
 
   async close(): Promise<void> {
@@ -107,9 +115,9 @@ class ThreadWriter {
     await this.#end()
   }
 
-  #note(wholeMs: number | undefined, files: number): void {
-    if (wholeMs === undefined) return
-    if (wholeMs <= files * wholeMsEach + wholeMsOnce) {
+  #note(ended: Ended, files: number): void {
+    const isWorthIt = ended.type === "done" && ended.syncMs <= files * syncMsEach + syncMsOnce
+    if (isWorthIt) {
       this.#restMs = restMsMin
       return
     }
@@ -133,10 +141,11 @@ class ThreadWriter {
       this.#thread = undefined
       void thread.terminate()
       if (!isReady) this.#isRefused = true
-      this.#settle?.(isReady ? "died" : "refused")
+      this.#settle?.({ type: isReady ? "died" : "refused" })
     }
     thread.on("message", (message: BatchMessage) => {
       if (message.type === "ready") isReady = true
+      else if (message.type === "refused") die()
       else if (this.#thread === thread) this.#settle?.(message)
     })
     thread.on("error", die)
@@ -161,8 +170,7 @@ class ThreadWriter {
   }
 }
 
-const openTold = (path: string): number | undefined => {
-  if (!isSyncfsTold(path)) return undefined
+const openFolder = (path: string): number | undefined => {
   try {
     return fs.openSync(path, fs.constants.O_RDONLY)
   } catch {

@@ -56,7 +56,7 @@ export const makePosixDirectory = ({ map, removed, reclaim = () => undefined }: 
   removeDirectory: (path) =>
     callAsync("removing a directory", path, (done) => fs.rm(path, { recursive: true, force: true }, done)),
   sync,
-  openBatchWriter,
+  openBatchWriter: (path) => openBatchWriter(path),
   isLink,
   kind,
   reclaimUnsafe: reclaim,

@@ -42,7 +42,12 @@ export const makeMemoryBatchWriter = (
     const outcome: BatchOutcome = synced._tag === "Success" ? "durable" : "lost"
     return written.map((file): BatchOutcome => (file === undefined ? "failed" : outcome))
   })
-  return { filesMin, write: (files, bytes) => Effect.uninterruptible(write(files, bytes)), close: Effect.void }
+  return {
+    filesMin,
+    isResting: false,
+    write: (files, bytes) => Effect.uninterruptible(write(files, bytes)),
+    close: Effect.void,
+  }
 }
 
 /** Makes everything durable; a fault loses what `files` hold. */

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import { rootDirectory } from "../../scripts/runtimes.mjs"
 import type { BatchFile, BatchWriter } from "../../src/port/batch_writer.ts"
 import { openBatchWriter } from "../../src/runtime/batch_writer.ts"
+import { findSyncfs, isSyncfsTold } from "../../src/runtime/syncfs.ts"
 
 const root = fs.realpathSync(fs.mkdtempSync(join(tmpdir(), "bop-aof-")))
 /** A file system in memory, which is not synced as a whole. */
@@ -19,8 +20,13 @@ afterAll(() => {
   if (memory !== undefined) fs.rmSync(memory, { recursive: true })
 })
 
-const withWriter = async (run: (writer: BatchWriter) => Promise<void>, path = root): Promise<void> => {
-  const writer = openBatchWriter(path)
+/** Whatever else this machine has to write. */
+const dirtyBytesMax = Number.POSITIVE_INFINITY
+const isThere = isSyncfsTold(root) && findSyncfs() !== undefined
+const needsIt = test.skipIf(!isThere)
+
+const withWriter = async (run: (writer: BatchWriter) => Promise<void>): Promise<void> => {
+  const writer = openBatchWriter(root, { dirtyBytesMax })!
   try {
     await run(writer)
   } finally {
@@ -41,17 +47,20 @@ const newFile: BatchFile = {
 }
 const more: BatchFile = { path: newFile.path, isNew: false, folders: [], pieces: [{ from: 5, to: 8, position: 9 }] }
 
-test("a batch makes private directories and files, writes each piece in its place, and goes on in files that are there", () =>
-  withWriter(async (writer) => {
-    expect(await Effect.runPromise(writer.write([newFile], bytes()))).toEqual(["durable"])
-    expect([...fs.readFileSync(newFile.path)]).toEqual([1, 2, 0, 0, 0, 0, 3, 4, 5])
-    expect(fs.statSync(newFile.path).mode & 0o777).toBe(0o600)
-    expect(fs.statSync(folder).mode & 0o777).toBe(0o700)
-    expect(await Effect.runPromise(writer.write([more, newFile], bytes()))).toEqual(["durable", "durable"])
-    expect([...fs.readFileSync(newFile.path)]).toEqual([1, 2, 0, 0, 0, 0, 3, 4, 5, 6, 7, 8])
-  }))
+needsIt(
+  "[needs syncfs] a batch makes private directories and files, writes each piece in its place, and goes on in files that are there",
+  () =>
+    withWriter(async (writer) => {
+      expect(await Effect.runPromise(writer.write([newFile], bytes()))).toEqual(["durable"])
+      expect([...fs.readFileSync(newFile.path)]).toEqual([1, 2, 0, 0, 0, 0, 3, 4, 5])
+      expect(fs.statSync(newFile.path).mode & 0o777).toBe(0o600)
+      expect(fs.statSync(folder).mode & 0o777).toBe(0o700)
+      expect(await Effect.runPromise(writer.write([more, newFile], bytes()))).toEqual(["durable", "durable"])
+      expect([...fs.readFileSync(newFile.path)]).toEqual([1, 2, 0, 0, 0, 0, 3, 4, 5, 6, 7, 8])
+    }),
+)
 
-test("files that cannot be written are named, and the others are written", () =>
+needsIt("[needs syncfs] files that cannot be written are named, and the others are written", () =>
   withWriter(async (writer) => {
     fs.writeFileSync(join(root, "plain"), "")
     fs.symlinkSync(join(root, "plain"), join(root, "link"))
@@ -68,9 +77,10 @@ test("files that cannot be written are named, and the others are written", () =>
     expect(fs.readFileSync(join(root, "plain")).length).toBe(0)
     expect(fs.existsSync(join(root, "missing"))).toBe(false)
     expect(fs.readFileSync(join(root, "good")).length).toBe(9)
-  }))
+  }),
+)
 
-test("many files are one batch", () =>
+needsIt("[needs syncfs] many files are one batch", () =>
   withWriter(async (writer) => {
     const files = Array.from({ length: 300 }, (_, at): BatchFile => {
       const own = join(root, `many-${at}`)
@@ -78,23 +88,19 @@ test("many files are one batch", () =>
     })
     expect(new Set(await Effect.runPromise(writer.write(files, bytes())))).toEqual(new Set(["durable"]))
     for (const { path } of files) expect(fs.statSync(path).size).toBe(9)
-  }))
-
-test.skipIf(memory === undefined)("each file is synced by itself where the whole cannot be", () =>
-  withWriter(async (writer) => {
-    const files = Array.from({ length: 40 }, (_, at): BatchFile => {
-      const own = join(memory!, `each-${at}`)
-      return { ...newFile, path: join(own, "1.seg"), folders: [own] }
-    })
-    expect(new Set(await Effect.runPromise(writer.write(files, bytes())))).toEqual(new Set(["durable"]))
-    for (const { path } of files) expect(fs.statSync(path).size).toBe(9)
-  }, memory),
+  }),
 )
 
-test("where no thread can be started nothing is written", async () => {
-  const refused = openBatchWriter(root, () => {
-    throw new Error("no")
-  })
+test.skipIf(memory === undefined)("there is none where the sync of a file system tells nothing", () => {
+  expect(openBatchWriter(memory!)).toBeUndefined()
+})
+
+needsIt("[needs syncfs] where no thread can be started nothing is written", async () => {
+  const refused = openBatchWriter(root, {
+    start: () => {
+      throw new Error("no")
+    },
+  })!
   const file = { ...newFile, path: join(root, "refused"), folders: [] }
   const error = await Effect.runPromise(Effect.flip(refused.write([file], bytes())))
   expect(error.code).toBe("ENOTSUP")
@@ -102,9 +108,18 @@ test("where no thread can be started nothing is written", async () => {
   await Effect.runPromise(refused.close)
 })
 
-test("what a thread that died has written is not known", async () => {
+needsIt("[needs syncfs] while others have much to write there is none", async () => {
+  const writer = openBatchWriter(root, { dirtyBytesMax: -1 })!
+  const file = { ...newFile, path: join(root, "busy"), folders: [] }
+  expect(writer.isResting).toBe(false)
+  const error = await Effect.runPromise(Effect.flip(writer.write([file], bytes())))
+  expect([error.code, fs.existsSync(file.path), writer.isResting]).toEqual(["EAGAIN", false, true])
+  await Effect.runPromise(writer.close)
+})
+
+needsIt("[needs syncfs] what a thread that died has written is not known", async () => {
   const program = new URL(`file://${rootDirectory}/test/support/dying_worker.ts`)
-  const dying = openBatchWriter(root, () => new Worker(program))
+  const dying = openBatchWriter(root, { start: () => new Worker(program) })!
   // Its program takes the target of a job, and dies of a message without one as well.
   expect(await Effect.runPromise(dying.write([newFile, more], bytes()))).toEqual(["lost", "lost"])
   await Effect.runPromise(dying.close)

@@ -68,7 +68,15 @@ export const guardedDirectory = (directory: Directory, guard: RootGuard): Direct
     ...directory,
     openBatchWriter: (path) => {
       const writer = directory.openBatchWriter?.(path)
-      return writer && { ...writer, write: guardedEffect(writer.write) }
+      if (writer === undefined) return undefined
+      const write = guardedEffect(writer.write)
+      return {
+        ...writer,
+        get isResting() {
+          return writer.isResting
+        },
+        write,
+      }
     },
     openUnsafe: (path, mode) => (mode === "read" ? directory.openUnsafe(path, mode) : openUnsafe(path, mode)),
     open: (path, mode) => (mode === "read" ? directory.open(path, mode) : open(path, mode)),

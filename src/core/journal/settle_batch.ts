@@ -31,8 +31,10 @@ export class SettleBatch {
   readonly filesMax: number = filesMax
   /** Segments of the batch that is on its way. */
   files = 0
-  /** When it began, Unix milliseconds. */
+  /** When it began, or the last one, Unix milliseconds. */
   sinceMs = 0
+  /** How long the last one took. */
+  tookMs = 0
   readonly #writer: BatchWriter | undefined
   readonly #nowMs: () => number
   #isRefused = false
@@ -49,7 +51,7 @@ export class SettleBatch {
 
   /** True when a batch may begin. */
   get isReady(): boolean {
-    return this.#writer !== undefined && !this.#isRefused && !this.isWriting
+    return this.#writer !== undefined && !this.#isRefused && !this.isWriting && !this.#writer.isResting
   }
 
   /** Writes as many of them as fit; those of which something stands in the way sync their own files. True when a batch was written. */
@@ -62,11 +64,13 @@ export class SettleBatch {
       const files = members.map(({ file }) => file)
       return Effect.map(Effect.result(this.#writer.write(files, bytes)), (result) => {
         this.files = 0
+        this.tookMs = this.#nowMs() - this.sinceMs
         const isSuccess = result._tag === "Success"
-        this.#isRefused = !isSuccess && result.failure.code === "ENOTSUP"
+        // Nothing was written; what is not said to pass by itself does not.
+        this.#isRefused = !isSuccess && result.failure.code !== "EAGAIN"
         for (const [index, member] of members.entries()) {
           member.writing.isInBatch = false
-          if (!this.#isRefused) end(member, isSuccess ? result.success[index]! : "failed")
+          if (isSuccess) end(member, result.success[index]!)
         }
         return isSuccess
       })

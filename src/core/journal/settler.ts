@@ -55,7 +55,10 @@ export class Settler {
   /** Starts as many as may catch up at once. */
   more(): void {
     const { behind, batch, run, isBusy, isUrgent } = this.#options
-    if (batch.isWriting && Math.abs(this.#nowMs - batch.sinceMs) < batchMsMax) return
+    const agoMs = Math.abs(this.#nowMs - batch.sinceMs)
+    if (batch.isWriting && agoMs < batchMsMax) return
+    // As long as a batch took the disk is left to others.
+    if (!batch.isWriting && agoMs < Math.min(2 * batch.tookMs, batchMsMax) && !isUrgent()) return
     if (behind.dirty.size >= batch.filesMin && batch.isReady) {
       const many = this.#take(batch.filesMax)
       if (many.length >= batch.filesMin) return run(Effect.andThen(this.#write(many), this.#goOn))
