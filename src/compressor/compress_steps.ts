@@ -20,6 +20,7 @@ import {
   SegmentChecksum,
   type Steps,
 } from "./job.ts"
+import { LevelChoice } from "./level_choice.ts"
 
 /** Smallest size of zstd frames that may be asked for. */
 const frameBytesMin = 1024
@@ -36,6 +37,7 @@ export function* compressSteps(
   const window = new SourceWindow(source, job)
   const cutter = new FrameCutter(job)
   const checksum = new SegmentChecksum(job.sourceBytes)
+  const choice = new LevelChoice(codec, job.level)
   const writer = new WarmWriter(target)
   let tailOffset: number | undefined
   for (let start = 0; start < job.sourceBytes; ) {
@@ -44,7 +46,7 @@ export function* compressSteps(
     const end = cutter.cut(window.bytes, window.offset, start)
     const content = window.bytes.subarray(start - window.offset, end - window.offset)
     checksum.update(content)
-    writer.addFrame(makeFrame(codec, content, job), content.length)
+    writer.addFrame(makeFrame(codec, choice, content, job), content.length)
     start = end
     yield writer.needsSync() ? "sync" : "turn"
   }
@@ -65,8 +67,8 @@ const checkJob = ({ source, target, sourceBytes, framesEnd, level, frameBytes }:
 }
 
 /** One zstd frame, which is known to give its content back. */
-const makeFrame = (codec: FrameCodec, content: Uint8Array, job: CompressJob): Uint8Array => {
-  const frame = codec.compress(content, job.level)
+const makeFrame = (codec: FrameCodec, choice: LevelChoice, content: Uint8Array, job: CompressJob): Uint8Array => {
+  const frame = choice.compress(content)
   let decoded: Uint8Array | undefined
   try {
     decoded = codec.decompress(frame, content.length)
