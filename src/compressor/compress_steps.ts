@@ -48,11 +48,12 @@ export function* compressSteps(
     checksum.update(content)
     writer.addFrame(makeFrame(codec, choice, content, job), content.length)
     start = end
-    yield writer.needsSync() ? "sync" : "turn"
+    yield "turn"
+    if (writer.isFull()) yield* writer.write()
   }
   checksum.check(job.source, job.checksum64)
   const result = writer.finish(tailOffset)
-  yield "sync"
+  yield* writer.write()
   return result
 }
 
@@ -111,35 +112,50 @@ class SourceWindow {
   }
 }
 
-/** Appends frames and then the table, and keeps the lengths and the checksum. */
+/**
+ * Gathers frames and then the table, and keeps the lengths and the checksum. What is gathered is written at once and synced at once, so
+ * that nothing of it is dirty while the disk is left to others.
+ */
 class WarmWriter {
+  /** Bytes of the file, with those that are still to be written. */
   fileBytes = 0
   readonly #target: JobFile
   readonly #crc = crc64Start()
   readonly #compressedBytes: Array<number> = []
   readonly #contentBytes: Array<number> = []
-  #syncedBytes = 0
+  #gathered: Array<Uint8Array> = []
+  #writtenBytes = 0
 
   constructor(target: JobFile) {
     this.#target = target
   }
 
   addFrame(frame: Uint8Array, contentBytes: number): void {
-    this.#append(frame)
+    this.#gather(frame)
     this.#compressedBytes.push(frame.length)
     this.#contentBytes.push(contentBytes)
   }
 
-  /** True once for each `backgroundSyncBytes` that were written. */
-  needsSync(): boolean {
-    if (this.fileBytes - this.#syncedBytes < backgroundSyncBytes) return false
-    this.#syncedBytes = this.fileBytes
-    return true
+  /** True when there is as much to write as there may be between two syncs. */
+  isFull(): boolean {
+    return this.fileBytes - this.#writtenBytes >= backgroundSyncBytes
   }
 
+  /** Writes and syncs what was gathered, when the disk has had its rest. */
+  *write(): Steps<void> {
+    yield "rest"
+    for (const bytes of this.#gathered) {
+      this.#target.writeUnsafe(bytes, 0, bytes.length, this.#writtenBytes)
+      this.#writtenBytes += bytes.length
+    }
+    this.#gathered = []
+    yield "sync"
+  }
+
+  /** Adds the table, which is still to be written. */
   finish(tailOffset: number | undefined): Compressed {
     const tableOffset = this.fileBytes
-    this.#append(encodeSeekTable(this.#compressedBytes, this.#contentBytes))
+    this.#gather(encodeSeekTable(this.#compressedBytes, this.#contentBytes))
     return {
       fileBytes: this.fileBytes,
       frameCount: this.#compressedBytes.length,
@@ -148,8 +164,8 @@ class WarmWriter {
     }
   }
 
-  #append(bytes: Uint8Array): void {
-    this.#target.writeUnsafe(bytes, 0, bytes.length, this.fileBytes)
+  #gather(bytes: Uint8Array): void {
+    this.#gathered.push(bytes)
     this.#crc.update(bytes)
     this.fileBytes += bytes.length
   }

@@ -32,6 +32,7 @@ export function* decompressSteps(
   const targetChecksum = new SegmentChecksum(job.targetBytes)
   let buffer = new Uint8Array(0)
   let syncedBytes = 0
+  let needsRest = false
   for (let index = 0; index < table.frameCount; index++) {
     const frame = table.frame(index)!
     if (buffer.length < frame.compressedBytes) buffer = new Uint8Array(frame.compressedBytes)
@@ -40,11 +41,12 @@ export function* decompressSteps(
     sourceChecksum.update(compressed)
     const content = decode(codec, compressed, frame, job)
     targetChecksum.update(content)
+    if (needsRest) yield "rest"
     target.writeUnsafe(content, 0, content.length, frame.contentOffset)
     const writtenBytes = frame.contentOffset + content.length
-    const needsSync = writtenBytes - syncedBytes >= backgroundSyncBytes
-    if (needsSync) syncedBytes = writtenBytes
-    yield needsSync ? "sync" : "turn"
+    needsRest = writtenBytes - syncedBytes >= backgroundSyncBytes
+    if (needsRest) syncedBytes = writtenBytes
+    yield needsRest ? "sync" : "turn"
   }
   sourceChecksum.update(tableBytes)
   const checksum64 = sourceChecksum.digest()

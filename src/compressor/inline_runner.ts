@@ -56,6 +56,7 @@ const runSteps = Effect.fnUntraced(function* (
   for (;;) {
     const step = yield* attempt(() => steps.next())
     if (step.done) return step.value
+    if (step.value === "rest") continue
     if (step.value === "sync" && files.target !== undefined) yield* files.target.syncData
     yield* Effect.callback<void>((resume) => eventLoop.nextTurn(() => resume(Effect.void)))
     if (isCanceled()) return yield* Effect.fail(canceled(request))

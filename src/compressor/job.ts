@@ -12,8 +12,11 @@ import type { SegmentFile } from "../port/segment_file.ts"
 /** What a job does with a file; syncing is left to whoever runs it. */
 export type JobFile = Pick<SegmentFile, "readUnsafe" | "writeUnsafe" | "sizeUnsafe">
 
-/** What has to happen before the next step: nothing, or a sync of the target. */
-export type Step = "turn" | "sync"
+/**
+ * What has to happen before the next step: nothing, the rest that the disk is given after a sync, or a sync of the target. Much is
+ * written only behind a `rest`, so whoever runs the job may wait as late as there; it may also not wait at all.
+ */
+export type Step = "turn" | "rest" | "sync"
 
 /** A job under way; `next` throws `Corrupt`, or what the files throw. */
 export type Steps<A> = Generator<Step, A, void>

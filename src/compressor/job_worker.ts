@@ -37,6 +37,7 @@ const answer = async (request: JobRequest): Promise<WorkerMessage> => {
         for (;;) {
           const step = steps.next()
           if (step.done) return { type: "done", result: step.value }
+          if (step.value === "rest") rest()
           if (step.value === "sync" && target !== undefined) syncPolitely(target)
           if (Atomics.load(cancelFlag, 0) !== 0) return { type: "canceled" }
         }
@@ -49,12 +50,24 @@ const answer = async (request: JobRequest): Promise<WorkerMessage> => {
   }
 }
 
-/** After each sync the disk is left to others for as long as the sync took: who waits for one of theirs waits for one of ours at most. */
+/** Until when the disk is left to others, on the clock of `performance.now`. */
+let restEnd = 0
+
+/**
+ * After each sync the disk is left to others for as long as the sync took: who waits for one of theirs waits for one of ours at most.
+ * Meanwhile the next frames are made, which nothing of the disk is needed for.
+ */
 const syncPolitely = (target: SyncFile): void => {
   const started = performance.now()
   target.syncUnsafe()
-  // A cancellation ends the pause.
-  Atomics.wait(cancelFlag, 0, 0, performance.now() - started)
+  const ended = performance.now()
+  restEnd = ended + (ended - started)
+}
+
+/** Waits for what is left of that. A cancellation ends it. */
+const rest = (): void => {
+  const leftMs = restEnd - performance.now()
+  if (leftMs > 0) Atomics.wait(cancelFlag, 0, 0, leftMs)
 }
 
 /** Makes the target in place of what is there, and leaves it only when the job is done. */
