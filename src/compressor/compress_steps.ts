@@ -4,7 +4,7 @@
  */
 import { Buffer } from "node:buffer"
 import { crc64Start } from "../format/checksum.ts"
-import { encodeSeekTable, zstdContentBytesMax } from "../format/seekable_zstd.ts"
+import { encodeSeekTable, storedContent, zstdContentBytesMax } from "../format/seekable_zstd.ts"
 import { assert } from "../model/assert.ts"
 import { backgroundSyncBytes } from "../model/background_sync.ts"
 import { corrupt, unavailable } from "../model/errors.ts"
@@ -45,8 +45,7 @@ export function* compressSteps(
     window.fill(start)
     const end = cutter.cut(window.bytes, window.offset, start)
     const content = window.bytes.subarray(start - window.offset, end - window.offset)
-    checksum.update(content)
-    writer.addFrame(makeFrame(codec, choice, content, job), content.length)
+    writer.addFrame(makeFrame(codec, choice, content, job), content, checksum)
     start = end
     yield "turn"
     if (writer.isFull()) yield* writer.write()
@@ -130,10 +129,22 @@ class WarmWriter {
     this.#target = target
   }
 
-  addFrame(frame: Uint8Array, contentBytes: number): void {
+  /** Takes a frame, and its content into the checksum of the segment. */
+  addFrame(frame: Uint8Array, content: Uint8Array, checksum: SegmentChecksum): void {
+    const stored = storedContent(frame, content.length)
+    if (stored === undefined) {
+      checksum.update(content)
+      this.#crc.update(frame)
+    } else {
+      // The same bytes, as was compared: those that are written have the checksum of the segment then.
+      const at = stored.byteOffset - frame.byteOffset
+      this.#crc.update(frame.subarray(0, at))
+      checksum.updateBoth(this.#crc, stored)
+      this.#crc.update(frame.subarray(at + stored.length))
+    }
     this.#gather(frame)
     this.#compressedBytes.push(frame.length)
-    this.#contentBytes.push(contentBytes)
+    this.#contentBytes.push(content.length)
   }
 
   /** True when there is as much to write as there may be between two syncs. */
@@ -155,7 +166,9 @@ class WarmWriter {
   /** Adds the table, which is still to be written. */
   finish(tailOffset: number | undefined): Compressed {
     const tableOffset = this.fileBytes
-    this.#gather(encodeSeekTable(this.#compressedBytes, this.#contentBytes))
+    const table = encodeSeekTable(this.#compressedBytes, this.#contentBytes)
+    this.#crc.update(table)
+    this.#gather(table)
     return {
       fileBytes: this.fileBytes,
       frameCount: this.#compressedBytes.length,
@@ -166,7 +179,6 @@ class WarmWriter {
 
   #gather(bytes: Uint8Array): void {
     this.#gathered.push(bytes)
-    this.#crc.update(bytes)
     this.fileBytes += bytes.length
   }
 }

@@ -2,7 +2,7 @@
  * The jobs as steps, so that a worker, which may block, and the main thread, which must not, run the same code. A step ends after
  * each zstd frame; whoever runs it looks whether the job is still wanted, and syncs the target when it is asked to.
  */
-import { crc64Start } from "../format/checksum.ts"
+import { type Crc64, crc64Start } from "../format/checksum.ts"
 import { assert } from "../model/assert.ts"
 import { corrupt } from "../model/errors.ts"
 import { segmentSpan } from "../model/record_id.ts"
@@ -75,6 +75,17 @@ export class SegmentChecksum {
   /** For a segment of so many bytes, more than 8. */
   constructor(segmentBytes: number) {
     this.#segmentBytes = segmentBytes
+  }
+
+  /** Takes the next bytes in, and into `other` as well; they are not kept. */
+  updateBoth(other: Crc64, bytes: Uint8Array): void {
+    if (this.#position + bytes.length <= this.#segmentBytes - segmentChecksumBytes) {
+      this.#crc.updateBoth(other, bytes)
+      this.#position += bytes.length
+      return
+    }
+    this.update(bytes)
+    other.update(bytes)
   }
 
   /** Takes the next bytes in; they are not kept. */

@@ -2,6 +2,7 @@
 
 import { beforeAll, describe, expect, test } from "bun:test"
 import { crc32, crc64, crc64Start, loadCrc64 } from "../../src/format/checksum.ts"
+import { makeRandom } from "../support/random.ts"
 
 const digits = new TextEncoder().encode("123456789")
 
@@ -40,5 +41,30 @@ describe("crc64()", () => {
       rest.update(digits.subarray(cut))
       expect([cut, rest.digest()]).toEqual([cut, 0xae8b14860a799888n])
     }
+  })
+
+  test("takes bytes into two at once as it does into each", () => {
+    const random = makeRandom(3)
+    const lengths = [0, 1, 2, 3, 7, 8, 9, 255, 256, 257, 4095, 65_536, 65_543, 131_072, 1_048_576, 3_000_001]
+    for (const length of lengths) {
+      const bytes = Uint8Array.from({ length }, () => random(256))
+      const [one, other, none] = [crc64Start(), crc64Start(0xfedcba9876543210n), crc64Start()]
+      one.update(digits)
+      one.updateBoth(other, bytes)
+      // Into one that has none before, and on from there.
+      one.updateBoth(none, bytes)
+      other.update(digits)
+      const alone = crc64Start(0xfedcba9876543210n)
+      alone.update(bytes)
+      alone.update(digits)
+      expect([length, one.digest()]).toEqual([length, crc64(digits, bytes, bytes)])
+      expect([length, other.digest()]).toEqual([length, alone.digest()])
+      expect([length, none.digest()]).toEqual([length, crc64(bytes)])
+    }
+  })
+
+  test("does not take bytes into itself twice", () => {
+    const one = crc64Start()
+    expect(() => one.updateBoth(one, digits)).toThrow("assertion failed")
   })
 })
