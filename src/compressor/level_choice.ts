@@ -11,7 +11,7 @@ import type { FrameCodec } from "./checked_codec.ts"
 /** Tried first where nothing was gained. It still looks for repetitions and at how often each byte occurs; levels below 1 do not do the latter. */
 const fastLevel = 1
 /** Frames in a row in which the level of the job gained nothing, before the fast one is tried. */
-const vainMin = 4
+const vainMin = 8
 /** At most one frame in so many is made at the level of the job while nothing is gained: for what the fast level does not see. */
 const fullEvery = 16
 
