@@ -3,7 +3,7 @@ import { withCompressor } from "../compressor/compressor.ts"
 import type { AofManagerOptions } from "../model/config.ts"
 import type { RepairOptions, RepairReport } from "../model/repair.ts"
 import { layer as runtimeLayer } from "../runtime/bun.ts"
-import { type AofManager as AnyManager, openWith, type RuntimeLayer, repairPromise } from "./manager.ts"
+import { AofManager as AnyManager, openAs, type RuntimeLayer, repairPromise } from "./manager.ts"
 
 export * from "./exports.ts"
 export type { RuntimeLayer, RuntimeServices } from "./manager.ts"
@@ -11,13 +11,15 @@ export type { RuntimeLayer, RuntimeServices } from "./manager.ts"
 /** Files, lock, event loop and compressor of Bun. */
 export const layer: RuntimeLayer = withCompressor(runtimeLayer)
 
-/** The manager of the main module. */
-export type AofManager = AnyManager
-
-/** `AofManager` on Bun. */
-export const AofManager: {
+/** The manager of the main module on Bun: what it opens are instances of both classes. */
+export class AofManager extends AnyManager {
   /** As `AofManager.open` of the main module. */
-  readonly open: (options: AofManagerOptions) => Promise<AofManager>
+  static override open(options: AofManagerOptions): Promise<AofManager> {
+    return openAs((core, scope) => new AofManager(core as never, scope as never), layer, options)
+  }
+
   /** As `AofManager.repair` of the main module. */
-  readonly repair: (options: RepairOptions) => Promise<RepairReport>
-} = { open: (options) => openWith(layer, options), repair: (options) => repairPromise(layer, options) }
+  static override repair(options: RepairOptions): Promise<RepairReport> {
+    return repairPromise(layer, options)
+  }
+}

@@ -47,7 +47,15 @@ export const dressManager = (core: CoreManager.CoreManager, scope: Scope.Closeab
   makeManager(core, scope)
 
 /** Opens the root of `options` with the services of `layer`. */
-export const openWith = async (layer: RuntimeLayer, options: AofManagerOptions): Promise<AofManager> => {
+export const openWith = (layer: RuntimeLayer, options: AofManagerOptions): Promise<AofManager> =>
+  openAs(dressManager, layer, options)
+
+/** Opens the same as what `dress` makes: a manager of a class that fixes an adapter. */
+export const openAs = async <M extends AofManager>(
+  dress: (core: CoreManager.CoreManager, scope: Scope.Closeable) => M,
+  layer: RuntimeLayer,
+  options: AofManagerOptions,
+): Promise<M> => {
   const scope = Scope.makeUnsafe()
   const opened = Effect.flatMap(
     attempt(() => quietEvents(makeConfig(options))),
@@ -57,7 +65,7 @@ export const openWith = async (layer: RuntimeLayer, options: AofManagerOptions):
       ),
   )
   try {
-    return makeManager(await runPromise(opened, options?.signal), scope)
+    return dress(await runPromise(opened, options?.signal), scope)
   } catch (error) {
     await Effect.runPromise(Scope.close(scope, Exit.void))
     throw error
@@ -74,7 +82,7 @@ let makeManager: (core: CoreManager.CoreManager, scope: Scope.Closeable) => AofM
 /** Owns a root: its lock, its manifest and its streams. Made by `AofManager.open`. */
 export class AofManager {
   static {
-    makeManager = (core, scope) => new AofManager(core, scope)
+    makeManager = (core, scope) => new AofManager(core as never, scope as never)
   }
 
   readonly #core: CoreManager.CoreManager
@@ -84,7 +92,8 @@ export class AofManager {
   readonly #streams: WeakMap<StreamState, { readonly aof: unknown; readonly codec: Codec<unknown> | undefined }> =
     new WeakMap()
 
-  private constructor(core: CoreManager.CoreManager, scope: Scope.Closeable) {
+  /** For `open` of this class and of those that fix an adapter: what it takes only they have. */
+  protected constructor(core: never, scope: never) {
     this.#core = core
     this.#scope = scope
   }

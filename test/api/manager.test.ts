@@ -413,4 +413,31 @@ describe("bop-aof/memory", () => {
     expect(await rejection(() => MemoryManager.open({ segmentBytes: 1 }))).toMatchObject({ _tag: "InvalidArgument" })
     await Promise.all([one.close(), other.close()])
   })
+
+  test("has a class, whose instances its managers are, as the entry points of one runtime have", async () => {
+    const open = { memory: () => MemoryManager.open(), main: () => AofManager.open({ root: makeRoot() }) }
+    const [own, main] = await Promise.all([open.memory(), open.main()])
+    expect(own).toBeInstanceOf(MemoryManager)
+    expect(own).toBeInstanceOf(AofManager)
+    expect(main).not.toBeInstanceOf(MemoryManager)
+    await Promise.all([own.close(), main.close()])
+    const fixed = {
+      Bun: () => import("bop-aof/bun"),
+      Deno: () => import("bop-aof/deno"),
+      Node: () => import("bop-aof/node"),
+    }
+    const name = "Bun" in globalThis ? "Bun" : "Deno" in globalThis ? "Deno" : "Node"
+    const { AofManager: FixedManager } = await fixed[name]()
+    const manager: AofManager = await FixedManager.open({ root: makeRoot() })
+    expect(manager).toBeInstanceOf(FixedManager)
+    await manager.close()
+  })
+
+  test("opens and repairs with the rejections of the main module; there is nothing to repair", async () => {
+    for (const options of [null, 1, [], { foo: 1 }, { root: null }, { root: "" }] as never[]) {
+      expect(await rejection(() => MemoryManager.open(options))).toMatchObject({ _tag: "InvalidArgument" })
+      expect(await rejection(() => MemoryManager.repair(options))).toMatchObject({ _tag: "InvalidArgument" })
+    }
+    expect(await rejection(() => MemoryManager.repair({ root: "/memory" }))).toMatchObject({ _tag: "NotFound" })
+  })
 })
