@@ -11,7 +11,7 @@ import { get, openSource, tryGet } from "../core/read/read.ts"
 import { refreshStream } from "../core/read/read_only.ts"
 import type { ReadLevel } from "../core/read/reader.ts"
 import type { AofRecord } from "../core/read/record.ts"
-import { planRead, type ReadOptions } from "../core/read/start.ts"
+import { planQuiet, planRead, type ReadOptions } from "../core/read/start.ts"
 import type { StreamState } from "../core/stream/stream_state.ts"
 import { trimBefore } from "../core/stream/trim.ts"
 import { type EvictOptions, evict, type PrefetchOptions, prefetch } from "../core/tiers/stream_residency.ts"
@@ -21,7 +21,7 @@ import type { AofError } from "../model/errors.ts"
 import { AckWaiter } from "./ack_waiter.ts"
 import { type Cursor, dressCursor } from "./cursor.ts"
 import { type BatchInput, encodeBatch, encodePayload } from "./payload.ts"
-import { closeWith, runPromise, runWith, type WaitOptions } from "./promise.ts"
+import { closeWith, runPromise, runWith, type WaitOptions, withoutSignal } from "./promise.ts"
 import { RecordIterator } from "./record_iterator.ts"
 import { makeSealedSegments, type SealedSegmentStream, type SealedSegmentsOptions } from "./sealed_segments.ts"
 
@@ -140,9 +140,9 @@ export class Aof<T = Uint8Array | string, V = T> {
     return this.#iterate(options, true)
   }
 
-  /** A cursor from a start. Throws `NotFound`, `InvalidArgument`, `Closed`. */
-  cursor(options: ReadOptions = {}): Cursor {
-    return dressCursor(openCursor(this.#state, planRead(options)))
+  /** A cursor from a start. It waits for nothing, so that it takes no signal. Throws `NotFound`, `InvalidArgument`, `Closed`. */
+  cursor(options: Omit<ReadOptions, "signal"> = {}): Cursor {
+    return dressCursor(openCursor(this.#state, planQuiet(options)))
   }
 
   /** The record with this id; waits for the watermark when it is above. Rejects with `NotFound`, `InvalidArgument`, `Corrupt`. */
@@ -155,7 +155,7 @@ export class Aof<T = Uint8Array | string, V = T> {
 
   /** The record with this id; throws `WouldBlock` (`Tail`) when it is above the watermark, otherwise like `get`. */
   tryGet(recordId: number, options: { readonly level?: ReadLevel | undefined } = {}): AofRecord<V> {
-    checkNames("option", options, levelAndSignal)
+    checkNames("option", options, levelOnly)
     return tryGet(this.#state, recordId, options.level, this.#codec)
   }
 
@@ -164,7 +164,7 @@ export class Aof<T = Uint8Array | string, V = T> {
    * segment and `WouldBlock` (`Hydration`) when it is not in Tier 0; it is being brought from then on.
    */
   tryOpenReader(segmentIndex: number, options: { readonly level?: ReadLevel | undefined } = {}): Cursor {
-    checkNames("option", options, levelAndSignal)
+    checkNames("option", options, levelOnly)
     return dressCursor(openSegmentCursor(this.#state, segmentIndex, options.level))
   }
 
@@ -193,8 +193,7 @@ export class Aof<T = Uint8Array | string, V = T> {
    * `Unavailable`, `Corrupt`, `NotFound`.
    */
   prefetch(options: PrefetchOptions & WaitOptions = {}): Promise<void> {
-    const { signal: _, ...rest } = options
-    return runWith(() => prefetch(this.#state, rest), options, ["from", "count", "to", "signal"])
+    return runWith(() => prefetch(this.#state, withoutSignal(options)), options, ["from", "count", "to", "signal"])
   }
 
   /**
@@ -202,8 +201,7 @@ export class Aof<T = Uint8Array | string, V = T> {
    * way.
    */
   evict(options: EvictOptions & WaitOptions = {}): Promise<void> {
-    const { signal: _, ...rest } = options
-    return runWith(() => evict(this.#state, rest), options, ["to", "signal"])
+    return runWith(() => evict(this.#state, withoutSignal(options)), options, ["to", "signal"])
   }
 
   /**
@@ -261,5 +259,6 @@ export class Aof<T = Uint8Array | string, V = T> {
   }
 }
 
+const levelOnly: ReadonlyArray<string> = ["level"]
 const levelAndSignal: ReadonlyArray<string> = ["level", "signal"]
 const noOptions: AppendOptions = {}

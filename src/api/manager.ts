@@ -14,9 +14,9 @@ import type { StreamState } from "../core/stream/stream_state.ts"
 import { type Codec, checkCodec, checkSameCodec } from "../model/codec.ts"
 import { type AofManagerOptions, makeConfig } from "../model/config.ts"
 import { checkNames } from "../model/config_check.ts"
-import type { MoveBucketOptions, MoveBucketReport } from "../model/move_bucket.ts"
+import { type MoveBucketOptions, type MoveBucketReport, moveBucketOptionNames } from "../model/move_bucket.ts"
 import type { TieredObservabilitySnapshot } from "../model/observability.ts"
-import type { ReconcileOptions, ReconcileReport } from "../model/reconcile.ts"
+import { type ReconcileOptions, type ReconcileReport, reconcileOptionNames } from "../model/reconcile.ts"
 import type { RepairOptions, RepairReport } from "../model/repair.ts"
 import { makeScrubPlan, type ScrubOptions, type ScrubReport, scrubOptionNames } from "../model/scrub.ts"
 import type { Compressor } from "../port/compressor.ts"
@@ -193,6 +193,7 @@ export class AofManager {
    * `InvalidArgument` when there is no Tier 2, `Fenced`, `Unavailable`, `Closed`.
    */
   async reconcile(options: ReconcileOptions & WaitOptions = {}): Promise<ReconcileReport> {
+    checkNames("reconcile option", options, [...reconcileOptionNames, "signal"])
     const { signal, ...rest } = options
     return runPromise(Effect.provide(reconcileHere(this.#core, rest), await runtimeLayer()), signal)
   }
@@ -203,9 +204,10 @@ export class AofManager {
    * bucket or `to` is the present one, `Fenced` when `to` holds another root or the root is lost, `Unavailable`; the root is where it was then. `Closed` when the manager is closed meanwhile: the root is where it was, or in `to`.
    */
   async moveBucket(options: MoveBucketOptions & WaitOptions): Promise<MoveBucketReport> {
-    const { signal, ...rest } = options ?? {}
+    checkNames("moveBucket option", options, [...moveBucketOptionNames, "signal"])
+    const { signal, ...rest } = options
     this.#places ??= Effect.runPromise(Layer.buildWithScope(await runtimeLayer(), this.#scope))
-    return runPromise(moveBucketWith(this.#core, rest as MoveBucketOptions, await this.#places), signal)
+    return runPromise(moveBucketWith(this.#core, rest, await this.#places), signal)
   }
 
   /** Drains all streams, closes them in order and gives the lock back, within `closeTimeoutMs`; a second close does nothing. */

@@ -23,6 +23,9 @@ export const runWith = async <A>(
 
 const signalOnly: ReadonlyArray<string> = ["signal"]
 
+/** The options that are for the store itself. */
+export const withoutSignal = <O extends WaitOptions>({ signal: _, ...rest }: O): Omit<O, "signal"> => rest
+
 /** Runs an effect; aborting `signal` interrupts it. */
 export const runPromise = async <A>(effect: Effect.Effect<A, AofError>, signal?: AbortSignal): Promise<A> => {
   if (signal !== undefined) checkSignal(signal)

@@ -8,7 +8,7 @@ import type { TieredObservabilitySnapshot } from "../model/observability.ts"
 import type { ReplicaInfo, ReplicaOptions } from "../model/replica.ts"
 import type { Aof } from "./aof.ts"
 import { type AofManager, dressManager, runtimeLayer } from "./manager.ts"
-import { runPromise, type WaitOptions } from "./promise.ts"
+import { runPromise, runWith, type WaitOptions } from "./promise.ts"
 import { type CoreReplica, openCoreReplica } from "./replica_open.ts"
 import type { CodecStreamOptions, JsonStreamOptions, StreamOptions } from "./stream_options.ts"
 
@@ -50,7 +50,7 @@ export class Replica {
   /** Asks the bucket now; true when there was something new. Rejects with `Unavailable`, `Closed`. */
   async poll(options: WaitOptions = {}): Promise<boolean> {
     if (this.#closing !== undefined) throw closed("replica")
-    return runPromise(this.#core.poll, options.signal)
+    return runWith(() => this.#core.poll, options)
   }
 
   /** What it knows of the bucket. */

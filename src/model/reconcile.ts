@@ -1,6 +1,7 @@
 /** What a reconciliation of Tier 2 is asked for, and what it tells: what lies there beside what the manifest says lies there. */
 import type { DirectoryPlace, ObjectStoreHandle } from "./cold_config.ts"
 import { checkNames } from "./config_check.ts"
+import { invalidArgument } from "./errors.ts"
 
 /** Options of `reconcile`. */
 export interface ReconcileOptions {
@@ -66,5 +67,7 @@ export const reconcileOptionNames: ReadonlyArray<string> = ["plan", "from"]
 /** Checks the options. Throws `InvalidArgument`. */
 export const makeReconcilePlan = (options: ReconcileOptions): { readonly isPlan: boolean } => {
   checkNames("reconcile option", options, reconcileOptionNames)
-  return { isPlan: options.plan === true }
+  const { plan = false } = options
+  if (typeof plan !== "boolean") throw invalidArgument("reconcile.plan", plan, "true or false")
+  return { isPlan: plan }
 }

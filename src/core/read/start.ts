@@ -40,7 +40,8 @@ export interface ReadOptions {
 }
 
 const startNames = ["from", "after", "number", "time", "extId", "last"] as const
-const optionNames: ReadonlyArray<string> = [...startNames, "reverse", "limit", "level", "signal"]
+const quietNames: ReadonlyArray<string> = [...startNames, "reverse", "limit", "level"]
+const optionNames: ReadonlyArray<string> = [...quietNames, "signal"]
 
 /** Checked options. */
 export interface ReadPlan {
@@ -48,6 +49,12 @@ export interface ReadPlan {
   readonly isReverse: boolean
   readonly limit: number
   readonly level: ReadLevel
+}
+
+/** The plan of a read that no signal ends, and which takes none. Throws `InvalidArgument`. */
+export const planQuiet = (options: Omit<ReadOptions, "signal">): ReadPlan => {
+  checkNames("read option", options, quietNames)
+  return planRead(options)
 }
 
 /** Checks options; throws `InvalidArgument`. */
