@@ -14,13 +14,13 @@ import { refreshStream } from "../core/read/read_only.ts"
 import type { ReadLevel } from "../core/read/reader.ts"
 import type { AofRecord } from "../core/read/record.ts"
 import type { RecordView } from "../core/read/record_view.ts"
-import { type ReadOptions as CoreReadOptions, planRead, type ReadPlan } from "../core/read/start.ts"
+import { type ReadOptions as CoreReadOptions, planQuiet } from "../core/read/start.ts"
 import type { StreamState } from "../core/stream/stream_state.ts"
 import { trimBefore } from "../core/stream/trim.ts"
 import { type EvictOptions, evict, type PrefetchOptions, prefetch } from "../core/tiers/stream_residency.ts"
 import type { Codec } from "../model/codec.ts"
 import { checkNames } from "../model/config_check.ts"
-import { type AofError, invalidArgument } from "../model/errors.ts"
+import type { AofError } from "../model/errors.ts"
 import { type BatchInput, encodeBatch, encodePayload } from "./payload.ts"
 import { recordPull } from "./record_pull.ts"
 import { planSealedSegments, type SealedSegmentsOptions } from "./sealed_segments.ts"
@@ -135,7 +135,7 @@ export class Aof<T = Uint8Array | string, V = T> {
 
   /** A cursor from a start. Throws `NotFound`, `InvalidArgument`, `Closed`. */
   cursor(options: ReadOptions = {}): Cursor {
-    return dressCursor(openCursor(this.#state, planHere(options)))
+    return dressCursor(openCursor(this.#state, planQuiet(options)))
   }
 
   /** A cursor over one segment. Throws `NotFound`, and `WouldBlock` (`Hydration`) when it is not in Tier 0. */
@@ -232,7 +232,7 @@ export class Aof<T = Uint8Array | string, V = T> {
   #stream(options: ReadOptions, isFollowing: boolean): Stream.Stream<AofRecord<V>, AofError> {
     const state = this.#state
     const open = Effect.gen({ self: this }, function* () {
-      const plan = yield* attempt(() => planHere(options))
+      const plan = yield* attempt(() => planQuiet(options))
       if (state.services.config.readOnly) yield* refreshStream(state)
       return recordPull(yield* attempt(() => openSource(state, plan, this.#codec, isFollowing)))
     })
@@ -241,13 +241,6 @@ export class Aof<T = Uint8Array | string, V = T> {
 }
 
 const onlyLevel: ReadonlyArray<string> = ["level"]
-
-/** The plan of a read, which no signal ends. */
-const planHere = (options: ReadOptions): ReadPlan => {
-  const plan = planRead(options)
-  if ("signal" in options) throw invalidArgument("read option", "signal", "interruption in its place")
-  return plan
-}
 
 const dressCursor = (cursor: CoreCursor): Cursor =>
   Object.assign(cursor, { ready: () => cursorReady(cursor), [Symbol.dispose]: (): void => cursor.close() })

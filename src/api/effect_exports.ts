@@ -1,13 +1,5 @@
-/** What the store as Effects hands on from the core and its ports. */
-export type { Ack, AckLevel, BatchAck, SegmentInfo, StreamInfo } from "../core/aof.ts"
-export { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "../core/append/append_codes.ts"
-export type { InspectedFile, InspectedRecord, InspectedSlot } from "../core/manifest/manifest_inspection.ts"
-export {
-  type InspectedSegment,
-  type InspectedStream,
-  inspectManifest,
-  type ManifestInspection,
-} from "../core/manifest/manifest_inspector.ts"
+/** What only the store as Effects hands on: services, and what works with them. */
+export { inspectManifest } from "../core/manifest/manifest_inspector.ts"
 export {
   type ChecksumJob,
   type Compressed,

@@ -56,6 +56,9 @@ export const repairHere: (options: RepairOptions) => Effect.Effect<RepairReport,
     return yield* Effect.scoped(repaired)
   })
 
+/** The names of all options of a repair. */
+export const repairOptionNames: ReadonlyArray<string> = ["root", "plan", "tier2", "onProgress", "signal"]
+
 const configOf = (
   options: RepairOptions,
 ): {
@@ -63,7 +66,7 @@ const configOf = (
   readonly isPlan: boolean
   readonly onProgress: RepairOptions["onProgress"]
 } => {
-  checkNames("repair option", options, ["root", "plan", "tier2", "onProgress", "signal"])
+  checkNames("repair option", options, repairOptionNames)
   const { root, plan = false, tier2, onProgress } = options
   if (typeof plan !== "boolean") throw invalidArgument("plan", plan, "true or false")
   if (onProgress !== undefined && typeof onProgress !== "function") {

@@ -16,7 +16,7 @@ export type {
   TieredObservabilitySnapshot,
 } from "../model/observability.ts"
 export type { MissingObject, OrphanObject, ReconcileOptions, ReconcileReport } from "../model/reconcile.ts"
-export type { RepairChange, RepairEntry, RepairOptions, RepairOutcome, RepairReport } from "../model/repair.ts"
+export type { RepairChange, RepairEntry, RepairOutcome, RepairReport } from "../model/repair.ts"
 export type {
   BackgroundScrubOptions,
   ScrubFinding,

@@ -149,7 +149,8 @@ const bounds: Record<SizeOption, readonly [number, number, number]> = {
 }
 
 const tierNames = ["memoryBytesMax", "tier0", "tier1", "tier2", "manifest", "scrub", "onEvent"]
-const optionNames = [
+/** The names of all options of a manager. */
+export const managerOptionNames: ReadonlyArray<string> = [
   "root",
   "readOnly",
   "inlineSyncMsMax",
@@ -162,7 +163,7 @@ const optionNames = [
 
 /** Checks options and fills in defaults; throws `InvalidArgument` for an unknown name or a value out of range. */
 export const makeConfig = (options: AofManagerOptions): AofManagerConfig => {
-  checkNames("manager option", options, optionNames)
+  checkNames("manager option", options, managerOptionNames)
   const { root, readOnly = false } = options
   if (typeof root !== "string" || root === "" || root.includes("\0")) {
     throw invalidArgument("root", root, "a directory path")

@@ -53,11 +53,21 @@ export interface ReplicaConfig {
 }
 
 const MiB = 1024 * 1024
-const optionNames = ["store", "pollMs", "cacheBytes", "leaseMs", "onEvent", "signal", ...tier2OptionNames]
+
+/** The names of all options of a replica. */
+export const replicaOptionNames: ReadonlyArray<string> = [
+  "store",
+  "pollMs",
+  "cacheBytes",
+  "leaseMs",
+  "onEvent",
+  "signal",
+  ...tier2OptionNames,
+]
 
 /** Checks options and fills in defaults; throws `InvalidArgument`. What the manager below checks is left to it. */
 export const makeReplicaConfig = (options: ReplicaOptions): ReplicaConfig => {
-  checkNames("replica option", options, optionNames)
+  checkNames("replica option", options, replicaOptionNames)
   const { store, pollMs = 1000, cacheBytes = 64 * MiB, leaseMs = 0, onEvent, signal: _, ...client } = options
   check("replica.pollMs", pollMs, 10, 3_600_000)
   check("replica.cacheBytes", cacheBytes, MiB, 4096 * MiB)

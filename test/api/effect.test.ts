@@ -1,12 +1,37 @@
 import { describe, expect, test } from "bun:test"
-import { type AofError, AofManager, InvalidArgument } from "bop-aof/effect"
+import * as promises from "bop-aof"
+import * as effects from "bop-aof/effect"
+import {
+  type AofError,
+  AofManager,
+  type AofManagerOptions,
+  AofRecord,
+  type DetailedInput,
+  InvalidArgument,
+  type JsonStreamOptions,
+  ManifestInspector,
+  memoryStore,
+  openReplica,
+  type PlainJson,
+  type ReadOptions,
+  type RecordView,
+  type RecoveryEntry,
+  Replica,
+  type ReplicaOptions,
+  type Retention,
+  type StreamDamage,
+  type StreamOptions,
+} from "bop-aof/effect"
 import { layer } from "bop-aof/memory"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 
+type Services = effects.Directory | effects.RootLock | effects.EventLoop | effects.Compressor | Scope.Scope
+
 /** Runs a program with a manager on a memory disk. */
-const withManager = <A, E>(program: (manager: AofManager) => Effect.Effect<A, E>): Promise<A> =>
+const withManager = <A, E>(program: (manager: AofManager) => Effect.Effect<A, E, Services>): Promise<A> =>
   Effect.runPromise(
     Effect.scoped(Effect.flatMap(AofManager.open({ root: "/root", segmentBytes: 65536 }), program)).pipe(
       Effect.provide(layer),
@@ -114,6 +139,106 @@ describe("the Effect dress", () => {
     )
     expect(results.errors.map(({ _tag }) => _tag)).toEqual(results.errors.map(() => "InvalidArgument"))
     expect(results).toMatchObject({ root: "/root", segments: 1, count: 1 })
+  })
+
+  test("takes a signal nowhere: not in an option, not in a type, and no error names it", async () => {
+    const signal = AbortSignal.abort()
+    const store = memoryStore()
+    // @ts-expect-error It is none of the options.
+    const manager: AofManagerOptions = { root: "/other", signal }
+    // @ts-expect-error It is none of the options.
+    const replica: ReplicaOptions = { store, signal }
+    // @ts-expect-error It is none of the options.
+    const stream: StreamOptions = { signal }
+    // @ts-expect-error It is none of the options.
+    const values: JsonStreamOptions = { codec: "json", signal }
+    // @ts-expect-error It is none of the options.
+    const read: ReadOptions = { signal }
+    const foo = { foo: 1 } as object
+    const errors = await withManager((open) =>
+      Effect.gen(function* () {
+        const one = yield* open.stream("orders")
+        yield* one.append("one")
+        const calls: ReadonlyArray<Effect.Effect<unknown, AofError, Services>> = [
+          AofManager.open(manager),
+          AofManager.open({ root: "/other", ...foo }),
+          AofManager.open(null as never),
+          AofManager.repair({ root: "/other", signal } as never),
+          AofManager.repair({ root: "/other", ...foo }),
+          openReplica(replica),
+          openReplica({ store, ...foo }),
+          open.stream("orders", stream),
+          open.stream("orders", values),
+          open.stream("orders", foo as StreamOptions),
+          Stream.runDrain(one.read(read)),
+          Stream.runDrain(one.follow(foo as ReadOptions)),
+          Effect.try({ try: () => one.cursor(read), catch: (error) => error as AofError }),
+          open.reconcile({ signal } as never),
+          one.prefetch({ signal } as never),
+          one.evict(null as never),
+        ]
+        return yield* Effect.forEach(calls, (call) => Effect.flip(call))
+      }),
+    )
+    expect(errors.map(({ _tag }) => _tag)).toEqual(errors.map(() => "InvalidArgument"))
+    expect(errors.filter((error) => /signal/.test(String((error as InvalidArgument).limit)))).toEqual([])
+  })
+
+  test("exports each value of the main module under the same name, and its types but for those of promises", async () => {
+    const names = Object.keys(promises).filter((name) => !(name in effects))
+    expect(names).toEqual([])
+    type Shared = [RecordView, RecoveryEntry, StreamDamage, DetailedInput<string>, PlainJson, Retention]
+    const shared: Partial<Shared> = []
+    expect(shared.length).toBe(0)
+    const record = await withManager((manager) =>
+      Effect.gen(function* () {
+        const stream = yield* manager.stream("orders")
+        return yield* stream.get((yield* stream.append("one")).recordId)
+      }),
+    )
+    expect(record).toBeInstanceOf(AofRecord)
+  })
+
+  test("ManifestInspector.open() shows the manifest of the disk of the context", async () => {
+    const { inspector, errors } = await withManager((manager) =>
+      Effect.gen(function* () {
+        const stream = yield* manager.stream("orders")
+        yield* stream.append("one")
+        yield* stream.seal()
+        const inspected = yield* ManifestInspector.open(manager.root)
+        const missing = yield* Effect.flip(ManifestInspector.open("/nowhere"))
+        const wrong = yield* Effect.flip(ManifestInspector.open(null as never))
+        return { inspector: inspected, errors: [missing, wrong] }
+      }),
+    )
+    expect(inspector).toBeInstanceOf(ManifestInspector)
+    expect(inspector.streams.map(({ name, segments }) => [name, segments.length])).toEqual([["orders", 1]])
+    expect(inspector.toJSON()).toMatchObject({ root: "/root" })
+    expect(errors.map(({ _tag }) => _tag)).toEqual(["NotFound", "InvalidArgument"])
+  })
+
+  test("a replica has the calls of the main module's, and close() ends it before its scope", async () => {
+    const store = memoryStore()
+    const program = Effect.gen(function* () {
+      const writer = yield* AofManager.open({ root: "/root", segmentBytes: 65536, tier2: { store, headIntervalMs: 0 } })
+      const stream = yield* writer.stream("orders", { codec: "json" })
+      yield* stream.append({ a: 1 })
+      yield* stream.seal()
+      yield* writer.settled()
+      const replica = yield* openReplica({ store, pollMs: 3_600_000 })
+      const view = yield* replica.stream("orders", { codec: "json" })
+      const values = yield* Stream.runCollect(Stream.map(view.read(), ({ value }) => value))
+      const seen = { streams: replica.streams(), place: replica.info().place, flushes: replica.observe().flush.syncs }
+      yield* replica.close()
+      yield* replica.close()
+      const poll = yield* Effect.flip(replica.poll())
+      const read = yield* Effect.flip(Stream.runDrain(view.read()))
+      return { replica, values, seen, after: [poll._tag, read._tag] }
+    })
+    const found = await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(layer)))
+    expect(found.replica).toBeInstanceOf(Replica)
+    expect(found.values).toEqual([{ a: 1 }])
+    expect(found).toMatchObject({ seen: { streams: ["orders"], place: "memory" }, after: ["Closed", "Closed"] })
   })
 
   test("the end of the scope closes the manager", async () => {
