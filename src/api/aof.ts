@@ -51,8 +51,12 @@ export class Aof<T = Uint8Array | string, V = T> {
 
   /**
    * Appends one record, which is copied before the call returns. Resolves when it has reached `level`, by default `durable`. Waits for room
-   * when there is none. Rejects with `InvalidArgument`, `Closed`, or `Unavailable` when the disk does not take it now. Aborting
+   * when there is none. Rejects with `InvalidArgument`, `Closed`, `Fenced`, or `Unavailable` when the disk does not take it now. Aborting
    * ends the wait only: a record that was taken stays.
+   *
+   * After `Unavailable` (`EIO`, `ENOSPC`) the record may be in the log or not: one that was taken stays in memory and is written again by itself. Nothing
+   * recognizes a repetition, so that who just appends again may have it twice. With the level `buffered` an `Unavailable` has taken nothing, and `durable` of
+   * its id may be repeated. Or look: after `flush`, `read` behind the last acknowledged id shows all that was taken.
    */
   append(payload: T, options?: AppendOptions): Promise<Core.Ack> {
     const state = this.#state
@@ -81,7 +85,10 @@ export class Aof<T = Uint8Array | string, V = T> {
     return runPromise(append, options?.signal)
   }
 
-  /** Appends all or nothing; resolves when the last one, and with it all, has reached `level`. An empty batch is `InvalidArgument`. */
+  /**
+   * Appends all or nothing; resolves when the last one, and with it all, has reached `level`. An empty batch is `InvalidArgument`. After `Unavailable` the whole
+   * batch may be in the log or not, as with `append`.
+   */
   appendBatch(
     items: ReadonlyArray<BatchInput<T>>,
     options: Pick<AppendOptions, "level" | "signal"> = {},

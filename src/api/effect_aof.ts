@@ -72,7 +72,13 @@ export class Aof<T = Uint8Array | string, V = T> {
     return this.#state.name
   }
 
-  /** Appends one record and succeeds when it has reached `level`, by default `durable`. Interrupting ends the wait only. */
+  /**
+   * Appends one record and succeeds when it has reached `level`, by default `durable`. Interrupting ends the wait only.
+   *
+   * After `Unavailable` (`EIO`, `ENOSPC`) the record may be in the log or not: one that was taken stays in memory and is written again by itself. Nothing
+   * recognizes a repetition, so that `Effect.retry` of an append may have it twice. With the level `buffered` an `Unavailable` has taken nothing, and `durable`
+   * of its id may be retried. Or look: after `flush`, `read` behind the last acknowledged id shows all that was taken.
+   */
   append(payload: T, options: AppendOptions = {}): Effect.Effect<Ack, AofError> {
     const encoded = attempt(() => {
       checkNames("append option", options, ["extId", "timestampMs", "level"])
@@ -81,7 +87,7 @@ export class Aof<T = Uint8Array | string, V = T> {
     return Effect.flatMap(encoded, (bytes) => Core.append(this.#state, bytes, options))
   }
 
-  /** Appends all or nothing. */
+  /** Appends all or nothing. After `Unavailable` the whole batch may be in the log or not, as with `append`. */
   appendBatch(
     items: ReadonlyArray<BatchInput<T>>,
     options: Pick<AppendOptions, "level"> = {},

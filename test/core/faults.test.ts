@@ -105,6 +105,34 @@ describe("a failed sync", () => {
     }
   })
 
+  test("leaves what was taken in the log: an append again has it twice, durable() again has not", async () => {
+    const disk = new MemoryDisk()
+    const manager = await openWith(disk.layer, options)
+    const stream = await manager.stream("s")
+    const { recordId } = await stream.append("a", { extId: 1 })
+    const fail: MemoryDisk["onOperation"] = ({ kind }) => (kind === "syncData" ? "EIO" : undefined)
+    disk.onOperation = fail
+    const rejected = [stream.append("b", { extId: 2 }), stream.appendBatch(["c", "d"])].map(rejection)
+    for (const error of await Promise.all(rejected)) expect(error).toMatchObject({ code: "EIO", retryable: true })
+    disk.onOperation = undefined
+    await stream.append("b", { extId: 2 })
+    disk.onOperation = fail
+    const ack = await stream.append("e", { level: "buffered" })
+    for (let tries = 0; tries < 3; tries++) expect(codeOf(await rejection(stream.durable(ack.recordId)))).toBe("EIO")
+    // Not taken: the stream is known not to take anything now.
+    const late = stream.append("f", { level: "buffered" })
+    expect(codeOf(await rejection(late))).toBe("EIO")
+    disk.onOperation = undefined
+    expect((await stream.durable(ack.recordId)).level).toBe("durable")
+    await stream.flush()
+    const behind = []
+    for await (const record of stream.read({ after: recordId })) behind.push(record.text())
+    expect(behind).toEqual(["b", "c", "d", "b", "e"])
+    for await (const record of stream.read({ extId: 2, limit: 1 })) expect(record.text()).toBe("b")
+    expect(await textsAfterCut(disk)).toEqual(["a", ...behind])
+    await manager.close().catch(() => {})
+  })
+
   test("of zeros that are written ahead does not hide that bytes were lost", async () => {
     const disk = new MemoryDisk()
     const manager = await openWith(disk.layer, {

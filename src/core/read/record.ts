@@ -16,7 +16,7 @@ export class AofRecord<T = unknown> {
   readonly extId: bigint
   /**
    * The payload; unchanged for as long as it is held. It may be a view of more memory, which others hold too: `copy` when you keep it long or
-   * write into it.
+   * write into it. What is written into it others see, and a read may call it `Corrupt` until the store is opened again.
    */
   readonly bytes: Uint8Array
   readonly #codec: Codec<T> | undefined
