@@ -18,7 +18,7 @@ export const moveBucketWith = (
 ): Effect.Effect<MoveBucketReport, AofError> =>
   Effect.gen(function* () {
     const { root } = core.config
-    const { store, isAbandoned } = yield* attempt(() => makeMovePlan(options, root))
+    const { store, isAbandoned } = yield* attempt(() => makeMovePlan(options))
     const config = yield* attempt(() => makeConfig({ root, tier2: { store } }))
     const open = Effect.map(Effect.provide(openStore(config), context), (opened) => opened!)
     return yield* core.moveBucket({ open, isAbandoned })

@@ -74,7 +74,7 @@ export const makeColdConfig = (options: ColdOptions | false | undefined, root: s
       ...tier2OptionNames,
     ])
   }
-  if (options?.store === null) throw invalidArgument("tier2.store", null, "an object store, or { directory }")
+  if (options?.store === null) checkStore(null as never)
   const { store, upload, deleteGraceMs = 60_000, headIntervalMs = 1000, ...rest } = options ?? {}
   const { takeOver = false, requireBucket = false, ...client } = rest
   if (upload !== undefined && upload !== "eager" && upload !== "pressure") {
@@ -103,15 +103,19 @@ export const makeColdConfig = (options: ColdOptions | false | undefined, root: s
 
 const storeCalls = ["put", "get", "head", "remove", "list"]
 
-const checkStore = (store: ObjectStoreHandle | DirectoryPlace): ObjectStoreHandle | DirectoryPlace => {
+/** Returns a store that can be used; throws `InvalidArgument` that names the option `what`. */
+export const checkStore = (
+  store: ObjectStoreHandle | DirectoryPlace,
+  what = "tier2.store",
+): ObjectStoreHandle | DirectoryPlace => {
   const given = store as unknown as Record<string, unknown> | null
   if (typeof given === "object" && given !== null) {
     const { directory } = given
     if (typeof directory === "string" && directory !== "" && !directory.includes("\0")) {
-      checkNames("tier2.store option", given, ["directory"])
+      checkNames(`${what} option`, given, ["directory"])
       return store
     }
     if (storeCalls.every((name) => typeof given[name] === "function")) return store
   }
-  throw invalidArgument("tier2.store", store, "an object store, or { directory }")
+  throw invalidArgument(what, store, "an object store, or { directory }")
 }

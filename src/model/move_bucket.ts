@@ -1,5 +1,5 @@
 /** What a move to another bucket is asked for, and what it tells. */
-import { type DirectoryPlace, makeColdConfig, type ObjectStoreHandle } from "./cold_config.ts"
+import { checkStore, type DirectoryPlace, type ObjectStoreHandle } from "./cold_config.ts"
 import { checkNames } from "./config_check.ts"
 import { invalidArgument } from "./errors.ts"
 import type { MissingObject } from "./reconcile.ts"
@@ -41,11 +41,9 @@ export const moveBucketOptionNames: ReadonlyArray<string> = ["to", "abandon"]
 /** Checks the options. Throws `InvalidArgument`. */
 export const makeMovePlan = (
   options: MoveBucketOptions,
-  root: string,
 ): { readonly store: ObjectStoreHandle | DirectoryPlace; readonly isAbandoned: boolean } => {
   checkNames("moveBucket option", options, moveBucketOptionNames)
   const { to, abandon = false } = options
   if (typeof abandon !== "boolean") throw invalidArgument("moveBucket.abandon", abandon, "true or false")
-  if (to === undefined || to === null) throw invalidArgument("moveBucket.to", to, "an object store, or { directory }")
-  return { store: makeColdConfig({ store: to }, root).store!, isAbandoned: abandon }
+  return { store: checkStore(to, "moveBucket.to"), isAbandoned: abandon }
 }

@@ -1,5 +1,5 @@
 /** What a reconciliation of Tier 2 is asked for, and what it tells: what lies there beside what the manifest says lies there. */
-import type { DirectoryPlace, ObjectStoreHandle } from "./cold_config.ts"
+import { checkStore, type DirectoryPlace, type ObjectStoreHandle } from "./cold_config.ts"
 import { checkNames } from "./config_check.ts"
 import { invalidArgument } from "./errors.ts"
 
@@ -67,7 +67,8 @@ export const reconcileOptionNames: ReadonlyArray<string> = ["plan", "from"]
 /** Checks the options. Throws `InvalidArgument`. */
 export const makeReconcilePlan = (options: ReconcileOptions): { readonly isPlan: boolean } => {
   checkNames("reconcile option", options, reconcileOptionNames)
-  const { plan = false } = options
-  if (typeof plan !== "boolean") throw invalidArgument("reconcile.plan", plan, "true or false")
+  const { plan = false, from } = options
+  if (typeof plan !== "boolean") throw invalidArgument("plan", plan, "true or false")
+  if (from !== undefined) checkStore(from, "from")
   return { isPlan: plan }
 }

@@ -1,5 +1,5 @@
 /** The options of a replica, their defaults and bounds. */
-import type { DirectoryPlace, ObjectStoreHandle } from "./cold_config.ts"
+import { checkStore, type DirectoryPlace, type ObjectStoreHandle } from "./cold_config.ts"
 import { checkNames } from "./config_check.ts"
 import { invalidArgument } from "./errors.ts"
 import type { TierEvent } from "./tier_event.ts"
@@ -69,6 +69,7 @@ export const replicaOptionNames: ReadonlyArray<string> = [
 export const makeReplicaConfig = (options: ReplicaOptions): ReplicaConfig => {
   checkNames("replica option", options, replicaOptionNames)
   const { store, pollMs = 1000, cacheBytes = 64 * MiB, leaseMs = 0, onEvent, signal: _, ...client } = options
+  checkStore(store, "replica.store")
   check("replica.pollMs", pollMs, 10, 3_600_000)
   check("replica.cacheBytes", cacheBytes, MiB, 4096 * MiB)
   if (leaseMs !== 0) check("replica.leaseMs", leaseMs, 3000, 86_400_000)

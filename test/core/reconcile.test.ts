@@ -135,6 +135,18 @@ describe("reconcile", () => {
     expect((await failure(manager.reconcile()))._tag).toBe("Unavailable")
     expect(await headIn(store)).toEqual(head)
     expect((await failure(manager.reconcile({ plann: true } as never)))._tag).toBe("InvalidArgument")
+    for (const [what, value] of [
+      ["plan", 1],
+      ["plan", "yes"],
+      ["plan", null],
+      ["from", 5],
+      ["from", null],
+      ["from", {}],
+    ] as const) {
+      const error = await failure(manager.reconcile({ [what]: value }))
+      expect([error._tag, error.what, error.value]).toEqual(["InvalidArgument", what, value])
+    }
+    expect((await failure(manager.moveBucket({ to: 5 } as never))).what).toBe("moveBucket.to")
     await manager.close()
     const plain = await openMemory({ tier2: false })
     expect((await failure(plain.reconcile()))._tag).toBe("InvalidArgument")
