@@ -43,7 +43,7 @@ export interface AofManagerOptions {
   readonly root: string
   /** Opens without a lock and without changing anything; default false. */
   readonly readOnly?: boolean | undefined
-  /** Length at which a segment is sealed, 4 KiB to 256 MiB; default 64 MiB. */
+  /** Length at which a segment is sealed, 4 KiB to 256 MiB; default 64 MiB, or a quarter of `tier0.bytesMax` where that is less. */
   readonly segmentBytes?: number | undefined
   /** Largest step of preallocation, 0 to 64 MiB, 0 turns it off; default 4 MiB. */
   readonly preallocateBytesMax?: number | undefined
@@ -56,7 +56,7 @@ export interface AofManagerOptions {
    * `tier0.frameCacheBytes` or `tier2.concurrency` ask for more.
    */
   readonly memoryBytesMax?: number | undefined
-  /** Largest payload, 1 byte to 255 MiB; default 8 MiB. */
+  /** Largest payload, 1 byte to 255 MiB; default 8 MiB. One must also fit an empty segment and half of Tier 0. */
   readonly recordBytesMax?: number | undefined
   /** Bytes of the commit journal that streams share when several want durability at once, 0 (none) or 64 KiB to 4 GiB; default 128 MiB. */
   readonly journalBytes?: number | undefined

@@ -343,7 +343,30 @@ describe("appendBatch()", () => {
     const error = await rejection(() => stream.appendBatch(Array.from({ length: 20 }, () => new Uint8Array(1000))))
     expect(error).toMatchObject({ _tag: "InvalidArgument", what: "batch bytes in one segment" })
     expect(error.value).toBeGreaterThan(error.limit)
+    expect(error.message).toContain(`allowed is ${error.limit}, what fits a segment of segmentBytes, 16384`)
     expect(stream.info().count).toBe(0)
+    await manager.close()
+  })
+
+  const MiB = 1024 * 1024
+  test.each([
+    [{}, {}, "as recordBytesMax says"],
+    [{ segmentBytes: MiB }, {}, `what fits a segment of segmentBytes, ${MiB}`],
+    [{}, { segmentBytes: MiB }, `what fits a segment of segmentBytes, ${MiB}`],
+    [{ tier0: { bytesMax: 4 * MiB } }, {}, `segmentBytes, ${MiB} (by default a quarter of tier0.bytesMax)`],
+    [{ tier0: { bytesMax: 4 * MiB }, segmentBytes: 64 * MiB }, {}, `half of tier0.bytesMax, ${4 * MiB}`],
+    [{}, { tier0BytesMax: MiB }, `half of tier0BytesMax, ${MiB}`],
+  ])("that is too large names the option which says so (%j, %j)", async (options, own, why) => {
+    const manager = await openMemory(options)
+    const stream = await manager.stream("s", own)
+    const one = await rejection(() => stream.append(new Uint8Array(9 * MiB)))
+    expect([one.what, one.value, one.message]).toEqual([
+      "payload bytes",
+      9 * MiB,
+      expect.stringMatching(new RegExp(`allowed is ${one.limit}, .*`)),
+    ])
+    expect(one.message).toContain(why)
+    await stream.append(new Uint8Array(one.limit))
     await manager.close()
   })
 

@@ -21,19 +21,13 @@ import {
   recordOverheadMax,
 } from "../../state/segment_writer.ts"
 import { caught } from "../flow/attempt.ts"
-import {
-  admissionBytesMax,
-  bufferBytesOf,
-  checkOpen,
-  type StreamState,
-  takeBufferBytes,
-  unflushedBytes,
-} from "../stream/stream_state.ts"
+import { bufferBytesOf, checkOpen, type StreamState, takeBufferBytes, unflushedBytes } from "../stream/stream_state.ts"
 import { tier2Trouble } from "../tier2/tier2_trouble.ts"
 import { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "./append_codes.ts"
 import { planTurn, requestFlush, startFlushing } from "./flusher.ts"
 import { openNextSegment } from "./rollover.ts"
-import { framesBytesMax, tailBytesMax, unfinishedSegmentsMax } from "./segment_limits.ts"
+import { tailBytesMax, unfinishedSegmentsMax } from "./segment_limits.ts"
+import { batchBytesLimit, batchTooLarge, payloadTooLarge } from "./size_errors.ts"
 import { markOpen } from "./watermark_slot.ts"
 import { writeOut } from "./write_out.ts"
 
@@ -59,7 +53,7 @@ export const tryAppend = (
   } else if (!(payload instanceof Uint8Array)) {
     throw invalidArgument("payload", payload, "a Uint8Array or a string")
   } else if (payload.length > stream.payloadBytesMax) {
-    throw invalidArgument("payload bytes", payload.length, stream.payloadBytesMax)
+    throw payloadTooLarge(stream, payload.length)
   } else if (payload.length === 0) checkAttached(payload)
   if (extId !== 0) checkExtId(stream.writer.extIdMax, extId)
   if (timestampMs !== -1) checkTimestamp(timestampMs)
@@ -149,8 +143,7 @@ const checkBatch = (stream: StreamState, items: ReadonlyArray<BatchItem>): Check
       throw invalidArgument("payload", item.payload, "a Uint8Array or a string")
     }
     const payload = typeof item.payload === "string" ? encoder.encode(item.payload) : item.payload
-    if (payload.length > stream.payloadBytesMax)
-      throw invalidArgument("payload bytes", payload.length, stream.payloadBytesMax)
+    if (payload.length > stream.payloadBytesMax) throw payloadTooLarge(stream, payload.length)
     if (payload.length === 0) checkAttached(payload)
     const { extId = 0 } = item
     if (extId !== 0) {
@@ -161,9 +154,8 @@ const checkBatch = (stream: StreamState, items: ReadonlyArray<BatchItem>): Check
     sizeBytes += payload.length + recordOverheadMax
     return { payload, extId, timestampMs: item.timestampMs ?? -1 }
   })
-  const limit = Math.min(framesBytesMax(stream.segmentBytes), admissionBytesMax(stream.services.config, stream))
   const needed = batchBytesMax(sizeBytes, bufferBytesOf(stream))
-  if (needed > limit) throw invalidArgument("batch bytes in one segment", needed, limit)
+  if (needed > batchBytesLimit(stream)) throw batchTooLarge(stream, needed)
   return { records, sizeBytes, neededBytes: needed }
 }
 
@@ -184,7 +176,7 @@ export const keepPayload = <P extends Uint8Array | string>(payload: P): P | Uint
 
 const checkTextLength = (stream: StreamState, payload: string): void => {
   const length = encoder.encode(payload).length
-  if (length > stream.payloadBytesMax) throw invalidArgument("payload bytes", length, stream.payloadBytesMax)
+  if (length > stream.payloadBytesMax) throw payloadTooLarge(stream, length)
 }
 
 const extIdLimit: bigint = 2n ** 64n
