@@ -29,7 +29,7 @@ import { OpenFiles } from "./files/open_files.ts"
 import { streamsPath } from "./files/paths.ts"
 import { refuseRootLinks } from "./files/refuse_links.ts"
 import { Reserve } from "./files/reserve.ts"
-import { createRoot, mendRoot, missingRoot, readRoot, syncNewRoot } from "./files/root.ts"
+import { createRoot, makeRootDirectory, mendRoot, missingRoot, readRoot, syncNewRoot } from "./files/root.ts"
 import { guardedCompressor, guardedDirectory, RootGuard } from "./files/root_guard.ts"
 import { SharedFolder } from "./files/shared_folder.ts"
 import { makeBackground } from "./flow/background.ts"
@@ -150,7 +150,7 @@ const openRoot = Effect.fnUntraced(function* (
 ) {
   const { config, directory, guard, store, tier2, nowMs, random32 } = parts
   yield* refuseNetwork(directory, config.root)
-  yield* directory.makeDirectory(config.root)
+  yield* makeRootDirectory(directory, config.root)
   guard.watch(yield* (yield* RootLock).acquire(config.root))
   let root = yield* readRoot(directory, config.root)
   let opened: OpenedBucket | undefined

@@ -276,9 +276,19 @@ const show = (value: unknown): string => {
   return text.length > 200 ? `${text.slice(0, 200)}…` : text
 }
 
-const shape = (value: object | null): string =>
-  value === null
-    ? "null"
-    : Array.isArray(value)
-      ? `an array of ${value.length}`
-      : `an object (${Object.keys(value).slice(0, 5).join(", ")})`
+const shape = (value: object | null): string => {
+  if (value === null) return "null"
+  if (Array.isArray(value)) return `an array of ${value.length}`
+  const name = className(value)
+  if (name === "Date" && Number.isNaN(Number(value))) return "an invalid Date"
+  // The elements of a view of bytes say nothing, and there may be many.
+  const keys = ArrayBuffer.isView(value) ? [] : Object.keys(value).slice(0, 5)
+  if (name === "Object") return `an object (${keys.join(", ")})`
+  return `an object of class ${name}${keys.length === 0 ? "" : ` (${keys.join(", ")})`}`
+}
+
+/** Name of the class of an object; `Object` for one without. */
+const className = (value: object): string => {
+  const name: unknown = Object.getPrototypeOf(value)?.constructor?.name
+  return typeof name === "string" && name !== "" ? name : "Object"
+}

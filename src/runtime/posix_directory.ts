@@ -115,7 +115,7 @@ const sync = (path: string): Effect.Effect<void, Unavailable> =>
   process.platform === "win32" ? Effect.void : syncDirectory(path)
 
 const isLink = (path: string): Effect.Effect<boolean, Unavailable> =>
-  callAsync("looking at", path, (done) =>
+  callAsync("looking at a path", path, (done) =>
     fs.lstat(path, (error, stat) => {
       const isNothing = error && ["ENOENT", "ENOTDIR"].includes(codeOf(error) ?? "")
       if (error) return isNothing ? done(null, false) : done(error)
@@ -124,7 +124,7 @@ const isLink = (path: string): Effect.Effect<boolean, Unavailable> =>
   )
 
 const kind = (path: string): Effect.Effect<"file" | "directory" | "missing", Unavailable> =>
-  callAsync("looking at", path, (done) =>
+  callAsync("looking at a path", path, (done) =>
     fs.stat(path, (error, stat) => {
       if (error) return codeOf(error) === "ENOENT" ? done(null, "missing") : done(error)
       done(null, stat.isDirectory() ? "directory" : "file")

@@ -110,7 +110,8 @@ class Claim implements HeldLock {
     this.#discard()
     this.#nonce = makeNonce()
     const path = `${this.#lockPath}.claim.${this.#nonce}`
-    const descriptor = callUnsafe("taking the lock of the root", path, () => fs.openSync(path, "wx", 0o600))
+    // The name of the private file says nothing to whoever reads the error: it is the directory that does not take it.
+    const descriptor = callUnsafe("taking the lock of the root", this.#root, () => fs.openSync(path, "wx", 0o600))
     this.#privatePath = path
     try {
       const lock = this.#tryFlock?.(path, "exclusive")

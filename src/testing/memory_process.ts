@@ -55,7 +55,7 @@ export class MemoryProcess {
       openBatchWriter: () =>
         makeMemoryBatchWriter(state, this.directory, (request, start) => this.#run(request, start)),
       kind: (path) =>
-        Effect.try({ try: () => state.find("looking at", path)?.kind ?? "missing", catch: asUnavailable }),
+        Effect.try({ try: () => state.find("looking at a path", path)?.kind ?? "missing", catch: asUnavailable }),
       reclaimUnsafe: () => undefined,
       isLink: () => Effect.succeed(false),
       networkFileSystem: () => Effect.succeed(undefined),

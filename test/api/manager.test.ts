@@ -326,7 +326,7 @@ describe("a root", () => {
     for (const readOnly of [false, true]) {
       const error = await rejection(() => AofManager.open({ root: join(root, "file"), readOnly }))
       expect(error).toMatchObject({ _tag: "Unavailable", code: "ENOTDIR" })
-      expect(error.message).toContain("file")
+      expect(error.message).toContain("the root, which is a file and has to be a directory, failed with ENOTDIR")
     }
     expect(await rejection(() => AofManager.open({ root: join(root, "file", "below") }))).toMatchObject({
       _tag: "Unavailable",
@@ -341,6 +341,7 @@ describe("a root", () => {
       fs.chmodSync(root, 0o500)
       const error = await rejection(() => AofManager.open({ root: join(root, "store") }))
       expect(error).toMatchObject({ _tag: "Unavailable", code: "EACCES", retryable: false })
+      expect(await rejection(() => AofManager.open({ root }))).toMatchObject({ code: "EACCES", value: root })
     },
   )
 

@@ -269,7 +269,8 @@ describe("a replica", () => {
   test("of a directory, and of a bucket without a root", async () => {
     const directory = makeRoot()
     const missing = await rejection(() => openReplica({ store: { directory } }))
-    expect(missing._tag).toBe("NotFound")
+    expect([missing._tag, missing.what, missing.value]).toEqual(["NotFound", "HEAD", directory])
+    expect(missing.message).toContain(`there is no root in ${JSON.stringify(directory)}: it has no object "HEAD"`)
     const { AofManager } = await import("bop-aof")
     const manager = await AofManager.open({
       root: makeRoot(),

@@ -173,6 +173,27 @@ describe("errors", () => {
     }
   })
 
+  test("a message names the class of an object", () => {
+    class Order {
+      readonly id = 1
+    }
+    const shown: ReadonlyArray<readonly [unknown, string]> = [
+      [new ArrayBuffer(3), "an object of class ArrayBuffer"],
+      [new Uint16Array([1, 2]), "an object of class Uint16Array"],
+      [new Date(Number.NaN), "an invalid Date"],
+      [new Date(0), "an object of class Date"],
+      [new Order(), "an object of class Order (id)"],
+      [{ a: 1, b: 2 }, "an object (a, b)"],
+      [Object.create(null), "an object ()"],
+      [{ constructor: 5 }, "an object (constructor)"],
+      [[1, 2], "an array of 2"],
+      [null, "null"],
+    ]
+    for (const [value, text] of shown) {
+      expect(invalidArgument("what", value, "limit").message).toBe(`what is ${text}, allowed is limit`)
+    }
+  })
+
   test("a message shows values of every kind without failing, and not more than a line of them", () => {
     for (const value of [
       undefined,

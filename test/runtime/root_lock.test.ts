@@ -186,7 +186,7 @@ describe("a lock file", () => {
   test("in a root that is a file is ENOTDIR", async () => {
     fs.rmdirSync(root)
     fs.writeFileSync(root, "x")
-    expect((await tryHere())?.code).toBe("ENOTDIR")
+    expect(await tryHere()).toMatchObject({ code: "ENOTDIR", value: root })
   })
 })
 

@@ -26,10 +26,7 @@ const rootFileBytesMax = 4096
 export const readRoot: (directory: Directory, root: string) => Effect.Effect<RootFile | undefined, AofError> =
   Effect.fnUntraced(function* (directory, root) {
     const kind = yield* directory.kind(root)
-    if (kind === "file")
-      return yield* Effect.fail(
-        unavailable("opening the root, which is a file and has to be a directory,", "ENOTDIR", root),
-      )
+    if (kind === "file") return yield* Effect.fail(rootIsFile(root))
     const bytes = kind === "missing" ? undefined : yield* readStart(directory, rootFilePath(root), rootFileBytesMax)
     if (bytes === undefined) return undefined
     const file = decodeRootFile(bytes) ?? (yield* correctedRoot(directory, root, bytes))
@@ -45,6 +42,17 @@ export const readRoot: (directory: Directory, root: string) => Effect.Effect<Roo
       return yield* Effect.fail(invalidArgument("feature bits of the root", file.featuresIncompatible, featuresKnown))
     }
     return file
+  })
+
+const rootIsFile = (root: string): AofError =>
+  unavailable("opening the root, which is a file and has to be a directory,", "ENOTDIR", root)
+
+/** Makes the directory of the root where it is missing. Fails for a root that is a file, or that lies below one. */
+export const makeRootDirectory = (directory: Directory, root: string): Effect.Effect<void, AofError> =>
+  Effect.catch(directory.makeDirectory(root), (error) => {
+    if (error.code !== "ENOTDIR") return Effect.fail(error)
+    const kind = Effect.orElseSucceed(directory.kind(root), () => "missing" as const)
+    return Effect.flatMap(kind, (found) => Effect.fail(found === "file" ? rootIsFile(root) : error))
   })
 
 /** The root file without the one byte that has changed, when the manifest has the same root id. */

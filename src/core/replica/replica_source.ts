@@ -5,9 +5,9 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
-import type { HeadFile } from "../../format/head_object.ts"
+import { type HeadFile, headKey } from "../../format/head_object.ts"
 import { manifestFileName } from "../../format/manifest_chunk.ts"
-import { type AofError, corrupt, notFound } from "../../model/errors.ts"
+import { type AofError, corrupt, NotFound } from "../../model/errors.ts"
 import type { ReplicaInfo } from "../../model/replica.ts"
 import type { TierEventInput } from "../../model/tier_event.ts"
 import type { Directory } from "../../port/directory.ts"
@@ -78,7 +78,7 @@ export class ReplicaSource {
     const { headStore, directory, root } = this.#options
     return Effect.gen({ self: this }, function* () {
       const found = yield* headStore.read
-      if (found === undefined) return yield* Effect.fail(notFound("HEAD", headStore.place, "no root in this bucket"))
+      if (found === undefined) return yield* Effect.fail(missingHead(headStore.place))
       const { rootId, rootCreatedMs: createdMs } = found.head
       yield* directory.makeDirectory(manifestPath(root))
       yield* createRoot(directory, root, { rootId, createdMs, isRestored: true })
@@ -96,7 +96,7 @@ export class ReplicaSource {
       yield* this.#note
       if (etag === this.#found?.etag) return false
       const found = yield* headStore.read
-      if (found === undefined) return yield* Effect.fail(notFound("HEAD", headStore.place, "no root in this bucket"))
+      if (found === undefined) return yield* Effect.fail(missingHead(headStore.place))
       yield* this.#takeIn(found)
       return true
     })
@@ -215,6 +215,12 @@ const positionOf = ({ state, lastSequence }: LoadedManifest, epoch: number, keys
   epoch,
   keys,
 })
+
+const missingHead = (place: string): AofError => {
+  const looked = `it has no object ${JSON.stringify(headKey)}, which the writer puts there that has it as tier2.store`
+  const message = `there is no root in ${JSON.stringify(place)}: ${looked}`
+  return new NotFound({ message, what: headKey, value: place, limit: "no root in this bucket" })
+}
 
 /** True when what was read ends before what the snapshot covers: the chunks between are gone. */
 const isBehind = (files: ReadonlyArray<HeadFile>, lastSequence: number): boolean => {
