@@ -6,8 +6,8 @@ import type { Retention } from "../model/config.ts"
 export interface StreamOptions {
   /** Makes the stream when it is not there; default true, else `NotFound`. */
   readonly create?: boolean | undefined
-  /** Overrides the manager's. */
-  readonly retention?: Retention | undefined
+  /** Overrides the manager's; `false`, or nothing in it, for none. */
+  readonly retention?: Retention | false | undefined
   /** Overrides the manager's for segments opened from now on. */
   readonly segmentBytes?: number | undefined
   /** A byte budget of its own in Tier 0, 64 KiB or more, within the manager's; default none. */

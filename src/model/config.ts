@@ -71,10 +71,10 @@ export interface AofManagerOptions {
   readonly inlineSyncMsMax?: number | undefined
   /** How long closing may take, 1 to 3 600 000; default 10 000. */
   readonly closeTimeoutMs?: number | undefined
-  /** Age in milliseconds at which an active segment with records is sealed, so that it goes on to Tier 2, 10 to a day; default never. */
+  /** Age in milliseconds at which an active segment with records is sealed, so that it goes on to Tier 2, 10 to a day, 0 for never; default never. */
   readonly sealAfterMs?: number | undefined
-  /** Retention of streams that do not name their own; default off. */
-  readonly retention?: Retention | undefined
+  /** Retention of streams that do not name their own; `false`, or nothing in it, for none; default none. */
+  readonly retention?: Retention | false | undefined
   /** Segments as plain files: the budget, and what happens when it is full. */
   readonly tier0?: Tier0Options | undefined
   /** Sealed segments as seekable zstd on local disk. */
@@ -83,8 +83,8 @@ export interface AofManagerOptions {
   readonly tier2?: ColdOptions | false | undefined
   /** The log of what happens to streams and segments. */
   readonly manifest?: ManifestOptions | undefined
-  /** Reads everything again and again and checks it, at a bounded rate; default off. */
-  readonly scrub?: BackgroundScrubOptions | undefined
+  /** Reads everything again and again and checks it, at a bounded rate; `false` for never, which is the default. */
+  readonly scrub?: BackgroundScrubOptions | false | undefined
   /** Called with what happens in the tiers, one structured event each. It must not throw and should be quick. */
   readonly onEvent?: ((event: TierEvent) => void) | undefined
   /** Ends the opening; what was begun is given back. */
@@ -223,8 +223,9 @@ const divideMemory = (
 }
 
 const checkSealAfter = (value: number | undefined): number | undefined => {
-  if (value === undefined || isWithin(value, 10, 24 * hourMs)) return value
-  throw invalidArgument("sealAfterMs", value, `an integer from 10 to ${24 * hourMs}`)
+  if (value === undefined || value === 0) return undefined
+  if (isWithin(value, 10, 24 * hourMs)) return value
+  throw invalidArgument("sealAfterMs", value, `0 for never, or an integer from 10 to ${24 * hourMs}`)
 }
 
 const makeManifestConfig = (options: ManifestOptions = {}): ManifestConfig => {
@@ -262,9 +263,9 @@ const checkInlineSync = (value = 0.3): number => {
   throw invalidArgument("inlineSyncMsMax", value, "a number from 0 to 1000")
 }
 
-/** Checks a retention; throws `InvalidArgument`. */
-export const checkRetention = (value: Retention | undefined): Retention => {
-  if (value === undefined) return {}
+/** Checks a retention; `false` is none. Throws `InvalidArgument`. */
+export const checkRetention = (value: Retention | false | undefined): Retention => {
+  if (value === undefined || value === false) return {}
   checkNames("retention option", value, ["ageMs", "bytes"])
   for (const name of ["ageMs", "bytes"] as const) {
     const one = value[name]

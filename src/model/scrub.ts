@@ -147,9 +147,9 @@ export const makeScrubPlan = (options: ScrubOptions = {}): ScrubPlan => {
   }
 }
 
-/** Checks the option `scrub` of a manager; undefined when it is left out. Throws `InvalidArgument`. */
-export const makeScrubConfig = (options: BackgroundScrubOptions | undefined): ScrubConfig | undefined => {
-  if (options === undefined) return undefined
+/** Checks the option `scrub` of a manager; undefined when it is left out or `false`. Throws `InvalidArgument`. */
+export const makeScrubConfig = (options: BackgroundScrubOptions | false | undefined): ScrubConfig | undefined => {
+  if (options === undefined || options === false) return undefined
   checkNames("scrub option", options, ["intervalMs", "bytesPerSecond", "tiers"])
   const { intervalMs, bytesPerSecond = 8 * MiB, tiers } = options
   if (!(Number.isSafeInteger(intervalMs) && intervalMs >= intervalMsMin && intervalMs <= intervalMsMax)) {

@@ -130,7 +130,7 @@ describe("retention", () => {
   test("by age takes old segments also while nothing is appended, and a stream's own rule holds from its first opening", async () => {
     const disk = new MemoryDisk({ modelsCrashes: false })
     let manager = await openMemory(small, disk)
-    for (const name of ["keeps", "drops"]) {
+    for (const name of ["keeps", "off", "drops"]) {
       const stream = await manager.stream(name)
       await fill(stream, 300)
       await stream.seal()
@@ -140,10 +140,15 @@ describe("retention", () => {
     manager = await openMemory({ ...small, retention: { ageMs: 1 } }, disk)
     await turns(10)
     const keeps = await manager.stream("keeps", { retention: {} })
+    const off = await manager.stream("off", { retention: false })
     const drops = await manager.stream("drops")
     for (let i = 0; i < 500 && drops.info().count > 0; i++) await turns(2)
     expect(drops.info()).toMatchObject({ count: 0, firstId: 0, lastId: 0, nextRecordNumber: 300 })
-    expect(keeps.info().count).toBe(300)
+    expect([keeps.info().count, off.info().count]).toEqual([300, 300])
+    // Asked for with another rule it follows that from then on.
+    await manager.stream("keeps", { retention: { ageMs: 1 } })
+    for (let i = 0; i < 500 && keeps.info().count > 0; i++) await turns(2)
+    expect([keeps.info().count, off.info().count]).toEqual([0, 300])
     const follower = drops.follow()
     const step = follower.next()
     await turns(3)

@@ -117,6 +117,26 @@ test("options have the documented defaults", () => {
   expect(thrown(() => checkNames("option", [], ["b"]))).toMatchObject({ what: "options" })
 })
 
+test("what is off by default can be switched off by name", () => {
+  const off = { scrub: false, retention: false, sealAfterMs: 0 } as const
+  expect(makeConfig({ root: "/r", ...off })).toEqual(makeConfig({ root: "/r" }))
+  expect(makeConfig({ root: "/r", journalBytes: 0, tier2: false })).toMatchObject({
+    journalBytes: 0,
+    tier2: { store: undefined },
+  })
+  for (const [name, value] of [
+    ["scrub", true],
+    ["scrub", 0],
+    ["retention", true],
+    ["retention", 0],
+    ["sealAfterMs", false],
+    ["sealAfterMs", 9],
+    ["tier2", true],
+  ] as const) {
+    expect(thrown(() => makeConfig({ root: "/r", [name]: value }))).toMatchObject({ _tag: "InvalidArgument", value })
+  }
+})
+
 test("stream names", () => {
   for (const name of ["a", "A.b_c-9", "x".repeat(128)]) expect(checkStreamName(name)).toBe(name)
   for (const name of ["", ".a", "a/b", "x".repeat(129), "a\n", "é", 1]) {

@@ -18,7 +18,8 @@ import { applyRetention, watchAge } from "./trim.ts"
 export interface StreamOptions {
   /** Makes the stream when it is not there; default true. */
   readonly create?: boolean | undefined
-  readonly retention?: Retention | undefined
+  /** `false` is none; the manager's when it is left out. */
+  readonly retention?: Retention | false | undefined
   readonly segmentBytes?: number | undefined
   /** A budget of its own in Tier 0, in bytes. */
   readonly tier0BytesMax?: number | undefined
@@ -58,7 +59,7 @@ const makeStream = (services: StreamServices, known: ManifestStream, options: St
     path: segmentsPath(config.root, known.name),
     services,
     segmentBytes: options.segmentBytes ?? config.segmentBytes,
-    retention: options.retention ?? config.retention,
+    retention: options.retention === undefined ? config.retention : checkRetention(options.retention),
     tier0BytesMax: options.tier0BytesMax,
     owner,
   })
@@ -88,7 +89,7 @@ export const checkStreamOptions = (options: StreamOptions): void => {
 export const applyOptions = (stream: StreamState, options: StreamOptions): StreamState => {
   if (options.retention !== undefined) {
     const isWatched = stream.retention.ageMs !== undefined
-    stream.retention = options.retention
+    stream.retention = checkRetention(options.retention)
     if (!stream.services.config.readOnly) {
       stream.services.run(
         Effect.andThen(Effect.ignore(applyRetention(stream)), isWatched ? Effect.void : watchAge(stream)),
