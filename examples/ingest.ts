@@ -28,7 +28,7 @@ import { MemoryWatch } from "./ingest/memory.ts"
 import { count, duration, plural, rate, size } from "./ingest/numbers.ts"
 import { help, parseOptions } from "./ingest/options.ts"
 import { Progress } from "./ingest/progress.ts"
-import { measureDirectory, overhead, segmentPicture, table, tierBytes } from "./ingest/report.ts"
+import { measureDirectory, overhead, quoteForShell, segmentPicture, table, tierBytes } from "./ingest/report.ts"
 import { Stop } from "./ingest/stop.ts"
 import {
   beginRun,
@@ -264,7 +264,8 @@ async function main(): Promise<number> {
     await ingest({ place, input, signal: stop.signal, progress, memory, rows: [] }, temporary === undefined)
     if (temporary === undefined) {
       say(`the store is kept in ${place.root}, and its objects in ${place.tier2}`)
-      say(`npm run scrub -- --root ${place.root} --tier2 ${place.tier2} checks every byte of both`)
+      const [root, tier2] = [place.root, place.tier2].map(quoteForShell)
+      say(`npm run scrub -- --root ${root} --tier2 ${tier2} checks every byte of both`)
     }
     return exitCodes.ok
   } finally {

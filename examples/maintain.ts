@@ -27,7 +27,8 @@ interface Given {
 
 const given = (args: ReadonlyArray<string>): Given | undefined => {
   const [command, ...rest] = args
-  if (command !== "repair" && command !== "scrub") throw new BadArgument(`no such command: ${command}\n${help}`)
+  if (command !== "repair" && command !== "scrub")
+    throw new BadArgument(`no such command: ${command}; there are repair and scrub`)
   const options = {
     root: { type: "string" },
     plan: { type: "boolean", default: false },
@@ -39,7 +40,7 @@ const given = (args: ReadonlyArray<string>): Given | undefined => {
   const { values } = takeArguments(() => parseArgs({ args: rest, options, strict: true }))
   if (values.help) return undefined
   const { root, plan: isPlan, json: isJson, tier2 } = values
-  if (root === undefined || root === "") throw new BadArgument(`--root is missing\n${help}`)
+  if (root === undefined || root === "") throw new BadArgument(`--root DIR is missing; --help says what there is`)
   if (existsSync(root) && !isDirectory(root)) throw new BadArgument(`--root is ${root}, which is no directory`)
   if (isPlan && command === "scrub") throw new BadArgument("--plan is for repair")
   const mib = Number(values.mib)
@@ -55,7 +56,7 @@ const takeArguments = <A>(take: () => A): A => {
   try {
     return take()
   } catch (error) {
-    throw new BadArgument(`${(error as Error).message}\n${help}`)
+    throw new BadArgument(`${(error as Error).message}; --help says what there is`)
   }
 }
 

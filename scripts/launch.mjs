@@ -99,13 +99,8 @@ const commands = {
 
   async fix(args) {
     install([])
-    return handOver(
-      process.execPath,
-      [join("node_modules", "@biomejs", "biome", "bin", "biome"), "check", "--write", ...args],
-      {
-        cwd: rootDirectory,
-      },
-    )
+    const { runFix } = await import("./fix.mjs")
+    return runFix(args)
   },
 
   async build(args) {

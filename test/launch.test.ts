@@ -10,8 +10,7 @@ const launch = (...args: ReadonlyArray<string>): ReturnType<typeof runProcess> =
   runProcess(runtimeCommand("node", join(rootDirectory, "scripts", "launch.mjs"), args), rootDirectory)
 
 const { scripts } = JSON.parse(readFileSync(join(rootDirectory, "package.json"), "utf8"))
-/** biome says the options of `fix`. */
-const commands = Object.keys(scripts).filter((name) => name !== "fix" && name !== "prepack")
+const commands = Object.keys(scripts).filter((name) => name !== "prepack")
 
 test.each(commands)(
   "npm run %s --help ends with 0, a mistyped option with 2",
@@ -30,6 +29,8 @@ test.each([
   [["test", "launch", "nosuch"], "no test file matches nosuch\n"],
   [["test", "--jobs", "0"], "--jobs takes a whole number above 0, not 0\n"],
   [["test:s3", "nosuch"], "no test file matches test/s3/nosuch\n"],
+  [["fix", "nosuch"], "there is no file or directory nosuch\n"],
+  [["scrub"], "--root DIR is missing; --help says what there is\n"],
   [["check", "nosuch"], "no such step: nosuch; there are format, "],
   [["bench:peers", "--runtime", "perl"], "no such runtime: perl; there are bun, deno, node\n"],
 ])("%j ends with 2 and says why", async (args: ReadonlyArray<string>, message: string) => {

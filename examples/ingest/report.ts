@@ -12,6 +12,11 @@ export function table(rows: ReadonlyArray<readonly [string, string]>): string {
   return rows.map(([name, value]) => `  ${name.padEnd(width)}  ${value}\n`).join("")
 }
 
+/** A path as one word of a command line. */
+export function quoteForShell(path: string): string {
+  return /^[\w./:@%+=,-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`
+}
+
 /** Length of all files below a directory, which may change meanwhile and need not be there. */
 export async function measureDirectory(root: string): Promise<{ readonly files: number; readonly bytes: number }> {
   const entries = await readdir(root, { recursive: true, withFileTypes: true }).catch(orGone([]))

@@ -1,7 +1,7 @@
 // The main job end to end, as a user starts it: each case is a process of this runtime with a child of its own.
 
 import { afterAll, describe, expect, test } from "bun:test"
-import { spawn } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -77,7 +77,7 @@ describe("npm start", () => {
   })
 
   test("keeps a store with --root, goes on in it, and verifies every run", async () => {
-    const root = join(directory, "kept")
+    const root = join(directory, "it's kept")
     const binary = new Uint8Array(70_000).map((_, index) => (index * index) >> 3)
     const first = await ingest(["--root", root, file("windows.txt", windows), file("binary", binary)])
     expectVerified(first, windows, binary)
@@ -85,6 +85,12 @@ describe("npm start", () => {
     expectVerified(second, "no end", windows)
     expect(second.stdout).toContain("2 runs of 2")
     expect(existsSync(join(root, "ROOT"))).toBe(true)
+    // The command that it names can be given to a shell as it stands.
+    const scrub = /^npm run scrub -- (.*) checks every byte of both$/m.exec(second.stdout)?.[1]
+    const words = spawnSync("sh", ["-c", `printf '%s\\n' ${scrub}`], { encoding: "utf8" })
+      .stdout.trim()
+      .split("\n")
+    expect(words).toEqual(["--root", root, "--tier2", `${root}.tier2`])
   })
 
   test("takes an empty input", async () => {
