@@ -27,6 +27,7 @@ import { Segment } from "../stream/segment.ts"
 import type { StreamServices, StreamState } from "../stream/stream_state.ts"
 import type { SealFacts } from "../tiers/residency.ts"
 import { type FoundFooter, isIndexIntact, isSealIntact, noteSeal, readFooter } from "./found_footer.ts"
+import { openedText, sealedText } from "./lost_text.ts"
 import { listSegments, replayHeld } from "./recovery_files.ts"
 import type { RecoveryReport } from "./recovery_report.ts"
 import { restoreHeader, restoreKnown } from "./recovery_restore.ts"
@@ -89,7 +90,9 @@ const reportShort = (stream: StreamState, index: number, report: RecoveryReport)
   const from = index * 2 ** 28
   const short = { from, to: from + 2 ** 28, bytes: 0 }
   const { streamId, services } = stream
-  if (services.manifest.state.streams.get(streamId)?.opened.get(index)?.reasonCode === manifestReason.Closed) {
+  const opened = services.manifest.state.streams.get(streamId)?.opened.get(index)
+  if (opened !== undefined && report.isFromBucket) report.add(stream.name, { ...short, reason: openedText(opened) })
+  else if (opened?.reasonCode === manifestReason.Closed) {
     report.add(stream.name, { ...short, reason: "a segment with records is empty or missing" })
   } else report.cut(stream.name, { ...short, reason: "a segment was opened and is empty or missing" })
 }
@@ -188,7 +191,7 @@ const addSealed = (
         from,
         to: from + record.durableBytes,
         bytes: record.fileBytes,
-        reason: "the file of a sealed segment is missing",
+        reason: report.isFromBucket ? sealedText(record) : "the file of a sealed segment is missing",
       })
     }
     parts.push(sealedPart(record))
