@@ -294,6 +294,11 @@ export interface SegmentInfo {
   readonly tier: Tier | undefined
   /** Bytes of its warm form, in Tier 1 or Tier 2; 0 while there is none. */
   readonly warmBytes: number
+  /**
+   * Bytes of its object in Tier 2; undefined while another machine would not find it there, as far as is known here: it is not uploaded, or this
+   * writer has put no HEAD yet that names it. A read-only store says it of what is uploaded.
+   */
+  readonly coldBytes: number | undefined
   /** True while a lost warm file is being fetched again. */
   readonly needsRecovery: boolean
 }
@@ -344,6 +349,7 @@ export const info = (stream: StreamState): StreamInfo => {
       count: segment.sealed?.recordCount ?? next - segment.header.firstRecordNumber,
       tier: segment.residency.tier,
       warmBytes: segment.residency.form?.fileBytes ?? 0,
+      coldBytes: segment.residency.coldBytes,
       needsRecovery: segment.residency.needsRecovery,
     }
   })

@@ -162,6 +162,11 @@ export class Residency {
     return this.uid === uid && this.cold?.key === cold.key
   }
 
+  /** Bytes of the object by which another machine has it; undefined while there is none. */
+  get coldBytes(): number | undefined {
+    return this.isTold ? this.form?.fileBytes : undefined
+  }
+
   /** Bytes that it holds in Tier 1. */
   get warmBytes(): number {
     return this.isWarm ? (this.form?.fileBytes ?? 0) : 0
