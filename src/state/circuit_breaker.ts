@@ -109,6 +109,11 @@ export class CircuitBreaker {
     }
   }
 
+  /** Somebody cannot wait: while it is open one request may try now. */
+  hurry(nowMs: number): void {
+    if (this.#state === "open") this.#retryAtMs = Math.min(this.#retryAtMs, nowMs)
+  }
+
   /** It is another store from here on, of which nothing is known. */
   reset(): void {
     this.#state = "closed"

@@ -18,6 +18,7 @@ import {
   type BucketListener,
   type BucketMove,
   type BucketOptions,
+  isNews,
   isTelling,
   type QueuedObject,
 } from "./bucket_options.ts"
@@ -41,7 +42,7 @@ export class Bucket {
   readonly counters: { heads: number; lastHeadMs: number } = { heads: 0, lastHeadMs: 0 }
   readonly #options: BucketOptions
   readonly maker: HeadMaker
-  readonly #times: CommitTimes
+  readonly times: CommitTimes
   #manifest: ManifestLog | undefined = undefined
   #found: FoundHead | undefined = undefined
   #isFoundKnown = false
@@ -50,7 +51,6 @@ export class Bucket {
   #takenSequence = 0
   /** Epoch of the writer before, as its manifest tells. */
   epochBefore = 0
-  #wantedSequence = 0
   /** The bucket is about to be another one: nothing is changed in it meanwhile. */
   #isMoving = false
   /** Closing has cut a move off: where the root is, the next opening finds out. */
@@ -60,7 +60,7 @@ export class Bucket {
   constructor(options: BucketOptions) {
     this.#options = options
     this.maker = new HeadMaker(options)
-    this.#times = new CommitTimes(options.deleteGraceMs)
+    this.times = new CommitTimes(options.deleteGraceMs)
     this.#loop = new HeadLoop(options, {
       isDue: () => this.#isDue,
       lastHeadMs: () => (this.#held.epoch === 0 ? undefined : this.counters.lastHeadMs),
@@ -98,7 +98,7 @@ export class Bucket {
 
   /** True while segments may be put. One that took the root over first says so: who comes next must know that late objects of others do not count. */
   get takesSegments(): boolean {
-    return this.mayChange && this.#times.sequence >= this.#takenSequence
+    return this.mayChange && this.times.sequence >= this.#takenSequence
   }
 
   /** True while objects may be removed. */
@@ -123,7 +123,7 @@ export class Bucket {
 
   get #isDue(): boolean {
     if (this.#isMoving) return false
-    return this.#held.epoch === 0 || this.#wantedSequence > this.#times.sequence
+    return this.#held.epoch === 0 || this.times.isBehind
   }
 
   /** What the manifest tells. */
@@ -131,13 +131,14 @@ export class Bucket {
     onChunkSealed: (chunk) => {
       this.files.addChunk(chunk, this.#held.epoch || this.own.epoch)
       // Its size or age has sealed it: so much has happened that it is worth a HEAD.
-      if (!this.#loop.isWorking && this.#manifest !== undefined) this.#want(this.#times.sequence + 1)
+      if (!this.#loop.isWorking && this.#manifest !== undefined) this.#want(this.times.sequence + 1)
     },
     onSnapshot: (snapshot) => this.files.addSnapshot(snapshot, this.#held.epoch || this.own.epoch),
     onRecord: (record) => {
       if (record.type === "Epoch") this.own.addRecord(record)
       if (record.type === "Tier2DeleteQueued" && record.streamId === 0) this.files.giveUp(record.key)
       if (isTelling(record)) this.#want(record.sequence)
+      if (isNews(record)) this.times.news = record.sequence
     },
   }
 
@@ -189,7 +190,7 @@ export class Bucket {
   deleteAtMs(record: QueuedObject): number {
     if (!this.mayChange) return Number.POSITIVE_INFINITY
     const { key, streamId, sequence, notBeforeMs } = record
-    if (streamId > 0) return Math.max(notBeforeMs, this.#times.deleteAtMs(sequence, this.#options.nowMs()))
+    if (streamId > 0) return Math.max(notBeforeMs, this.times.deleteAtMs(sequence, this.#options.nowMs()))
     // A file of the manifest was queued when no HEAD was known to name it: one may, whose answer was lost.
     const isNamed = this.files.isUploaded(key) || this.#held.last?.files.some((file) => file.key === key) === true
     return isNamed ? Number.POSITIVE_INFINITY : notBeforeMs
@@ -218,10 +219,19 @@ export class Bucket {
     return this.#loop.run
   }
 
+  /** Asks once: true when the bucket has answered within `timeoutMs` and the root is this writer's. */
+  readonly ask = (timeoutMs: number): Effect.Effect<boolean> =>
+    Effect.suspend(() => {
+      if (this.isFenced || this.#isMoving) return Effect.succeed(false)
+      const looked = Effect.timeoutOption(this.#options.headStore.look, timeoutMs)
+      const isOurs = Effect.map(looked, (found) => found._tag === "Some" && (!found.value || this.#isOwn(found.value)))
+      return Effect.orElseSucceed(isOurs, () => false)
+    })
+
   /** Puts a last HEAD when one is due, within `drainMs`, and notes what was put and is in none: nobody else knows of it. */
   readonly close = (drainMs: number): Effect.Effect<void> =>
     Effect.suspend(() => {
-      const isDue = (): boolean => this.mayChange && this.#wantedSequence > this.#times.sequence
+      const isDue = (): boolean => this.mayChange && this.times.isBehind
       const isToPut = isDue() && !this.#loop.hasFailed && drainMs > 0
       this.#loop.end()
       const last = Effect.suspend(() =>
@@ -268,7 +278,7 @@ export class Bucket {
       make: this.#make,
       onPut: (head: HeadObject, etag: string) => this.#committed(head, etag),
       // HEAD may say that the root has moved: the next one says that it has not.
-      onFailed: () => this.#want(Math.max(this.#wantedSequence, this.#times.sequence) + 1),
+      onFailed: () => this.#want(Math.max(this.times.wanted, this.times.sequence) + 1),
       onCut: () => {
         this.#isCut = true
       },
@@ -277,9 +287,7 @@ export class Bucket {
   }
 
   #want(sequence: number): void {
-    if (sequence <= this.#wantedSequence) return
-    this.#wantedSequence = sequence
-    this.#loop.ring()
+    if (this.times.want(sequence)) this.#loop.ring()
   }
 
   /** Takes the next epoch: by a HEAD that names the files of the one before. */
@@ -353,7 +361,7 @@ export class Bucket {
     Effect.fnUntraced({ self: this }, function* (headStore: HeadStore, there: ReadonlyArray<HeadFile>) {
       const manifest = this.#manifest!
       // What a try has prepared that did not come to its put is good for the next one.
-      if (this.#held.prepared === 0 || this.#wantedSequence > this.#held.prepared) {
+      if (this.#held.prepared === 0 || this.times.wanted > this.#held.prepared) {
         const appended = yield* this.#name
         yield* manifest.sealChunk
         this.#held.prepared = appended
@@ -385,7 +393,7 @@ export class Bucket {
     this.#held.last = head
     this.counters.heads++
     this.counters.lastHeadMs = nowMs()
-    this.#times.note(sequence, nowMs())
+    this.times.note(sequence, nowMs())
     for (const residency of this.waiting.known(sequence)) this.#listener.onCommitted(residency)
     emit({ name: "head_committed", level: "debug", key: "HEAD", reason: `records up to ${sequence}` })
   }

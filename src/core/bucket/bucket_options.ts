@@ -69,3 +69,6 @@ const telling: ReadonlyArray<ManifestRecord["type"]> = [
 /** True for a record after which a HEAD is due: what it says is of use elsewhere. A file of the manifest was queued after such a HEAD. */
 export const isTelling = ({ type, streamId }: ManifestRecord): boolean =>
   telling.includes(type) && !(type === "Tier2DeleteQueued" && streamId === 0)
+
+/** True for a record that another machine is told of at the latest when the writer goes: where it had records, and that they are not there. */
+export const isNews = ({ type }: ManifestRecord): boolean => type === "SegmentOpened" || type === "SealSegment"

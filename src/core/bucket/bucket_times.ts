@@ -1,4 +1,7 @@
-/** When which records of the manifest came to be known to the bucket, as far as it matters for objects that wait for their end. */
+/**
+ * When which records of the manifest came to be known to the bucket, as far as it matters for objects that wait for their end, and which ones it
+ * should know.
+ */
 
 export class CommitTimes {
   readonly #graceMs: number
@@ -8,9 +11,30 @@ export class CommitTimes {
   #settledSequence = 0
   /** Records up to this are known. */
   sequence = 0
+  /** Records up to this are to be told. */
+  wanted = 0
+  /** Of the last record that is worth a HEAD once the writer goes. */
+  news = 0
 
   constructor(graceMs: number) {
     this.#graceMs = graceMs
+  }
+
+  /** True while no HEAD knows of something that it is there to tell. */
+  get isBehind(): boolean {
+    return this.wanted > this.sequence
+  }
+
+  /** The same, with what is worth a HEAD only once the writer goes. */
+  get hasNews(): boolean {
+    return Math.max(this.wanted, this.news) > this.sequence
+  }
+
+  /** A HEAD should know all records up to `sequence`. False when that is nothing new. */
+  want(sequence: number): boolean {
+    if (sequence <= this.wanted) return false
+    this.wanted = sequence
+    return true
   }
 
   /** A HEAD knows all records up to `sequence`. */

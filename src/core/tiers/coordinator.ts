@@ -11,8 +11,9 @@ import { Alarm } from "../flow/alarm.ts"
 import { deleteObjects, nextDeleteMs } from "../tier2/delete_objects.ts"
 import { compressSegment } from "./compress_segment.ts"
 import { evictHot, evictWarm, quarantineHot } from "./evict_segment.ts"
+import { handOver } from "./hand_over.ts"
 import { Hydrator, hydrationPriority } from "./hydrator.ts"
-import { diskFullJobs, leavingJobs } from "./leaving_jobs.ts"
+import { diskFullJobs, leavingJobs, nextLeavingMs } from "./leaving_jobs.ts"
 import type { Residency } from "./residency.ts"
 import { backlogOf, isTightTier1, type TierBacklog } from "./tier_backlog.ts"
 import { TierProbe, uploadSlots } from "./tier_probe.ts"
@@ -47,6 +48,7 @@ export class Coordinator {
   #isClosing = false
   #isDeleting = false
   #isDiskFull = false
+  #isHandingOver = false
   #reclaimedMs = Number.NEGATIVE_INFINITY
   /** Everything is to leave Tier 0, or the machine, although no budget asks for it. */
   readonly #leaving: Map<Residency, "tier1" | "tier2"> = new Map()
@@ -61,7 +63,8 @@ export class Coordinator {
     services.bucket?.listen({
       onChange: () => this.wake(),
       onCommitted: (residency) => segments.changed(residency),
-      isUrgent: () => this.#leaving.size + this.#settleWaiters.size > 0 || isTightTier1(services, segments),
+      isUrgent: () =>
+        this.#isHandingOver || this.#leaving.size + this.#settleWaiters.size > 0 || isTightTier1(services, segments),
     })
   }
 
@@ -146,13 +149,23 @@ export class Coordinator {
     })
   }
 
+  /** Brings to the bucket what is still to go there, and deletes and fetches nothing more. Before `close`. */
+  handOver(leftMs: () => number): Effect.Effect<void> {
+    const onBegin = (): void => {
+      this.#isHandingOver = true
+      this.wake()
+    }
+    const parts = { services: this.#services, segments: this.#segments, onBegin, nextRound: this.nextRound }
+    return Effect.andThen(this.hydrator.close, handOver(parts, leftMs))
+  }
+
   /** Ends the loop and what runs: uploads may finish within `drainMs`, everything else is begun anew by the next open. */
   readonly close: (drainMs: number) => Effect.Effect<void> = (drainMs) =>
     Effect.suspend(() => {
       this.#isClosing = true
       this.#leaving.clear()
-      this.#tellRound()
-      this.#tellAllSettled()
+      tellAll(this.#roundWaiters)
+      tellAll(this.#settleWaiters)
       this.wake()
       const jobs = [...this.#running.values()]
       const uploads = jobs.filter((job) => job.type === "upload").map((job) => job.fiber)
@@ -173,7 +186,7 @@ export class Coordinator {
         for (const job of jobs) this.#start(job)
         this.#startDeletes()
         this.#tellSettled(plan.wakeAtMs)
-        this.#tellRound()
+        tellAll(this.#roundWaiters)
         if (!this.#isWoken) yield* this.#alarm.sleep(this.#nextLookMs(plan.wakeAtMs), () => this.#isWoken)
         // What woke this turn belongs to one plan.
         else yield* Effect.yieldNow
@@ -305,7 +318,7 @@ export class Coordinator {
 
   #startDeletes(): void {
     const { manifest, tier2 } = this.#services
-    if (this.#isDeleting || tier2 === undefined || manifest.state.deletes.size === 0) return
+    if (this.#isDeleting || this.#isHandingOver || tier2 === undefined || manifest.state.deletes.size === 0) return
     if (nextDeleteMs(this.#services) > this.#services.clock.currentTimeMillisUnsafe() || tier2.gate.isAway) return
     this.#isDeleting = true
     // A late put must not bring back what was removed.
@@ -328,24 +341,8 @@ export class Coordinator {
     if (askMs !== undefined && isNeeded) at = Math.min(at, askMs)
     if (tier2?.gate.isAway !== true && !this.#isDeleting && tier2 !== undefined)
       at = Math.min(at, nextDeleteMs(this.#services))
-    for (const one of this.#leaving.keys()) {
-      // What a reader holds is told when it lets go, and what is being sealed when it is.
-      const isWaiting = one.seal === undefined || one.isBusy || one.pins > 0 || one.warmPins > 0 || one.isUntold
-      if (!isWaiting) at = Math.min(at, Math.max(one.retryAtMs, one.evictAtMs, nowMs + idleMs))
-    }
+    at = Math.min(at, nextLeavingMs(this.#leaving.keys(), nowMs + idleMs))
     return at === Number.POSITIVE_INFINITY ? undefined : Math.max(idleMs, at - nowMs)
-  }
-
-  #tellRound(): void {
-    const waiters = [...this.#roundWaiters]
-    this.#roundWaiters.clear()
-    for (const waiter of waiters) waiter()
-  }
-
-  #tellAllSettled(): void {
-    const waiters = [...this.#settleWaiters]
-    this.#settleWaiters.clear()
-    for (const waiter of waiters) waiter()
   }
 
   #tellSettled(wakeAtMs: number | undefined): void {
@@ -355,7 +352,7 @@ export class Coordinator {
     const isDue = wakeAtMs !== undefined && wakeAtMs <= this.#services.clock.currentTimeMillisUnsafe()
     const isLeaving = [...this.#leaving.keys()].some((one) => one.failures === 0 && !one.isUntold)
     if (isBusy || isDue || isLeaving) return
-    this.#tellAllSettled()
+    tellAll(this.#settleWaiters)
   }
 
   /** The disk is full, whatever the budgets say: one round makes what room it can. */
@@ -393,4 +390,10 @@ export class Coordinator {
     this.#segments.changed(residency)
     this.wake()
   }
+}
+
+const tellAll = (waiting: Set<() => void>): void => {
+  const waiters = [...waiting]
+  waiting.clear()
+  for (const waiter of waiters) waiter()
 }

@@ -39,6 +39,17 @@ export const leavingJobs = (
   return jobs
 }
 
+/** When the first of them is tried again, `soonMs` at the earliest; infinite when all wait for something else. */
+export const nextLeavingMs = (leaving: Iterable<Residency>, soonMs: number): number => {
+  let at = Number.POSITIVE_INFINITY
+  for (const one of leaving) {
+    // What a reader holds is told when it lets go, and what is being sealed when it is.
+    const isWaiting = one.seal === undefined || one.isBusy || one.pins > 0 || one.warmPins > 0 || one.isUntold
+    if (!isWaiting) at = Math.min(at, Math.max(one.retryAtMs, one.evictAtMs, soonMs))
+  }
+  return at
+}
+
 /** On a full disk nothing is begun that needs room; what has a copy elsewhere goes, a few files at a time. */
 export const diskFullJobs = (segments: Pick<TierSegments, "hot" | "warm">): ReadonlyArray<Job> => {
   const isFree = (one: Residency): boolean => !one.isBusy && one.pins === 0 && one.warmPins === 0

@@ -13,6 +13,7 @@ import type { OpenFiles } from "../files/open_files.ts"
 import type { Reserve } from "../files/reserve.ts"
 import { ReplicaLeases } from "../replica/replica_leases.ts"
 import { Coordinator } from "./coordinator.ts"
+import { tellLeftOver } from "./hand_over.ts"
 import { hydrationPriority } from "./hydrator.ts"
 import { type Residency, type SealFacts, UseClock } from "./residency.ts"
 import type { Stretch } from "./stretch.ts"
@@ -228,16 +229,21 @@ export class Tiers {
     if (this.services.tier1.compress === "eager") this.services.fork(this.services.compressor.warmUp)
   }
 
-  /** Ends everything that runs. Uploads may finish within half of what `leftMs` gives, a last HEAD within the rest. */
+  /**
+   * Ends everything that runs. What is sealed goes to a bucket that answers, within three quarters of what `leftMs` gives, and a last HEAD within
+   * the rest; where it does not answer uploads that run may finish within half of it.
+   */
   close(leftMs: () => number): Effect.Effect<void> {
-    const { bucket } = this.services
-    return this.coordinator
-      .close(leftMs() / 2)
-      .pipe(
-        Effect.andThen(Effect.suspend(() => bucket?.close(leftMs()) ?? Effect.void)),
-        Effect.andThen(this.services.compressor.close),
-        Effect.andThen(this.#reserve.close),
-      )
+    const { services, segments } = this
+    const headMs = leftMs() / 2
+    return this.coordinator.handOver(leftMs).pipe(
+      Effect.andThen(Effect.suspend(() => this.coordinator.close(Math.max(0, leftMs() - headMs)))),
+      // What comes behind a HEAD that hangs has its time too.
+      Effect.andThen(Effect.suspend(() => services.bucket?.close(leftMs() * 0.9) ?? Effect.void)),
+      Effect.andThen(Effect.sync(() => leftMs() > 0 && tellLeftOver(services, segments))),
+      Effect.andThen(services.compressor.close),
+      Effect.andThen(this.#reserve.close),
+    )
   }
 
   /** Ends everything that runs, at once. */
