@@ -1,4 +1,4 @@
-// The examples of the bucket run as they stand, each in a process of this runtime.
+// The examples of the bucket, and of a backup, run as they stand, each in a process of this runtime.
 
 import { afterAll, describe, expect, test } from "bun:test"
 import { mkdtempSync, rmSync } from "node:fs"
@@ -26,6 +26,16 @@ describe("the example", () => {
 
   test("replica: sees what the writer appends, in order", async () => {
     expect(await run("replica")).toBe("tea 3\ntea 4\ncoffee 5\nend 0\nepoch 1, 0 failures\n")
+  }, 60_000)
+
+  test("move: a planned one leaves nothing behind", async () => {
+    expect(await run("move")).toBe("200 records are there, under the same ids\n")
+  }, 60_000)
+
+  test("backup: of a store that is written to, goes on where the copy ends", async () => {
+    expect(await run("backup")).toBe(
+      "copied while it was written to, 900 records in all\na third run copies 0\nthe copy has orders 101 to 1000\n",
+    )
   }, 60_000)
 
   test("restore: everything that was uploaded is back", async () => {
