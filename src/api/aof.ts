@@ -63,7 +63,7 @@ export class Aof<T = Uint8Array | string, V = T> {
     try {
       Core.checkWritable(state)
       const level = options === undefined ? "durable" : Core.checkAppendOptions(options)
-      if (options?.signal !== undefined || level === "buffered" || state.appendQueue.length > 0) {
+      if (options?.signal !== undefined || level === "buffered" || state.appendQueue.code < 0) {
         return this.#appendSlowly(payload, options)
       }
       const bytes = this.#encode(payload)

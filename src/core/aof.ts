@@ -25,7 +25,7 @@ import { firstRecordId, firstRecordNumber } from "./read/first_record.ts"
 import { recordNumberOf } from "./read/read.ts"
 import { startPolling } from "./read/read_only.ts"
 import { appendedMark, checkOpen, type StreamState, unflushedBytes } from "./stream/stream_state.ts"
-import { inTurn, ready, waitAbove } from "./stream/waits.ts"
+import { inTurn, ready, readyBehindAll, waitAbove } from "./stream/waits.ts"
 import type { Tier } from "./tiers/residency.ts"
 
 /** How sure an acknowledgement is: copied into memory, written to the file, or synced. */
@@ -94,6 +94,7 @@ export const checkBatchOptions = (options: Pick<AppendOptions, "level">): AckLev
 /** True when an append would not be taken now. */
 export const isBlocked = (stream: StreamState): boolean =>
   stream.blocked < 0 ||
+  stream.appendQueue.code < 0 ||
   stream.sealing.length >= unfinishedSegmentsMax ||
   stream.services.tiers.tier0.isRefused(stream.owner) ||
   stream.services.staging.isWaiting(stream) ||
@@ -103,7 +104,7 @@ export const isBlocked = (stream: StreamState): boolean =>
 export const whenUnblocked = (stream: StreamState): Effect.Effect<void, AofError> =>
   Effect.andThen(
     attempt(() => checkWritable(stream, "ready")),
-    Effect.suspend(() => (isBlocked(stream) ? ready(stream) : Effect.void)),
+    Effect.suspend(() => (isBlocked(stream) ? readyBehindAll(stream) : Effect.void)),
   )
 
 /** Throws `InvalidArgument` on a read-only stream, `Closed` on a closed one and `Fenced` when the root was lost. */
@@ -166,7 +167,7 @@ export const append = (
     const { extId = 0, timestampMs = -1 } = options
     let kept = payload
     const take = (): { readonly recordId: number; readonly recordNumber: number } | number => {
-      const recordId = tryAppend(stream, kept, extId, timestampMs)
+      const recordId = tryAppend(stream, kept, extId, timestampMs, true)
       return recordId < 0 ? recordId : { recordId, recordNumber: stream.writer.nextRecordNumber - 1 }
     }
     const record = yield* untilTaken(stream, take, () => {
@@ -210,11 +211,12 @@ const untilTaken = <A extends object>(
 ): Effect.Effect<A, AofError> =>
   Effect.flatMap(
     attempt(() => {
-      const taken = stream.appendQueue.length > 0 ? APPEND_FLUSH : take()
-      if (typeof taken === "number") keep()
-      return taken
+      const taken = stream.appendQueue.code < 0 ? stream.appendQueue.code : take()
+      if (typeof taken !== "number") return Effect.succeed(taken)
+      keep()
+      return inTurn(stream, take, taken)
     }),
-    (taken) => (typeof taken === "number" ? inTurn(stream, take) : Effect.succeed(taken)),
+    (taken) => taken,
   )
 
 /** The typed error for a negative code of `tryAppend`, for callers who throw; `InvalidArgument` for any other number. */

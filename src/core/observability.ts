@@ -91,7 +91,7 @@ const flushOf = (
     sum.syncs += stream.counters.syncs
     sum.syncFailures += stream.counters.syncFailures
     sum.unflushedBytes += unflushedBytes(stream)
-    if (stream.blocked === APPEND_FLUSH || stream.appendQueue.length > 0) sum.blockedStreams++
+    if (stream.blocked === APPEND_FLUSH || stream.appendQueue.code < 0) sum.blockedStreams++
   }
   return sum
 }

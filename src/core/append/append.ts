@@ -39,14 +39,15 @@ export interface BatchItem {
 }
 
 /**
- * Appends one record and returns its id, or a negative code. Throws `InvalidArgument`, `Closed`, or `Unavailable` when the next
- * segment cannot be made; nothing was taken then.
+ * Appends one record and returns its id, or a negative code: while others wait for room, what the first of them waits for, unless it is this
+ * one's turn. Throws `InvalidArgument`, `Closed`, or `Unavailable` when the next segment cannot be made; nothing was taken then.
  */
 export const tryAppend = (
   stream: StreamState,
   payload: Uint8Array | string,
   extId: number | bigint,
   timestampMs: number,
+  isInTurn?: boolean,
 ): number => {
   if (typeof payload === "string") {
     if (payload.length > stream.payloadBytesSafe) checkTextLength(stream, payload)
@@ -57,6 +58,7 @@ export const tryAppend = (
   } else if (payload.length === 0) checkAttached(payload)
   if (extId !== 0) checkExtId(stream.writer.extIdMax, extId)
   if (timestampMs !== -1) checkTimestamp(timestampMs)
+  if (stream.appendQueue.code < 0 && isInTurn !== true) return blockedCode(stream)
   for (;;) {
     if (stream.blocked < 0) return blockedCode(stream)
     const writer = stream.active?.writer
@@ -70,7 +72,7 @@ export const tryAppend = (
   }
 }
 
-/** Appends all or nothing and returns the ids of all, or a negative code. Throws like `tryAppend`. */
+/** Appends all or nothing and returns the ids of all, or a negative code; for those whose turn it is. Throws like `tryAppend`. */
 export const tryAppendBatch = (
   stream: StreamState,
   items: ReadonlyArray<BatchItem>,
@@ -212,7 +214,7 @@ const blockedCode = (stream: StreamState): number => {
   stream.services.fence.check()
   if (stream.services.config.readOnly) throw storeRefused("append", "a read-only one", "a writable store")
   if (stream.blocked < APPEND_FLUSH) throw closed(`stream ${stream.name}`)
-  return refused(stream, stream.blocked)
+  return refused(stream, stream.blocked < 0 ? stream.blocked : stream.appendQueue.code)
 }
 
 /** Returns 0 when `sizeBytes` more may wait for a sync, else `APPEND_FLUSH`. One record larger than the limit may go alone. */

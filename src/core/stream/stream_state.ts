@@ -11,6 +11,7 @@ import { segmentIndexOf, segmentOffsetOf } from "../../model/record_id.ts"
 import type { Directory } from "../../port/directory.ts"
 import type { EventLoop } from "../../port/event_loop.ts"
 import type { SegmentFile } from "../../port/segment_file.ts"
+import { AppendQueue } from "../../state/append_queue.ts"
 import { Catalog } from "../../state/catalog.ts"
 import { nobody } from "../../state/nobody.ts"
 import type { WriterState } from "../../state/segment_writer.ts"
@@ -166,8 +167,8 @@ export interface StreamState {
   readonly durableWaiters: WaitQueue
   /** Those who wait for room after a negative code; all are woken whenever room may be there. `withOne` adds to it. */
   readyWaiters: Array<ReadyWaiter>
-  /** Awaiting appends that found no room, in the order of their calls, which is the order in which they are taken. */
-  appendQueue: Array<QueuedAppend>
+  /** Awaiting appends that found no room: whatever is called later comes behind them. */
+  readonly appendQueue: AppendQueue
   /** Negative while nothing may be appended. */
   blocked: number
   /** The failure that keeps the flusher from going on. */
@@ -219,13 +220,6 @@ export interface ReadyWaiter {
   readonly fail: (error: AofError) => void
 }
 
-/** An append that waits for room. */
-export interface QueuedAppend {
-  /** Tries again; true when it is answered, taken or refused. */
-  readonly tryAgain: () => boolean
-  readonly fail: (error: AofError) => void
-}
-
 /** The bytes that no sync covers yet, open frame included. */
 export const unflushedBytes = (stream: StreamState): number => {
   let sum = 0
@@ -260,14 +254,8 @@ export const appendedMark = (stream: StreamState): Mark => {
 
 /** Serves the appends that wait for room, in order, and wakes all others who wait for it. */
 export const wakeReady = (stream: StreamState): void => {
-  const queue = stream.appendQueue
-  if (queue.length === 0 && stream.readyWaiters.length === 0) return
-  for (let one = queue.shift(); one !== undefined; one = queue.shift()) {
-    // It is out of the queue while it tries, so that a failure met on the way is not told to it as well.
-    if (one.tryAgain()) continue
-    queue.unshift(one)
-    break
-  }
+  if (stream.appendQueue.code < 0 && !stream.appendQueue.serve()) return
+  if (stream.readyWaiters.length === 0) return
   const waiters = stream.readyWaiters
   stream.readyWaiters = nobody
   for (const one of waiters) one.done()
@@ -275,7 +263,7 @@ export const wakeReady = (stream: StreamState): void => {
 
 /** Fails all who wait for room. */
 export const failReady = (stream: StreamState, error: AofError): void => {
-  for (const one of stream.appendQueue.splice(0)) one.fail(error)
+  stream.appendQueue.failAll(error)
   const waiters = stream.readyWaiters
   stream.readyWaiters = nobody
   for (const one of waiters) one.fail(error)
@@ -329,7 +317,7 @@ export const makeStreamState = (options: {
   writtenWaiters: new WaitQueue(),
   durableWaiters: new WaitQueue(),
   readyWaiters: nobody,
-  appendQueue: [],
+  appendQueue: new AppendQueue(),
   blocked: options.services.config.readOnly ? blockedForGood : 0,
   failure: undefined,
   isFlushing: false,

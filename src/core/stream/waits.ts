@@ -1,10 +1,12 @@
 /** Waiting for a watermark, for room, as effects; interrupting a wait takes the waiter out and changes nothing else. */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type { AofError } from "../../model/errors.ts"
+import type { QueuedAppend } from "../../state/append_queue.ts"
 import { withOne } from "../../state/nobody.ts"
 import type { Waiter, WaitQueue } from "../../state/wait_queue.ts"
 import { attempt, caught } from "../flow/attempt.ts"
-import { checkOpen, type QueuedAppend, type ReadyWaiter, type StreamState } from "./stream_state.ts"
+import { checkOpen, type ReadyWaiter, type StreamState, wakeReady } from "./stream_state.ts"
 
 /** Waits until the watermark of `queue` is above `position`. Asks for nothing. */
 export const waitAbove = (queue: WaitQueue, position: number): Effect.Effect<void, AofError> =>
@@ -22,28 +24,36 @@ export const waitAbove = (queue: WaitQueue, position: number): Effect.Effect<voi
     })
   })
 
-/** Waits until `take` takes something, behind all that wait already. What it answers negatively is asked again. */
-export const inTurn = <A>(stream: StreamState, take: () => A | number): Effect.Effect<A, AofError> =>
-  Effect.callback<A, AofError>((resume) => {
-    const one: QueuedAppend = {
-      tryAgain: () => {
-        let taken: A | number = -1
-        const error = caught(() => {
-          taken = take()
-        })
-        if (error !== undefined) resume(Effect.fail(error))
-        else if (typeof taken === "number" && taken < 0) return false
-        else resume(Effect.succeed(taken as A))
-        return true
-      },
-      fail: (error) => resume(Effect.fail(error)),
-    }
-    stream.appendQueue.push(one)
-    return Effect.sync(() => {
-      const at = stream.appendQueue.indexOf(one)
-      if (at >= 0) stream.appendQueue.splice(at, 1)
-    })
-  })
+/**
+ * Puts an append at once behind all that wait already; `code` is what it waits for when it is the first. The effect returns when `take` takes
+ * something. What that answers negatively is asked again.
+ */
+export const inTurn = <A extends object>(
+  stream: StreamState,
+  take: () => A | number,
+  code: number,
+): Effect.Effect<A, AofError> => {
+  const taken = Deferred.makeUnsafe<A, AofError>()
+  const one: QueuedAppend = {
+    tryAgain: () => {
+      let result: A | number = code
+      const error = caught(() => {
+        result = take()
+      })
+      if (error === undefined && typeof result === "number") return result
+      Deferred.doneUnsafe(taken, error === undefined ? Effect.succeed(result as unknown as A) : Effect.fail(error))
+      return 0
+    },
+    fail: (error) => void Deferred.doneUnsafe(taken, Effect.fail(error)),
+  }
+  stream.appendQueue.add(one, code)
+  return Effect.onInterrupt(Deferred.await(taken), () =>
+    Effect.sync(() => {
+      // Those behind it may have found room that it did not.
+      if (stream.appendQueue.remove(one)) wakeReady(stream)
+    }),
+  )
+}
 
 /** Resolves when a retry of an append may succeed; at once when nothing is known to stand in the way. */
 export const ready = (stream: StreamState): Effect.Effect<void, AofError> =>
@@ -57,3 +67,7 @@ export const ready = (stream: StreamState): Effect.Effect<void, AofError> =>
       })
     }),
   )
+
+/** The same, and no append waits any more: whoever retries then is not behind others. */
+export const readyBehindAll = (stream: StreamState): Effect.Effect<void, AofError> =>
+  Effect.flatMap(ready(stream), () => (stream.appendQueue.code < 0 ? readyBehindAll(stream) : Effect.void))
