@@ -20,6 +20,7 @@ import { deletedPath, streamPath, streamsPath } from "./files/paths.ts"
 import { refuseStreamLinks } from "./files/refuse_links.ts"
 import { attempt } from "./flow/attempt.ts"
 import { bounded, ClosingTime } from "./flow/bounded.ts"
+import { LeftCalls } from "./flow/left_calls.ts"
 import { NameGate } from "./flow/name_gate.ts"
 import type { KeptJournalDamage } from "./journal/journal_open.ts"
 import type * as ManifestLog from "./manifest/manifest_log.ts"
@@ -96,7 +97,11 @@ export class Manager implements CoreManager {
   /** Streams that somebody asked for by name: what their options say holds. */
   readonly #asked: WeakSet<StreamState> = new WeakSet()
   readonly #whole: WholeRoot
+  /** Calls that make, open or delete a stream. */
+  readonly #calls: LeftCalls = new LeftCalls("manager")
   #isClosed = false
+  /** Set when all streams were released: one that comes later is released by whoever brings it. */
+  #isReleased = false
   #closing: Deferred.Deferred<void, AofError> | undefined = undefined
 
   constructor(parts: ManagerParts) {
@@ -161,7 +166,7 @@ export class Manager implements CoreManager {
       const isSame = open !== undefined && this.#asked.has(open) && this.#isOpen(open)
       return isSame && !this.#isClosed && !this.config.readOnly && Object.keys(options).length === 0
         ? Effect.succeed(open)
-        : this.#gate.withName(name, this.#open(name, options))
+        : this.#calls.run(this.#gate.withName(name, this.#open(name, options)))
     })
   }
 
@@ -193,6 +198,10 @@ export class Manager implements CoreManager {
           : yield* openKnownStream(this.services, known, options, new RecoveryReport())
       // Its writer has deleted it meanwhile, and may have made another of its name.
       if (stream.closedAs !== undefined) return yield* this.#open(name, options)
+      if (this.#isReleased) {
+        releaseStream(stream, "manager")
+        return yield* Effect.fail(closed("manager"))
+      }
       this.#asked.add(stream)
       this.#streams.set(name, stream)
       return stream
@@ -252,6 +261,10 @@ export class Manager implements CoreManager {
   }
 
   deleteStream(name: string): Effect.Effect<void, AofError> {
+    return this.#calls.run(this.#delete(name))
+  }
+
+  #delete(name: string): Effect.Effect<void, AofError> {
     const { directory } = this.services
     return this.#gate.withName(
       name,
@@ -313,7 +326,14 @@ export class Manager implements CoreManager {
       const before = this.#closing
       if (before !== undefined) return Deferred.isDoneUnsafe(before) ? Effect.void : Deferred.await(before)
       const closing = (this.#closing = Deferred.makeUnsafe<void, AofError>())
-      return Effect.uninterruptible(Effect.onExit(this.#closeAll(), (exit) => Deferred.done(closing, exit)))
+      const ended = Effect.ensuring(
+        this.#closeAll(),
+        Effect.sync(() => {
+          this.manifest.end()
+          this.#calls.end()
+        }),
+      )
+      return Effect.uninterruptible(Effect.onExit(ended, (exit) => Deferred.done(closing, exit)))
     })
   }
 
@@ -349,6 +369,7 @@ export class Manager implements CoreManager {
         ],
         { concurrency: 2 },
       )
+      this.#isReleased = true
       for (const stream of streams()) releaseStream(stream, "manager")
       const committed = yield* Effect.result(bounded(this.manifest.commit, time.leftMs(closingShares.commit)))
       if (result._tag === "Success" && committed._tag === "Success") shared.endInOrder()

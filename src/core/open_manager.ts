@@ -152,6 +152,11 @@ const openRoot = Effect.fnUntraced(function* (
   yield* refuseNetwork(directory, config.root)
   yield* makeRootDirectory(directory, config.root)
   guard.watch(yield* (yield* RootLock).acquire(config.root))
+  // Before the lock: scopes close backwards.
+  yield* Scope.addFinalizer(
+    yield* Scope.Scope,
+    Effect.sync(() => guard.end()),
+  )
   let root = yield* readRoot(directory, config.root)
   let opened: OpenedBucket | undefined
   if (config.tier2.isBucket && store !== undefined && tier2 !== undefined) {

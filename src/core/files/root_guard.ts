@@ -3,10 +3,10 @@
  * and what is made at that path afterwards belongs to somebody else. So before any name in the root is made, changed or taken away, and before a
  * file is opened to be written, the lock file is looked at. Files that are open already are the right ones, wherever they are now.
  *
- * Invariants: once the root is known to be elsewhere nothing is changed at its path any more, for good.
+ * Invariants: once the root is known to be elsewhere, or was given back, nothing is changed at its path any more, for good.
  */
 import * as Effect from "effect/Effect"
-import type { AofError, Unavailable } from "../../model/errors.ts"
+import { type AofError, closed, type Unavailable } from "../../model/errors.ts"
 import type { Compressor } from "../../port/compressor.ts"
 import type { Directory } from "../../port/directory.ts"
 import type { HeldLock } from "../../port/root_lock.ts"
@@ -20,15 +20,22 @@ export class RootGuard {
   onLost: (error: Unavailable) => void = () => {}
   /** Undefined before the root is held, and when it is only read. */
   #lock: HeldLock | undefined = undefined
+  #isOver = false
 
   /** From now on the root is this lock's. */
   watch(lock: HeldLock): void {
     this.#lock = lock
   }
 
-  /** Throws `Unavailable`, with code `ESTALE` once the root is elsewhere. */
+  /** The lock is about to be given back: from then on the root may be anybody's. */
+  end(): void {
+    this.#isOver = true
+  }
+
+  /** Throws `Unavailable`, with code `ESTALE` once the root is elsewhere, and `Closed` once it was given back. */
   checkUnsafe(): void {
     if (this.error !== undefined) throw this.error
+    if (this.#isOver) throw closed("manager")
     if (this.#lock === undefined) return
     const error = caught(() => this.#lock!.checkUnsafe())
     if (error === undefined) return
@@ -39,7 +46,7 @@ export class RootGuard {
     throw error
   }
 
-  /** The same as an effect. */
+  /** The same as an effect. What a closed manager has left behind meets `Closed` where it looks for a failure of the disk. */
   readonly check: Effect.Effect<void, Unavailable> = attempt(() => this.checkUnsafe()) as Effect.Effect<
     void,
     Unavailable

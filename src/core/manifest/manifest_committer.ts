@@ -69,20 +69,23 @@ export class ManifestCommitter {
     this.#snapshotBytes = options.loaded.snapshot.fileBytes
   }
 
-  /** Starts the fiber in the scope. When that closes, what was staged is committed and the chunk closed in order. */
+  /** Starts the fiber in the scope. When that closes, what was staged is committed, the chunk closed in order, and who waits then is told. */
   readonly start: Effect.Effect<void, never, Scope.Scope> = Effect.flatMap(Effect.scope, (scope) => {
     const close = Effect.andThen(
-      Effect.ignore(this.#join),
-      Effect.suspend(() => {
-        this.#isClosed = true
-        return this.#gate.withPermit(this.#writer.close)
-      }),
+      Effect.ensuring(Effect.ignore(this.#join), Effect.sync(this.end)),
+      Effect.suspend(() => this.#gate.withPermit(this.#writer.close)),
     )
     return Effect.forkIn(Effect.forever(this.#round(scope)), scope).pipe(
       Effect.andThen(this.#watchAge(scope)),
       Effect.andThen(Scope.addFinalizer(scope, close)),
     )
   })
+
+  /** Fails all who wait with `Closed`, and who comes later. */
+  readonly end = (): void => {
+    this.#isClosed = true
+    this.#waiting.failAll(closed("the manifest"))
+  }
 
   /** Stages a record and applies it to the state; returns its sequence. Throws `Closed` after close. */
   readonly append = (event: ManifestEvent): number => {
@@ -137,6 +140,7 @@ export class ManifestCommitter {
   )
 
   readonly #join: Effect.Effect<void, AofError> = Effect.callback((resume) => {
+    if (this.#isClosed) return resume(Effect.fail(closed("the manifest")))
     if (this.#writer.isIdle) return resume(Effect.void)
     const waiter: Waiter = {
       position: this.#lastSequence,

@@ -89,6 +89,8 @@ export interface ManifestLog {
   readonly refresh: Effect.Effect<boolean, AofError>
   /** The state holds all records up to this sequence, and for a writer what was staged since. */
   readonly readSequence: () => number
+  /** Closing has taken all the time it may: who waits for a commit fails `Closed` now, also when the disk does not answer. */
+  readonly end: () => void
 }
 
 /** Where the manifest of a root lies. */
@@ -124,12 +126,13 @@ export const open: (options: ManifestLogOptions) => Effect.Effect<ManifestLog, A
     const sealsIdle = options.chunkAgeMs !== undefined || hooks.onChunkSealed !== undefined
     const committer = new ManifestCommitter(writer, { ...settings, sealsIdle, loaded, makeRoom: options.makeRoom })
     yield* committer.start
-    const { append, commit, sealChunk, renew, committedSequence } = committer
+    const { append, commit, sealChunk, renew, committedSequence, end } = committer
     const { state } = loaded
     const customEvent = makeCustomEvent(state, append)
     const refresh = Effect.succeed(false)
     const readSequence = committedSequence
-    return { state, replay, append, customEvent, commit, sealChunk, renew, committedSequence, refresh, readSequence }
+    const told = { refresh, readSequence, end }
+    return { state, replay, append, customEvent, commit, sealChunk, renew, committedSequence, ...told }
   })
 
 const refuse = (): number => {
@@ -145,6 +148,7 @@ const refusing = {
   sealChunk: Effect.void,
   renew: Effect.void,
   committedSequence: (): number => 0,
+  end: (): void => {},
 }
 
 const checkChunkBytes = (chunkBytes: number): Effect.Effect<number, InvalidArgument> =>
