@@ -44,8 +44,8 @@ that bytes of another segment, or of an earlier file of the same segment, never 
 
 \`<root>/ROOT\`, exactly 64 bytes. A reader refuses a root whose \`version\` is above the one it knows, or with a bit in
 \`featuresIncompatible\` that it does not know. Bit 0: there may be a commit journal (below), which holds durable bytes that no segment has.
-Bits of \`featuresCompatible\` may be ignored. Bit 0: a commit journal is in use. It is set when the first file of the journal has its name and before anything is
-written to it, and cleared before the files go: where it is set and there is no file, the journal is missing.`,
+Bits of \`featuresCompatible\` may be ignored. Bit 0: a commit journal is in use. It is set when both files of the journal have their names and before a group is
+written, and cleared before the files go: where it is set and one is not there, that one is missing.`,
 
   segment: `## Segment
 
@@ -147,6 +147,7 @@ entries of both files, by \`sequence\` of the file and then by offset of the gro
 exist before anything else is read; those of sealed and of trimmed segments are left out. A file of a segment that is missing is made when an
 entry at offset 0 is there, or else, with a header that is computed back from the first frame, when what lies before it is lost. When the manifest is damaged, a segment below all
 that have a file is made only where its frames end at the \`baseOffset\` of what follows: it may have been trimmed. Doing this again changes nothing. A root that was closed in order has no journal files.
+One that holds nothing may be a header alone; any other has at least 32 KiB, and below 4 MiB a multiple of 512 and the length of the other one. A group never runs past the end of its file.
 
 A file gets its name when its header and zeros behind it are durable, so a header that does not check, or is missing, is damage. One changed byte of it
 is put right from its checksum. Without a header the seed is computed back from the groups, as the checksum of given bytes is a one-to-one function of

@@ -115,10 +115,14 @@ describe("a journal whose header does not check", () => {
 const removeFile = (disk: MemoryDisk, path: string): Promise<void> =>
   Effect.runPromise(Context.get(disk.services(), Directory).remove(path) as Effect.Effect<void>)
 
+const removeJournal = async (disk: MemoryDisk): Promise<void> => {
+  for (const path of disk.paths().filter((one) => one.endsWith(".jnl"))) await removeFile(disk, path)
+}
+
 describe("a journal that is missing", () => {
   test("after a kill is told once, and no id is given again", async () => {
-    const { disk, path } = await makeCut()
-    await removeFile(disk, path)
+    const { disk } = await makeCut()
+    await removeJournal(disk)
     await withStore(disk.layer, options, async (manager) => {
       const { manifestDamage, isClean } = manager.recovery
       expect([isClean, manifestDamage]).toEqual([false, ["the commit journal is missing"]])
@@ -132,8 +136,8 @@ describe("a journal that is missing", () => {
   })
 
   test("is lost for a repair", async () => {
-    const { disk, path } = await makeCut()
-    await removeFile(disk, path)
+    const { disk } = await makeCut()
+    await removeJournal(disk)
     const report = await Effect.runPromise(repairWith(disk.layer, { root: "/store", tier2: false }))
     expect(report.isWhole).toBe(false)
     expect(report.entries).toMatchObject([{ outcome: "lost", detail: "the commit journal is missing", place: null }])
@@ -152,11 +156,92 @@ describe("a journal that is missing", () => {
       disk.onOperation = undefined
       disk.kill()
     }).catch(() => undefined)
-    expect(disk.paths().filter((one) => one.endsWith(".jnl"))).toHaveLength(1)
+    expect(disk.paths().filter((one) => one.endsWith(".jnl"))).toHaveLength(2)
     await withStore(disk.layer, options, async (manager) => {
       expect(manager.recovery.manifestDamage).toEqual([])
       expect(manager.recovery.quarantined).toEqual([])
     })
+  })
+})
+
+const cutFile = (disk: MemoryDisk, path: string, length: number): Promise<void> => {
+  const file = Context.get(disk.services(), Directory).openUnsafe(path, "write")
+  return Effect.runPromise(Effect.andThen(file.truncate(length), file.syncData) as Effect.Effect<void>)
+}
+
+/** A store that was killed when both files of its journal had records; the smallest journal there may be. */
+const makeBoth = async () => {
+  const disk = new MemoryDisk()
+  const used = new Set<string>()
+  disk.onOperation = ({ kind, path, from }) => {
+    if (kind === "write" && from > 0 && path.endsWith(".jnl")) used.add(path)
+  }
+  await withStore(disk.layer, { ...options, journalBytes: 64 * KiB }, async (manager) => {
+    const streams = await Promise.all(Array.from({ length: streamCount }, (_, at) => manager.stream(`s${at}`)))
+    for (let round = 0; round < 500 && used.size < 2; round++) {
+      await Promise.all(streams.map((stream) => stream.append(`${stream.name}-${round} `.padEnd(200, "."))))
+    }
+    disk.kill()
+  }).catch(() => undefined)
+  disk.onOperation = undefined
+  expect(used.size).toBe(2)
+  return disk
+}
+
+describe("a file of the journal that is missing or was cut", () => {
+  const files = [0, 1].map((number) => `/store/journal/${number}.jnl`)
+  const damageOf = (disk: MemoryDisk): Promise<ReadonlyArray<string>> =>
+    withStore(disk.layer, options, (manager) => Promise.resolve(manager.recovery.manifestDamage))
+
+  test.each([0, 1])("file %d is missed, whether it was used or not, and only once", async (number) => {
+    for (const disk of [(await makeCut()).disk, await makeBoth()]) {
+      await removeFile(disk, files[number]!)
+      expect(await damageOf(disk)).toEqual([`journal file ${number} is missing`])
+      expect(await damageOf(disk)).toEqual([])
+    }
+  })
+
+  test("it is missed also by a process that was killed without having used the journal", async () => {
+    const { disk } = await makeCut()
+    const openAndKill = () => withStore(disk.layer, options, async () => disk.kill()).catch(() => undefined)
+    await openAndKill()
+    expect(await damageOf(disk.fork())).toEqual([])
+    await openAndKill()
+    await removeFile(disk, files[1]!)
+    expect(await damageOf(disk)).toEqual(["journal file 1 is missing"])
+  })
+
+  test.each([0, 1])("file %d that is shorter than it was is told, and kept", async (number) => {
+    const whole = await makeBoth()
+    const path = files[number]!
+    const bytes = whole.contentOf(path)!
+    for (let length = 7; length < bytes.length; length += 5237) {
+      const disk = whole.fork()
+      await cutFile(disk, path, length)
+      const why =
+        length < 512 ? `it has ${length} bytes, less than its header` : `it was longer, and ends at byte ${length}`
+      expect(await damageOf(disk)).toEqual([`journal file ${number}: ${why}`])
+      expect(disk.contentOf(`/store/quarantine/journal-${number}.jnl`)).toHaveLength(length)
+    }
+  })
+
+  test("a cut through a group is told also where nothing else says how long the file was", async () => {
+    const disk = new MemoryDisk()
+    const groups: Array<readonly [from: number, to: number]> = []
+    disk.onOperation = ({ kind, path, from, to }) => {
+      if (kind === "write" && from > 0 && path === files[0]) groups.push([from, to])
+    }
+    await withStore(disk.layer, options, async (manager) => {
+      const streams = await Promise.all(Array.from({ length: streamCount }, (_, at) => manager.stream(`s${at}`)))
+      for (let round = 0; (groups.at(-1)?.[1] ?? 0) < 48 * KiB && round < 500; round++) {
+        await Promise.all(streams.map((stream) => stream.append(`${stream.name}-${round} `.padEnd(200, "."))))
+      }
+      disk.kill()
+    }).catch(() => undefined)
+    disk.onOperation = undefined
+    const [from] = groups.find(([start, end]) => start >= 36 * KiB && end - start > 512)!
+    await cutFile(disk, files[0]!, from + 512)
+    expect(await damageOf(disk)).toEqual([`journal file 0: it was longer, and ends at byte ${from + 512}`])
   })
 })
 

@@ -60,11 +60,13 @@ for (const failing of ["write", "syncData"] as const) {
       })
       while (!isOver && groupsInNext === 0) await pause(0)
     }
+    // A header is what is left of one that has failed and is not needed any more.
+    const isGivenUp = (): boolean =>
+      disk.paths().some((path) => isJournal(path) && disk.contentOf(path)!.length === 512)
     // The first group of the next file is acknowledged, the second one fails.
     await pause(20)
     for (const stream of streams) append(stream, `${stream.name}-last `.padEnd(300, ".")).catch(() => {})
-    for (let tries = 0; tries < 100 && !(hasFailed && disk.paths().filter(isJournal).length < 2); tries++)
-      await pause(5)
+    for (let tries = 0; tries < 100 && !(hasFailed && isGivenUp()); tries++) await pause(5)
     expect(hasFailed).toBe(true)
     const promised = new Map([...acked].map(([name, texts]) => [name, [...texts]]))
     disk.onOperation = undefined

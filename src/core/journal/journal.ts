@@ -1,5 +1,5 @@
 /**
- * The files of the commit journal: two of one size, zeroed when they are made, used in turn. A file that is full is drained: each stream with
+ * The files of the commit journal: two of one size, zeroed when they are made, used in turn; until it is needed one has a header only. A file that is full is drained: each stream with
  * bytes in it makes them durable in its own segment, and then the file is free again. What a file holds is needed until then, so one that is
  * not drained stays where it is for recovery. A file whose write or sync failed takes nothing any more and is replaced once it is drained.
  */
@@ -12,13 +12,11 @@ import type { SegmentFile } from "../../port/segment_file.ts"
 import { JournalWriter } from "../../state/journal_writer.ts"
 import { makeDurableFolder } from "../files/durable_folder.ts"
 import { journalFilePath, journalFolder } from "../files/paths.ts"
+import { replaceSmallFile } from "../files/replace_small_file.ts"
 import { attempt, caught } from "../flow/attempt.ts"
 import { journalFileNumbers, type LoadedJournal } from "./journal_load.ts"
+import { groupBytesMost, zeroStepBytes } from "./journal_sizes.ts"
 
-/** Zeroed in one go: no sync of these may keep another waiting for long. The first stretch is all that a new file needs to be used. */
-const zeroStepBytes = 4 * 1024 * 1024
-/** The largest group. */
-const groupBytesMost = 1024 * 1024
 /** After a failure the next try to make files waits. */
 const retryAfterMs = 5000
 
@@ -211,13 +209,9 @@ export class Journal {
       return
     }
     this.#files.delete(file)
-    if (this.#files.size === 0) {
-      // The last one stays as long as the root file says that there is one, without what it takes of the disk.
-      const closed = Effect.sync(() => file.file.closeUnsafe())
-      return this.#options.run(Effect.ensuring(Effect.ignore(file.file.truncate(journalBlockBytes)), closed))
-    }
-    file.file.closeUnsafe()
-    this.#options.run(Effect.ignore(this.#remove([file.number])))
+    // It stays as long as the root file says that there is a journal, without what it takes of the disk: one that is gone is missed.
+    const closed = Effect.sync(() => file.file.closeUnsafe())
+    this.#options.run(Effect.ensuring(Effect.ignore(file.file.truncate(journalBlockBytes)), closed))
   }
 
   #prepare(): void {
@@ -262,7 +256,7 @@ export class Journal {
   }
 
   /**
-   * Where the root file says that there is a journal there is a file of it, and no group is written before it says so. Not interrupted, and never
+   * Where the root file says that there is a journal both files of it are there, and no group is written before it says so. Not interrupted, and never
    * at the same time as the opposite: what the root file says in the end would be chance.
    */
   get #announce(): Effect.Effect<void, AofError> {
@@ -293,6 +287,7 @@ export class Journal {
         yield* attempt(() => file.writeUnsafe(block, 0, block.length, 0))
         yield* file.zeroFill(block.length, zeroedEnd)
         this.#hasLeftovers = true
+        yield* this.#makeOther(number, block)
         yield* directory.rename(temporary, path)
         yield* directory.sync(journalFolder(root))
         yield* this.#announce
@@ -307,6 +302,20 @@ export class Journal {
       const made = new JournalFile(yield* attempt(() => directory.openUnsafe(path, "write")), number)
       made.zeroedEnd = zeroedEnd
       return made
+    },
+  )
+
+  /** The file that is not made now has a name as well, if only with a header: so one that is missing later was there. */
+  readonly #makeOther: (made: number, block: Uint8Array) => Effect.Effect<void, AofError> = Effect.fnUntraced(
+    { self: this },
+    function* (this: Journal, made: number, block: Uint8Array) {
+      const { directory, root } = this.#options
+      const folder = journalFolder(root)
+      for (const number of journalFileNumbers) {
+        const path = journalFilePath(root, number)
+        if (number === made || (yield* directory.sizeOf(path)) !== undefined) continue
+        yield* replaceSmallFile(directory, { folder, path, bytes: block })
+      }
     },
   )
 

@@ -12,7 +12,7 @@ import { quarantineLink } from "../files/quarantine.ts"
 import { announceJournal, retractJournal } from "../files/root.ts"
 import type { SharedSync } from "../stream/stream_state.ts"
 import { Journal } from "./journal.ts"
-import { emptyJournal, type JournalDamage, type LoadedJournal, loadJournal, missingJournal } from "./journal_load.ts"
+import { emptyJournal, type JournalDamage, type LoadedJournal, loadJournal, withMissing } from "./journal_load.ts"
 import { JournalSync } from "./journal_sync.ts"
 
 /** What it is opened with. */
@@ -62,7 +62,7 @@ export const openJournal: (opening: JournalOpening, root: RootFile) => Effect.Ef
     const load = loadJournal(directory, config.root, rootId)
     const found = config.readOnly ? nothing : yield* load
     const isInUse = !config.readOnly && (root.featuresCompatible & featureJournalInUse) !== 0
-    const loaded = isInUse && !found.isThere ? missingJournal : found
+    const loaded = isInUse ? withMissing(found) : found
     const journal = new Journal(
       {
         directory,

@@ -269,7 +269,8 @@ export class JournalSync implements SharedSync {
       this.#waiting.delete(stream)
       members.push(member)
     }
-    if (members.length === 0) return
+    // Nobody fits an empty group: who waits is not left waiting.
+    if (members.length === 0) return this.#giveUp([...this.#waiting])
     const error = writer.isEmpty ? undefined : this.#journal.write(file)
     if (error !== undefined) {
       this.#giveUp(members.map(({ stream }) => stream))
