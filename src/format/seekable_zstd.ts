@@ -134,17 +134,20 @@ export class SeekTable {
   readonly contentBytes: number
   /** Bytes of all zstd frames: the offset of the table in the file. */
   readonly compressedBytes: number
+  /** Bytes of the segment that lie in frames which are there: fewer than all where the rest of the table is made up. */
+  readonly knownBytes: number
   /** Ends of the frames in file and segment, with a 0 in front: 8 bytes a frame, as in the file. */
   readonly #compressedEnds: Uint32Array
   readonly #contentEnds: Uint32Array
 
-  /** Takes the ends of all frames, each list with a 0 in front, both rising. */
-  constructor(compressedEnds: Uint32Array, contentEnds: Uint32Array) {
+  /** Takes the ends of all frames, each list with a 0 in front, both rising; `knownBytes` when those behind are made up. */
+  constructor(compressedEnds: Uint32Array, contentEnds: Uint32Array, knownBytes?: number) {
     this.#compressedEnds = compressedEnds
     this.#contentEnds = contentEnds
     this.frameCount = compressedEnds.length - 1
     this.compressedBytes = compressedEnds[this.frameCount]!
     this.contentBytes = contentEnds[this.frameCount]!
+    this.knownBytes = knownBytes ?? this.contentBytes
   }
 
   /** The frame with this number; undefined when there is none. */

@@ -69,13 +69,14 @@ export const salvageZstdFrames = (read: ZstdRead, bounds: ZstdWalkBounds): SeekT
     compressedEnds.push(offset)
     contentEnds.push(content)
   }
+  const knownBytes = content
   while (content < contentBytes) {
     offset++
     content = Math.min(contentBytes, content + lostContentBytes)
     compressedEnds.push(offset)
     contentEnds.push(content)
   }
-  return new SeekTable(Uint32Array.from(compressedEnds), Uint32Array.from(contentEnds))
+  return new SeekTable(Uint32Array.from(compressedEnds), Uint32Array.from(contentEnds), knownBytes)
 }
 
 /** Where the frame that starts at `offset` ends, and how much it holds. */
