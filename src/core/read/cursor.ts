@@ -143,6 +143,7 @@ export class ReverseCursor extends ReverseReader implements CoreCursor {
   #isAtEnd = false
   /** Where to begin, as long as that could not be found out. */
   #plan: ReadPlan | undefined
+  #seeker: Reader | undefined = undefined
   #isCutShort = false
   readonly blocked: undefined = undefined
 
@@ -166,10 +167,12 @@ export class ReverseCursor extends ReverseReader implements CoreCursor {
 
   #begin(): void {
     if (this.#plan === undefined) return
-    const { upper, limit } = reverseFrom(this.stream, this.#plan)
+    this.#seeker ??= new Reader(this.stream, this.#plan.level)
+    const { upper, limit } = reverseFrom(this.#seeker, this.#plan)
     this.startBelow(upper)
     this.#remaining = limit
     this.#plan = undefined
+    this.#seeker = undefined
   }
 
   next(): boolean {

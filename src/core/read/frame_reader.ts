@@ -10,6 +10,7 @@ import {
   isFrameHeader,
   isFrameIntact,
 } from "../../format/frame.ts"
+import { segmentOffsetOf } from "../../model/record_id.ts"
 import type { Segment } from "../stream/segment.ts"
 import { Window } from "./window.ts"
 
@@ -93,14 +94,33 @@ const checkBatchFrame = (
 /** Bytes read at once in a scan. */
 export const blockBytes: number = 256 * 1024
 
+/** A look for the next batch, which goes on where it had to stop for bytes of another tier. */
+export interface BatchSearch {
+  /** Where the damage begins, as a position. */
+  readonly from: number
+  /** Offset up to which there is no batch. */
+  at: number
+}
+
+/** The search behind a position: the one that is under way when that is the same. */
+export const searchBehind = (from: number, underWay: BatchSearch | undefined): BatchSearch =>
+  underWay?.from === from ? underWay : { from, at: alignFrame(segmentOffsetOf(from) + 1) }
+
 /**
- * The offset of the first whole batch that starts behind `from`, or `limit` when there is none: where reading goes on behind
- * damage. Looks for a header that names its own offset, then for its checksum.
+ * The offset of the first whole batch that starts behind where `search` began, or `limit` when there is none: where reading goes on behind
+ * damage. Looks for a header that names its own offset, then for its checksum. Of what is known to be damaged nothing is looked at.
  */
-export const findNextBatch = (segment: Segment, from: number, limit: number): number => {
+export const findNextBatch = (segment: Segment, search: BatchSearch, limit: number): number => {
   const window = new Window()
-  for (let offset = alignFrame(from + 1); offset + frameHeaderBytes < limit; offset += 8) {
-    if (!segment.fill(window, offset, frameHeaderBytes, blockBytes, limit)) return limit
+  for (let offset = search.at; offset + frameHeaderBytes < limit; offset += 8) {
+    search.at = offset
+    if (!segment.fill(window, offset, frameHeaderBytes, blockBytes, limit)) {
+      const damage = segment.residency.damage.firstIn(offset, offset + frameHeaderBytes)
+      if (damage === undefined) return limit
+      // The loop adds 8.
+      offset = alignFrame(Math.max(damage.to, offset + 8)) - 8
+      continue
+    }
     const start = offset - window.base
     if (!isFrameHeader(window.view, start, offset, limit)) continue
     if (window.view.getUint32(start + at.batchOffset, true) !== offset) continue

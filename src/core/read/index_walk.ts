@@ -8,7 +8,7 @@ import { IndexBuilder } from "../../state/index_builder.ts"
 import { RecordScanner } from "../../state/record_scanner.ts"
 import { caught } from "../flow/attempt.ts"
 import type { Segment } from "../stream/segment.ts"
-import { blockBytes, checkFrame, FRAME_OK, findNextBatch } from "./frame_reader.ts"
+import { blockBytes, checkFrame, FRAME_OK, findNextBatch, searchBehind } from "./frame_reader.ts"
 import { Window } from "./window.ts"
 
 export class IndexWalk extends RecordScanner {
@@ -39,12 +39,17 @@ export class IndexWalk extends RecordScanner {
       const start = this.#offset - this.#window.base
       if (!isFrame || caught(() => this.#walk(start)) !== undefined) {
         this.hasPassedOver = true
-        this.#offset = findNextBatch(this.#segment, this.#offset, this.#to)
+        this.#offset = this.#behindDamage()
         continue
       }
       this.#offset = alignFrame(this.#offset + this.#window.view.getUint32(start + frameHeader.at.lengthBytes, true))
     }
     return this.#offset >= this.#to
+  }
+
+  #behindDamage(): number {
+    const from = this.#segment.position(this.#offset)
+    return findNextBatch(this.#segment, searchBehind(from, undefined), this.#to)
   }
 
   #walk(start: number): void {

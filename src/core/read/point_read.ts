@@ -51,7 +51,7 @@ export const locateRecord = (
   const { starts } = segment.verified
   const number = frame < 0 ? -1 : walkTo(segment, { starts, frame, frameOffset: frameOffset!, offset, limit })
   if (number < 0) {
-    const damage = segment.residency.damage.find(({ from, to }) => offset >= from && offset < to)
+    const damage = segment.residency.damage.firstIn(frameOffset ?? offset, offset + recordHeaderBytes)
     if (damage !== undefined) throw damaged(stream, segment, damage)
     throw invalidArgument("record id", recordId, "the start of a record")
   }
@@ -71,16 +71,19 @@ export const readPoint = (
 ): RecordView => {
   const { recordNumber, frameTimestampMs } = locateRecord(stream, segment, recordId, limitPosition)
   const limit = segmentIndexOf(limitPosition) > segment.index ? segment.framesEnd : segmentOffsetOf(limitPosition)
-  point.show(segment, { recordId, recordNumber, frameTimestampMs }, limit)
-  return point
+  if (point.show(segment, { recordId, recordNumber, frameTimestampMs }, limit)) return point
+  const offset = segmentOffsetOf(recordId)
+  throw damaged(stream, segment, segment.residency.damage.firstIn(offset, limit) ?? { from: offset, to: offset })
 }
 
 class PointReader extends RecordScanner {
-  show(segment: Segment, record: EnteredRecord, limit: number): void {
+  /** False when what was found a moment ago cannot be had any more. */
+  show(segment: Segment, record: EnteredRecord, limit: number): boolean {
     const offset = segmentOffsetOf(record.recordId)
     const length = recordLength(window.view, offset - window.base)
-    segment.fill(window, offset, length, 0, limit)
+    if (!segment.fill(window, offset, length, 0, limit)) return false
     this.enterRecord(window.buffer, window.view, offset - window.base, record)
+    return true
   }
 
   /** Only a mapping stays as it is: everything else is read into again. */
@@ -121,8 +124,20 @@ const frameAt = (stream: StreamState, segment: Segment, frameOffset: number, lim
     window.segment = undefined
     return frameAt(stream, segment, frameOffset, limit)
   }
-  if (!isNamed) throw damaged(stream, segment, { from: frameOffset, to: frameOffset })
+  if (!isNamed) throw damaged(stream, segment, damageOf(segment, frameOffset, limit))
   return noteStarts(segment, window, frameOffset)
+}
+
+/** What is wrong with a frame: part of it may lie in damage that is longer. */
+const damageOf = (
+  segment: Segment,
+  frameOffset: number,
+  limit: number,
+): { readonly from: number; readonly to: number } => {
+  const isThere = segment.fill(window, frameOffset, frameHeader.sizeBytes, 0, limit)
+  const lengthBytes = isThere ? window.view.getUint32(frameOffset - window.base + at.lengthBytes, true) : 1
+  const damage = segment.residency.damage.firstIn(frameOffset, frameOffset + lengthBytes)
+  return { from: frameOffset, to: damage?.to ?? frameOffset }
 }
 
 const damaged = (
@@ -134,7 +149,7 @@ const damaged = (
     `stream ${stream.name}, segment ${segment.index}, offset ${from}`,
     "a frame does not check",
     segment.position(from),
-    segment.position(to),
+    segment.position(Math.min(to, segment.framesEnd)),
   )
 
 const noteStarts = ({ verified }: Segment, { view, base }: Window, frameOffset: number): number => {

@@ -10,7 +10,15 @@ import { RecordScanner } from "../../state/record_scanner.ts"
 import type { Segment } from "../stream/segment.ts"
 import { checkOpen, type StreamState } from "../stream/stream_state.ts"
 import { firstRecord, firstRecordNumber } from "./first_record.ts"
-import { blockBytes, checkFrame, FRAME_END, FRAME_OK, findNextBatch } from "./frame_reader.ts"
+import {
+  type BatchSearch,
+  blockBytes,
+  checkFrame,
+  FRAME_END,
+  FRAME_OK,
+  findNextBatch,
+  searchBehind,
+} from "./frame_reader.ts"
 import { Window } from "./window.ts"
 
 const at = frameHeader.at
@@ -37,9 +45,13 @@ export class Reader extends RecordScanner {
   endPosition: number = Number.POSITIVE_INFINITY
   /** Set while the start is still to come: records are passed over until it is true of one. */
   awaitedStart: (() => boolean) | undefined = undefined
+  /** True while it moves to its start, and goes on with that after it had to wait. */
+  isSkipping = false
   #segment: Segment | undefined = undefined
   #aheadBytes = firstBlockBytes
   #started = false
+  /** For the end of damage, as long as it waits for bytes of another tier. */
+  #search: BatchSearch | undefined = undefined
   /** Position behind the frame that was entered last, or behind the segment that damage has ended: where a gap begins. */
   #end = 0
   /** The only segment to be read, or undefined. */
@@ -243,11 +255,13 @@ export class Reader extends RecordScanner {
 
   #throwDamage(segment: Segment, offset: number, limit: number): never {
     const from = segment.position(offset)
-    const next = findNextBatch(segment, offset, limit)
+    this.#search = searchBehind(from, this.#search)
+    const next = findNextBatch(segment, this.#search, limit)
+    const to = segment.position(next) + (next < limit ? this.#headerBytes(segment, next, limit) : 0)
     this.position = segment.position(next)
     this.recordsLeft = 0
     this.#started = false
-    const to = next < limit ? segment.position(next) + this.#headerBytes(segment, next, limit) : this.position
+    this.#search = undefined
     throw corrupt(
       `stream ${this.stream.name}, segment ${segment.index}, offset ${offset} to ${next}`,
       "a frame does not check",

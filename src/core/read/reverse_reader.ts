@@ -6,28 +6,26 @@ import { assert } from "../../model/assert.ts"
 import { type AofError, corrupt } from "../../model/errors.ts"
 import { isRecordId, segmentIndexOf, segmentOffsetOf } from "../../model/record_id.ts"
 import { RecordScanner } from "../../state/record_scanner.ts"
+import type { IndexKey } from "../../state/segment_index.ts"
 import type { Segment } from "../stream/segment.ts"
 import { checkOpen, type StreamState } from "../stream/stream_state.ts"
 import { firstRecordNumber } from "./first_record.ts"
-import { blockBytes, checkFrame, FRAME_OK, findNextBatch } from "./frame_reader.ts"
-import { Reader, type ReadLevel } from "./reader.ts"
+import { type BatchSearch, blockBytes, checkFrame, FRAME_OK, findNextBatch, searchBehind } from "./frame_reader.ts"
+import type { Reader, ReadLevel } from "./reader.ts"
 import { isSegmentEnd, type ReadPlan, searchSegment, seekStart } from "./start.ts"
 import { Window } from "./window.ts"
 
 const at = frameHeader.at
 
-/** Where a backward read begins: records below `upper`, at most `limit` of them. */
-export const reverseFrom = (
-  stream: StreamState,
-  plan: ReadPlan,
-): { readonly upper: number; readonly limit: number } => {
+/** Where a backward read begins: records below `upper`, at most `limit` of them. `reader` looks for it; asked again it goes on. */
+export const reverseFrom = (reader: Reader, plan: ReadPlan): { readonly upper: number; readonly limit: number } => {
   const { by, value } = plan.start
+  const { stream } = reader
   const end = plan.level === "durable" ? stream.durable.position : stream.written.position
   if (by === "from" && value === "end") return { upper: end, limit: plan.limit }
   if (by === "last") return { upper: end, limit: Math.min(plan.limit, value as number) }
   const isId = (by === "from" || by === "after") && isRecordId(value)
   if (isId && isSegmentEnd(stream, value)) return { upper: value, limit: plan.limit }
-  const reader = new Reader(stream, plan.level)
   // An exclusive start is exclusive in the direction of reading: the search is for the record itself.
   seekStart(reader, by === "after" ? { ...plan, start: { by: "from", value } } : plan)
   if (reader.awaitedStart !== undefined || !reader.move()) {
@@ -46,6 +44,15 @@ const missing = (
   upper: number,
 ): AofError => corrupt(`stream ${name}`, `records ${from} to ${to} are missing`, lower, upper)
 
+const byOffset = (value: number): IndexKey => ({ by: "offset", value })
+
+/** Frames below a position, up to an offset. */
+interface CollectedFrames {
+  readonly upper: number
+  readonly frames: Array<number>
+  offset: number
+}
+
 export abstract class ReverseReader extends RecordScanner {
   readonly stream: StreamState
   readonly level: ReadLevel
@@ -58,6 +65,11 @@ export abstract class ReverseReader extends RecordScanner {
   /** Places in `buffer` of records not shown yet, the next one last. */
   #starts: Array<number> = []
   #firstNumber = 0
+  /** What `#previousStretch` has collected, as long as it waits for bytes of another tier. */
+  #stretch: CollectedFrames | undefined = undefined
+  /** Ends of damage in the stretch, as offsets, by the position where it begins; and the look for one. */
+  readonly #gaps: Map<number, number> = new Map()
+  #search: BatchSearch | undefined = undefined
   /** Number of the first record of the frame entered before; undefined when nothing can be told from it. */
   #lowest: number | undefined = undefined
 
@@ -110,13 +122,14 @@ export abstract class ReverseReader extends RecordScanner {
       this.window.segment = undefined
       return this.#previousFrame()
     }
-    this.#frames.pop()
     if (result !== FRAME_OK) {
-      const next = findNextBatch(segment, offset, limit)
-      this.#upper = segment.position(offset)
-      this.#lowest = undefined
-      const where = `stream ${this.stream.name}, segment ${segment.index}, offset ${offset} to ${next}`
-      throw corrupt(where, "a frame does not check", segment.position(offset), segment.position(next))
+      this.#throwDamage(segment, offset, limit)
+    }
+    this.#frames.pop()
+    if (this.#gaps.delete(segment.position(offset))) {
+      // What did not check does by now: the frames behind it are looked for as well.
+      this.#frames = []
+      return true
     }
     const start = offset - this.window.base
     this.enterFrame(this.window.buffer, this.window.view, start, segment.position(this.window.base))
@@ -134,6 +147,28 @@ export abstract class ReverseReader extends RecordScanner {
     this.recordsLeft = 0
     this.#upper = Math.min(this.#upper, segment.position(offset))
     return true
+  }
+
+  #throwDamage(segment: Segment, offset: number, limit: number): never {
+    const next = this.#gapAt(segment, offset, limit)
+    const isFrame = next < limit && segment.fill(this.window, next, frameHeader.sizeBytes, blockBytes, limit)
+    const headerBytes = isFrame ? this.window.view.getUint16(next - this.window.base + at.headerBytes, true) : 0
+    this.#frames.pop()
+    this.#upper = segment.position(offset)
+    this.#lowest = undefined
+    const where = `stream ${this.stream.name}, segment ${segment.index}, offset ${offset} to ${next}`
+    throw corrupt(where, "a frame does not check", segment.position(offset), segment.position(next) + headerBytes)
+  }
+
+  /** Where the damage ends that begins at `offset`. */
+  #gapAt(segment: Segment, offset: number, limit: number): number {
+    const from = segment.position(offset)
+    const known = this.#gaps.get(from)
+    if (known !== undefined) return known
+    this.#search = searchBehind(from, this.#search)
+    const next = findNextBatch(segment, this.#search, limit)
+    this.#gaps.set(from, next)
+    return next
   }
 
   /** Throws once when records between the frame just entered, at `offset`, and the one behind it are nowhere. */
@@ -174,18 +209,23 @@ export abstract class ReverseReader extends RecordScanner {
     this.#upper = segment.position(end)
     if (above !== undefined && above !== segment) this.#checkCrossing(above, segment)
     const limit = this.#limitIn(segment)
-    let offset = searchSegment(this.stream, segment, { by: "offset", value: end - 1 })
-    const frames: Array<number> = []
-    while (offset < end) {
-      frames.push(offset)
+    if (this.#stretch?.upper !== this.#upper) {
+      this.#stretch = { upper: this.#upper, offset: searchSegment(this.stream, segment, byOffset(end - 1)), frames: [] }
+      this.#gaps.clear()
+    }
+    const stretch = this.#stretch
+    while (stretch.offset < end) {
+      const { offset } = stretch
       const isThere = segment.fill(this.window, offset, frameHeader.sizeBytes, blockBytes, limit)
       const start = offset - this.window.base
-      offset =
+      stretch.offset =
         isThere && isFrameHeader(this.window.view, start, offset, limit)
           ? alignFrame(offset + this.window.view.getUint32(start + at.lengthBytes, true))
-          : findNextBatch(segment, offset, limit)
+          : this.#gapAt(segment, offset, limit)
+      stretch.frames.push(offset)
     }
-    this.#frames = frames
+    this.#frames = stretch.frames
+    this.#stretch = undefined
     return true
   }
 

@@ -1,4 +1,5 @@
 /** Where a read starts: by place, id, number, time, extId or from the end. Exactly one of them. */
+import { alignFrame } from "../../format/frame.ts"
 import type { SegmentFooter } from "../../format/segment_footer.ts"
 import { segmentHeaderBytes } from "../../format/segment_header.ts"
 import { checkNames } from "../../model/config_check.ts"
@@ -155,6 +156,9 @@ const seekId = (reader: Reader, recordId: number, isAfter: boolean): void => {
   if (isSegmentEnd(stream, recordId)) return reader.seekFrame(segment, segment.framesEnd)
   // The frame that is still open has no header to be found by.
   if (recordId >= written) stream.active?.writer?.closeFrame()
+  // Where damage ends, as an error has told, there may be no record, but reading goes on.
+  const isBehindDamage = segment.residency.damage.endsAt(segmentOffsetOf(recordId))
+  if (isBehindDamage) return reader.seekFrame(segment, alignFrame(segmentOffsetOf(recordId)))
   const place = locateRecord(stream, segment, recordId, Math.max(written, appendedMark(stream).position))
   if (recordId >= reader.limitPosition) return seekLater(reader, isThere)
   reader.seekFrame(segment, place.frameOffset)
@@ -191,7 +195,7 @@ const seekNumber = (reader: Reader, number: number): void => {
   const isThere = (): boolean => reader.recordNumber >= number
   const segment = stream.catalog.search({ by: "number", value: number })
   if (segment === undefined || number >= stream.written.mark.nextRecordNumber) return seekLater(reader, isThere)
-  reader.seekFrame(segment, searchSegment(stream, segment, { by: "number", value: number }))
+  seekBefore(reader, segment, { by: "number", value: number })
   skipUntil(reader, isThere)
 }
 
@@ -199,14 +203,25 @@ const seekAbove = (reader: Reader, key: Exclude<IndexKey, { readonly by: "offset
   const { stream } = reader
   const segment = stream.catalog.search(key)
   if (segment === undefined) return seekLater(reader, isThere)
-  reader.seekFrame(segment, searchSegment(stream, segment, key))
+  seekBefore(reader, segment, key)
   const first = firstRecordNumber(stream)
   skipUntil(reader, () => isThere() && reader.recordNumber >= first)
 }
 
+/** Puts `reader` somewhere before `key`, unless it is on its way from there: without an index that is a long one. */
+const seekBefore = (reader: Reader, segment: Segment, key: IndexKey): void => {
+  if (!reader.isSkipping) reader.seekFrame(segment, searchSegment(reader.stream, segment, key))
+  reader.isSkipping = true
+}
+
 /** Moves until `isThere`, and puts that record back; at the watermark it stays and awaits it. */
 const skipUntil = (reader: Reader, isThere: () => boolean): void => {
-  while (reader.move()) if (isThere()) return reader.putBack(reader.recordStart)
+  while (reader.move()) {
+    if (!isThere()) continue
+    reader.isSkipping = false
+    return reader.putBack(reader.recordStart)
+  }
+  reader.isSkipping = false
   reader.awaitedStart = isThere
 }
 

@@ -11,7 +11,7 @@ import { RecordScanner } from "../../state/record_scanner.ts"
 import { type Mark, startMark } from "../../state/watermark.ts"
 import type { SealedTail } from "../append/writing_segment.ts"
 import { caught } from "../flow/attempt.ts"
-import { blockBytes, checkFrame, FRAME_OK, findNextBatch } from "../read/frame_reader.ts"
+import { blockBytes, checkFrame, FRAME_OK, findNextBatch, searchBehind } from "../read/frame_reader.ts"
 import { setWindow, Window } from "../read/window.ts"
 import type { Segment } from "../stream/segment.ts"
 
@@ -147,7 +147,8 @@ class FrameScan extends RecordScanner {
       if (next === undefined) {
         const at = this.#offset
         const isZero = isZeroFrom(this.#segment, at, this.#limit)
-        const resumesAt = isZero ? this.#limit : findNextBatch(this.#segment, at, this.#limit)
+        const search = searchBehind(this.#segment.position(at), undefined)
+        const resumesAt = isZero ? this.#limit : findNextBatch(this.#segment, search, this.#limit)
         const isEnd = resumesAt >= this.#limit
         this.badSpots.push({ offset: at, resumesAt: isEnd ? undefined : resumesAt, isZero, mark: this.#mark })
         if (isEnd) return

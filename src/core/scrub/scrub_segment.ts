@@ -7,6 +7,7 @@ import { warmFolder } from "../files/paths.ts"
 import { quarantineMove } from "../files/quarantine.ts"
 import { rebuildSealed } from "../repair/repair_sealed.ts"
 import { replaceObject } from "../tier2/replace_object.ts"
+import { forgetDamage } from "../tiers/hydrate_segment.ts"
 import { hydrationPriority } from "../tiers/hydrator.ts"
 import type { Residency } from "../tiers/residency.ts"
 import { type BadCopy, checkCopy, objectOf, type Verdict } from "./scrub_copies.ts"
@@ -51,7 +52,11 @@ class SegmentScrub {
       const known = this.#verdicts.get(tier)
       if (known !== undefined) return Effect.succeed(known)
       return Effect.tap(checkCopy(this.#run, this.#residency, tier), (verdict) =>
-        Effect.sync(() => this.#verdicts.set(tier, verdict)),
+        Effect.sync(() => {
+          this.#verdicts.set(tier, verdict)
+          // What readers found wrong with it was so for a moment.
+          if (tier === "tier2" && verdict.kind === "good") forgetDamage(this.#run.services, this.#residency)
+        }),
       )
     })
   }

@@ -38,7 +38,7 @@ export const replaceObject: (
     giveUpKey(residency, key)
     residency.cold = undefined
     residency.isUntold = false
-    residency.isObjectDamaged = false
+    residency.objectDoubt.clear()
     // Nothing stands for the warm form but the plain file: it is made again.
     if (!residency.isWarm) {
       services.tables.delete(residency.uid)

@@ -16,7 +16,6 @@ import { refuseLinks } from "../files/refuse_links.ts"
 import { attempt } from "../flow/attempt.ts"
 import type { Tier2Sink } from "../tier2/tier2.ts"
 import type { Residency } from "./residency.ts"
-import { stretchKey } from "./stretch.ts"
 import type { TierServices } from "./tier_services.ts"
 import type { AdmissionGuard, Tier0Owner } from "./tier0.ts"
 
@@ -89,12 +88,13 @@ const syncingSink = (file: SegmentFile): Tier2Sink => {
   }
 }
 
-/** What did not check in the object is there in a copy that does: what was kept of it must not be read any more. */
-const forgetDamage = ({ stretches }: TierServices, residency: Residency): void => {
-  if (residency.damage.length === 0) return
-  residency.damage = []
-  for (let index = 0; index < (residency.form?.frameCount ?? 0); index++)
-    stretches.delete(stretchKey(residency.uid, index))
+/** What did not check in the object is there in a copy that does, or does by now: nothing of what was thought of it counts any more. */
+export const forgetDamage = ({ tables }: Pick<TierServices, "tables">, residency: Residency): void => {
+  residency.objectDoubt.clear()
+  if (residency.damage.isEmpty) return
+  tables.delete(residency.uid)
+  // With the numbers of the frames in a table that was made up nothing else may be found.
+  residency.changeForm(residency.form)
 }
 
 const enterWarm = (services: TierServices, residency: Residency): void => {

@@ -98,12 +98,13 @@ export class Hydrator implements NeedServer {
   /** One scan passes through memory; what is scanned again comes to Tier 1, if there is room. */
   #scan({ residency, offset, scannedTo = 0 }: ColdNeed): Effect.Effect<void, AofError> {
     const pass = this.scans.bring(residency, offset)
-    if (offset >= scannedTo || residency.isObjectDamaged || !this.#fitsTier1(residency)) return pass
+    const isDoubted = residency.objectDoubt.isBelieved(this.#services.clock.currentTimeMillisUnsafe())
+    if (offset >= scannedTo || isDoubted || !this.#fitsTier1(residency)) return pass
     this.#readAhead(residency)
     return Effect.catch(this.request(residency, "tier1", hydrationPriority.reader), (error: AofError) => {
       if (error._tag !== "Corrupt" || residency.cold === undefined) return Effect.fail(error)
       // What is left of an object that is damaged is read where it is.
-      residency.isObjectDamaged = true
+      residency.objectDoubt.note(this.#services.clock.currentTimeMillisUnsafe())
       return pass
     })
   }

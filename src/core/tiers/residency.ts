@@ -6,7 +6,9 @@
  * Invariants: a copy is taken away only when another one is durable and the manifest says so; a segment with a pin keeps its Tier
  * 0 file; `isGone` is set once, by trim or deletion, and ends everything.
  */
+import type { SeekTable } from "../../format/seekable_zstd.ts"
 import type { AofError } from "../../model/errors.ts"
+import { DamageMap, Doubt, doubtMsMax } from "../../state/damage_map.ts"
 import { segmentPath, segmentsPath, warmPathOf } from "../files/paths.ts"
 import type { AdmissionGuard } from "./tier0.ts"
 
@@ -58,8 +60,6 @@ export interface ColdCopy {
 
 let nextUid = 1
 
-const noDamage: ReadonlyArray<{ readonly from: number; readonly to: number }> = []
-
 export class Residency {
   /** Unlike that of any other segment in this process, and of any other warm form: what was decoded is kept by it. */
   uid: number = nextUid++
@@ -83,14 +83,14 @@ export class Residency {
   needsRecovery = false
   /** The source of a compression did not check: the plain file is all there is and stays. */
   isDamaged = false
-  /** The object did not check as a whole: it is read frame by frame, and not brought to Tier 1 again by readers. */
-  isObjectDamaged = false
+  /** The object did not check as a whole: for now it is read frame by frame, and not brought to Tier 1 again by readers. */
+  readonly objectDoubt: Doubt = new Doubt(doubtMsMax)
   /** Objects of it that were given up and replaced: part of the key of the next one. */
   replacements = 0
   /** Trimmed or deleted. */
   isGone = false
-  /** Stretches of the only copy that do not check, as offsets. */
-  damage: ReadonlyArray<{ readonly from: number; readonly to: number }> = noDamage
+  /** What of the only copy did not check when it was asked for, as offsets in the segment. */
+  readonly damage: DamageMap = new DamageMap()
   /** Readers that need the Tier 0 file. */
   pins = 0
   /** Readers that need the warm file. */
@@ -176,12 +176,12 @@ export class Residency {
   changeForm(form: WarmForm | undefined): void {
     this.form = form
     this.uid = nextUid++
-    this.damage = noDamage
+    this.damage.clear()
   }
 
-  /** Notes once that a stretch of the only copy does not check. */
-  noteDamage(from: number, to: number): void {
-    if (!this.damage.some((one) => one.from === from)) this.damage = [...this.damage, { from, to }]
+  /** False when a seek table of which part was made up has to be asked for again: there may be a better one by now. */
+  isTableBelieved({ knownBytes, contentBytes }: SeekTable, nowMs: number): boolean {
+    return knownBytes === contentBytes || this.damage.isBelievedIn(knownBytes, contentBytes, nowMs)
   }
 
   /**

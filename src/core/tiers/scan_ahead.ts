@@ -12,7 +12,8 @@ import { ByteCache } from "../../state/byte_cache.ts"
 import { SingleFlight } from "../flow/single_flight.ts"
 import { SpareBuffers } from "../flow/spare_buffers.ts"
 import { getBytesMax } from "../tier2/tier2_requests.ts"
-import { fetchRun, fetchTable, ofCopy, type ScanRun, sliceFrames, type TakeContent } from "./fetch_frames.ts"
+import { sliceFrames, type TakeContent } from "./checked_frames.ts"
+import { fetchRun, fetchTable, knownTable, ofCopy, type ScanRun } from "./fetch_frames.ts"
 import type { ColdCopy, Residency } from "./residency.ts"
 import { ScanPace } from "./scan_pace.ts"
 import { makeStretch, type Stretch, stretchKey } from "./stretch.ts"
@@ -115,7 +116,8 @@ export class ScanAhead {
     return ofCopy(residency, (copy) =>
       Effect.flatMap(this.#table(copy), (table) => {
         const first = table.frameAt(offset)
-        if (first === undefined) return Effect.void
+        const isThere = first !== undefined && first.contentOffset < table.knownBytes
+        if (!isThere || !residency.isStill(copy)) return Effect.void
         const running = this.#runningAt(copy, first)
         if (running !== undefined) return this.#fetch(running)
         const before = this.#ends.get(stretchKey(copy.uid, first.index))
@@ -138,7 +140,7 @@ export class ScanAhead {
   /** The seek table, fetched once for all who want it. */
   #table(copy: ColdCopy): Effect.Effect<SeekTable, AofError> {
     const fetched = Effect.suspend(() => fetchTable(this.#services, copy))
-    const isHere = this.#services.tables.get(copy.uid) !== undefined
+    const isHere = knownTable(this.#services, copy) !== undefined
     // A key that is negative is no frame.
     return isHere ? fetched : Effect.andThen(this.#flights.run(-copy.uid, Effect.asVoid(fetched)), fetched)
   }
@@ -202,7 +204,7 @@ export class ScanAhead {
       const first = table.frame(0)
       if (first !== undefined) this.#begin(makeRun(copy, table, first, bytes), count)
     }
-    const table = this.#services.tables.get(copy.uid)
+    const table = knownTable(this.#services, copy)
     if (table !== undefined) return begin(table)
     // What is wrong a scan that comes there finds out for itself.
     this.#services.fork(Effect.ignore(Effect.map(this.#table(copy), begin)))
@@ -210,7 +212,7 @@ export class ScanAhead {
 
   #begin(run: Run, count: number): void {
     const key = keyOf(run)
-    const here = this.#stretches.has(key)
+    const here = this.#stretches.has(key) || this.#isDamaged(run.first, run.copy)
     if (!here && !this.#begun.has(key)) {
       if (this.#begunBytes() + run.bytes > this.#bytesMax / 2) return
       this.#begun.set(key, run)
@@ -218,6 +220,12 @@ export class ScanAhead {
       this.#services.fork(Effect.ignore(Effect.tapError(this.#fetch(run), () => failed)))
     }
     this.#ahead(run, count - 1)
+  }
+
+  /** True when nothing came of it, and it is not asked for again yet. */
+  #isDamaged({ contentOffset, contentBytes }: ZstdFrame, { residency }: ColdCopy): boolean {
+    const nowMs = this.#services.clock.currentTimeMillisUnsafe()
+    return residency.damage.isBelievedIn(contentOffset, contentOffset + contentBytes, nowMs)
   }
 
   /** Content of the runs that were begun ahead and are not read. Those that nobody has read before they went are given up. */
@@ -240,9 +248,9 @@ const joined = (parts: ReadonlyArray<Stretch>): Stretch => {
 
 const keyOf = ({ copy, first }: Run): number => stretchKey(copy.uid, first.index)
 
-/** Where the log frames of a segment end: behind them a scan reads nothing. */
+/** Where the log frames of a segment end, or what is left of it: behind that a scan reads nothing. */
 const framesEnd = ({ copy, table }: Pick<Run, "copy" | "table">): number =>
-  Math.min(copy.residency.seal?.framesEnd ?? table.contentBytes, table.contentBytes)
+  Math.min(copy.residency.seal?.framesEnd ?? table.contentBytes, table.knownBytes)
 
 const makeRun = (copy: ColdCopy, table: SeekTable, first: ZstdFrame, bytes: number): Run => {
   const end = Math.min(first.contentOffset + bytes, framesEnd({ copy, table }))

@@ -41,6 +41,7 @@ export interface TierReaderOptions {
   /** What scans bring of segments that are only in Tier 2. */
   readonly scans: () => ScannedStretches
   readonly queueDepth: () => number
+  readonly nowMs: () => number
   /** Starts to bring what a reader was missing. */
   readonly onNeed: (need: ColdNeed) => void
   /** A warm file is missing or does not check. */
@@ -95,12 +96,14 @@ export class TierReader implements SegmentSource {
 
   fill(segment: Segment, window: Window, range: FillRange): boolean {
     const { residency } = segment
+    const { offset, least } = range
+    if (!residency.isWarm && residency.damage.isBelievedIn(offset, offset + least, this.#options.nowMs())) return false
     const isScan = range.most > pointBytesMax
     const table = this.#table(segment, range)
-    const first = table.frameAt(range.offset)
+    const first = table.frameAt(offset)
     // A scan decodes as many frames at once as it would read bytes.
-    const wanted = isScan && segment.residency.isWarm ? Math.max(range.least, range.most) : range.least
-    const last = table.frameAt(Math.min(range.offset + wanted, Math.max(range.limit, range.offset + range.least)) - 1)
+    const wanted = isScan && segment.residency.isWarm ? Math.max(least, range.most) : least
+    const last = table.frameAt(Math.min(offset + wanted, Math.max(range.limit, offset + least)) - 1)
     if (first === undefined || last === undefined) return false
     const stretch = this.#stretch(segment, { table, first, last, range, isScan })
     if (!isScan && residency.isWarm) this.#options.onDecoded(residency)
@@ -109,7 +112,7 @@ export class TierReader implements SegmentSource {
     setWindow(window, stretch.bytes, stretch.view, stretch.offset, end, false)
     window.isShared = true
     window.isIntact = stretch.isIntact
-    return range.offset + range.least <= end
+    return offset + least <= end
   }
 
   /** Gives a warm file up that is missing or does not check; it is fetched again. */
@@ -160,7 +163,7 @@ export class TierReader implements SegmentSource {
     const { residency } = segment
     const { tables } = this.#options
     const kept = tables.get(residency.uid)
-    if (kept !== undefined) return kept
+    if (kept !== undefined && (residency.isWarm || residency.isTableBelieved(kept, this.#options.nowMs()))) return kept
     const { form } = residency
     if (form === undefined || (!residency.isWarm && residency.cold === undefined)) throw this.#nowhere(segment)
     if (residency.isWarm) {
@@ -220,7 +223,8 @@ export class TierReader implements SegmentSource {
     let isDamaged = false
     const bytes = decodeFrames(this.#options.compressor, { table, first, last, packed }, (frame) => {
       isDamaged = true
-      residency.noteDamage(frame.contentOffset, frame.contentOffset + frame.contentBytes)
+      const { contentOffset: from, contentBytes } = frame
+      residency.damage.note({ from, to: from + contentBytes }, this.#options.nowMs())
     })
     if (!isDamaged) return bytes
     // Where this is the only copy, zeros stand for what does not check: no log frame begins in them, and reading goes on behind.

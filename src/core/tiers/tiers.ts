@@ -76,6 +76,7 @@ export class Tiers {
       isReadOnly,
       scans: () => this.coordinator.hydrator.scans,
       queueDepth: () => this.coordinator.hydrator.queueDepth,
+      nowMs: () => clock.currentTimeMillisUnsafe(),
       onNeed: (need) => {
         counters.wouldBlock.Hydration++
         this.coordinator.hydrator.begin(need)
