@@ -51,7 +51,8 @@ export const drainStream: (stream: StreamState) => Effect.Effect<void, AofError>
     // Twice, because two equal slots say that the file was closed in order.
     for (let slots = 0; slots < slotOffsets.length; slots++) yield* attempt(() => writeSlot(stream, active))
     yield* file.syncData
-    yield* attempt(() => file.closeUnsafe())
+    // A reader that comes before the end of the stream opens it anew.
+    active.segment.releaseFile()
     noteClosed(stream, active.segment)
   },
 )
