@@ -1,5 +1,6 @@
 /** What only the store as Effects hands on: services, and what works with them. */
 export { inspectManifest } from "../core/manifest/manifest_inspector.ts"
+export type { BatchFile, BatchOutcome, BatchPiece, BatchWriter } from "../port/batch_writer.ts"
 export {
   type ChecksumJob,
   type Compressed,

@@ -44,7 +44,7 @@ interface DenoFunctions {
 }
 
 const findByDeno = (): Syncfs | undefined => {
-  const { Deno: deno } = globalThis as { readonly Deno?: DenoFunctions }
+  const { Deno: deno } = globalThis as unknown as { readonly Deno?: DenoFunctions }
   // Asked without prompting.
   if (deno?.permissions.querySync({ name: "ffi" }).state !== "granted") return undefined
   const signature = { syncfs: { parameters: ["i32"], result: "i32" } }
