@@ -11,7 +11,17 @@ import type { ObjectStore } from "../../src/port/object_store.ts"
 import { FaultyObjectStore, type StoreFault } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { failure } from "../support/api.ts"
-import { appendTexts, headIn, keysIn, numbersIn, openBucketStore, segmentsIn, until, upTo } from "../support/bucket.ts"
+import {
+  appendTexts,
+  headIn,
+  keysIn,
+  numbersIn,
+  numbersLeft,
+  openBucketStore,
+  segmentsIn,
+  until,
+  upTo,
+} from "../support/bucket.ts"
 
 beforeAll(loadCrc64)
 
@@ -218,7 +228,7 @@ describe("a writer whose root another machine has taken over", () => {
       const isOldFenced = before === undefined || (await isFenced(before, "orders"))
       if (isNextFenced === isOldFenced) throw new Error(`request ${at}: fenced are ${isOldFenced} and ${isNextFenced}`)
       if (isOldFenced && outcome !== undefined && outcome.cold > 0) {
-        const numbers = await numbersIn(await next.stream("orders"))
+        const numbers = await numbersLeft(await next.stream("orders"))
         const least = numbers.length
         if (least < outcome.cold) throw new Error(`request ${at}: ${outcome.cold} were cold, ${least} are there`)
         expect(numbers).toEqual(upTo(least))

@@ -160,7 +160,7 @@ describe("a view", () => {
           }
         }
         expect(found).toEqual(["first", "stream orders: records 1 to 1 are missing", "last"])
-        expect(await rejection(() => seen.get(ids[1]!))).toMatchObject({ _tag: "NotFound" })
+        expect(await rejection(() => seen.get(ids[1]!))).toMatchObject({ _tag: "Corrupt" })
         const back = await rejection(() => collect(seen.read({ from: "end", reverse: true })))
         expect(back).toMatchObject({ _tag: "Corrupt" })
       })

@@ -63,6 +63,17 @@ export const numbersIn = async (stream: Aof, options: ReadOptions = {}): Promise
   return numbers
 }
 
+/** The same up to what was lost: sealed records that the bucket has heard of and never got. */
+export const numbersLeft = async (stream: Aof): Promise<ReadonlyArray<number>> => {
+  const numbers: Array<number> = []
+  try {
+    for await (const record of stream.read({ from: "start" })) numbers.push(Number.parseInt(record.text(), 10))
+  } catch (error) {
+    if (!(error as Error).message.includes("are missing")) throw error
+  }
+  return numbers
+}
+
 /** 0 to `count - 1`. */
 export const upTo = (count: number): ReadonlyArray<number> => Array.from({ length: count }, (_, number) => number)
 

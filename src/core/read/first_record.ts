@@ -10,10 +10,7 @@ import { Window } from "./window.ts"
 
 /** The number of the first record that is left. */
 export const firstRecordNumber = (stream: StreamState): number =>
-  Math.max(
-    trimPointOf(stream)?.recordNumber ?? 0,
-    stream.catalog.first?.header.firstRecordNumber ?? stream.writer.nextRecordNumber,
-  )
+  Math.max(trimPointOf(stream)?.recordNumber ?? 0, stream.catalog.first?.header.firstRecordNumber ?? 0)
 
 /** The id of the first record that is left, or 0 when there is none. */
 export const firstRecordId = (stream: StreamState): number => {

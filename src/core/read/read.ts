@@ -1,7 +1,7 @@
 /** Reads as values: single records, and a source that a dress turns into an async iterator or a Stream. */
 import * as Effect from "effect/Effect"
 import type { Codec } from "../../model/codec.ts"
-import { type AofError, type InvalidArgument, invalidArgument, notFound, type WouldBlock } from "../../model/errors.ts"
+import { type AofError, type InvalidArgument, invalidArgument, type WouldBlock } from "../../model/errors.ts"
 import { isRecordId, segmentIndexOf } from "../../model/record_id.ts"
 import { requestFlush } from "../append/flusher.ts"
 import { attempt, caught } from "../flow/attempt.ts"
@@ -9,7 +9,7 @@ import { appendedMark, checkOpen, type StreamState } from "../stream/stream_stat
 import { waitAbove } from "../stream/waits.ts"
 import { needOf } from "./cold_need.ts"
 import { cursorReady, ForwardCursor, openCursor, tailBlocked } from "./cursor.ts"
-import { firstRecordId } from "./first_record.ts"
+import { missingRecord } from "./hole.ts"
 import { locateRecord, readPoint } from "./point_read.ts"
 import { refreshStream, startPolling } from "./read_only.ts"
 import { checkReadLevel, type ReadLevel } from "./reader.ts"
@@ -86,7 +86,7 @@ export const tryGet = <T>(
   }
   checkNotTrimmed(stream, recordId)
   const segment = stream.catalog.get(segmentIndexOf(recordId))
-  if (segment === undefined) throw notFound("record", recordId, firstRecordId(stream))
+  if (segment === undefined) throw missingRecord(stream, recordId)
   return recordOf(readPoint(stream, segment, recordId, limit), codec)
 }
 
@@ -139,6 +139,6 @@ export const recordNumberOf = (stream: StreamState, recordId: number): number =>
   // The frame that is still open has no header to be found by.
   if (recordId >= stream.written.position) stream.active?.writer?.closeFrame()
   const segment = stream.catalog.get(segmentIndexOf(recordId))
-  if (segment === undefined) throw notFound("record", recordId, firstRecordId(stream))
+  if (segment === undefined) throw missingRecord(stream, recordId)
   return locateRecord(stream, segment, recordId, appendedMark(stream).position).recordNumber
 }

@@ -19,6 +19,7 @@ import {
   findNextBatch,
   searchBehind,
 } from "./frame_reader.ts"
+import { holeAt, missingRecords } from "./hole.ts"
 import { Window } from "./window.ts"
 
 const at = frameHeader.at
@@ -169,8 +170,8 @@ export class Reader extends RecordScanner {
     const limitPosition = this.limitPosition
     const found = this.#segment ?? this.stream.catalog.atOrAbove(segmentIndexOf(this.position))
     if (found === undefined) {
-      // All that was below the watermark is trimmed.
-      this.position = Math.max(this.position, limitPosition)
+      // All that was below the watermark is trimmed, or lost.
+      this.#leaveEnd(limitPosition)
       return undefined
     }
     let segment: Segment = found
@@ -179,8 +180,8 @@ export class Reader extends RecordScanner {
     while (segmentOffsetOf(this.position) >= segment.framesEnd && segment.index < segmentIndexOf(limitPosition)) {
       const next: Segment | undefined =
         this.#only === undefined ? this.stream.catalog.atOrAbove(segment.index + 1) : undefined
-      if (next === undefined) {
-        if (this.#only === undefined) this.#leave(limitPosition)
+      if (next === undefined || next.index > segmentIndexOf(limitPosition)) {
+        if (this.#only === undefined) this.#leaveEnd(limitPosition)
         return undefined
       }
       this.#expectBehind(segment)
@@ -210,6 +211,16 @@ export class Reader extends RecordScanner {
     this.position = position
     this.#segment = undefined
     this.recordsLeft = 0
+  }
+
+  /** Goes on at the limit, below which nothing is left. What was lost there is said once. */
+  #leaveEnd(limitPosition: number): void {
+    if (this.position >= limitPosition) return
+    this.#leave(limitPosition)
+    const hole = holeAt(this.stream, limitPosition)
+    if (hole === undefined) return
+    this.#started = false
+    throw missingRecords(this.stream, hole)
   }
 
   /** The records of the segment are gone: the next move begins with the first one that is left. */

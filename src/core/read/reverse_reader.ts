@@ -3,7 +3,7 @@ import { alignFrame, frameHeader, isFrameHeader } from "../../format/frame.ts"
 import { recordIsControl } from "../../format/record.ts"
 import { segmentHeaderBytes } from "../../format/segment_header.ts"
 import { assert } from "../../model/assert.ts"
-import { type AofError, corrupt } from "../../model/errors.ts"
+import { corrupt } from "../../model/errors.ts"
 import { isRecordId, segmentIndexOf, segmentOffsetOf } from "../../model/record_id.ts"
 import { RecordScanner } from "../../state/record_scanner.ts"
 import type { IndexKey } from "../../state/segment_index.ts"
@@ -11,6 +11,7 @@ import type { Segment } from "../stream/segment.ts"
 import { checkOpen, type StreamState } from "../stream/stream_state.ts"
 import { firstRecordNumber } from "./first_record.ts"
 import { type BatchSearch, blockBytes, checkFrame, FRAME_OK, findNextBatch, searchBehind } from "./frame_reader.ts"
+import { holeAt, missingRecords } from "./hole.ts"
 import type { Reader, ReadLevel } from "./reader.ts"
 import { isSegmentEnd, type ReadPlan, searchSegment, seekStart } from "./start.ts"
 import { Window } from "./window.ts"
@@ -36,13 +37,6 @@ export const reverseFrom = (reader: Reader, plan: ReadPlan): { readonly upper: n
   }
   return { upper: by === "after" ? reader.recordId : reader.recordId + 1, limit: plan.limit }
 }
-
-const missing = (
-  { name }: StreamState,
-  { from, to }: { readonly from: number; readonly to: number },
-  lower: number,
-  upper: number,
-): AofError => corrupt(`stream ${name}`, `records ${from} to ${to} are missing`, lower, upper)
 
 const byOffset = (value: number): IndexKey => ({ by: "offset", value })
 
@@ -82,6 +76,10 @@ export abstract class ReverseReader extends RecordScanner {
   /** Begins with the last record below a position. */
   protected startBelow(position: number): void {
     this.#upper = position
+    const hole = position === 0 ? undefined : holeAt(this.stream, position)
+    // The first look for a frame says that records are missing above it, where there is one.
+    if (hole !== undefined && this.stream.catalog.first === undefined) throw missingRecords(this.stream, hole)
+    this.#lowest = hole?.nextNumber
   }
 
   /** Enters the frame of the record before, so that the next move needs nothing that is not at hand. */
@@ -179,18 +177,18 @@ export abstract class ReverseReader extends RecordScanner {
     this.#lowest = undefined
     this.#frames.push(offset)
     this.recordsLeft = 0
-    throw missing(this.stream, { from: end, to: expected - 1 }, segment.position(offset), this.#upper)
+    const hole = { firstNumber: end, nextNumber: expected, from: segment.position(offset), to: this.#upper }
+    throw missingRecords(this.stream, hole)
   }
 
   /** The same between two segments, of which the lower one knows how many records it has: damage at its end must not hide more. */
-  #checkCrossing(above: Segment, { header, sealed }: Segment): void {
-    const expected = this.#lowest ?? above.header.firstRecordNumber
+  #checkCrossing(expected: number, { header, sealed }: Segment, to: number): void {
     this.#lowest = expected
     if (sealed === undefined) return
     const end = header.firstRecordNumber + sealed.recordCount
     this.#lowest = end
     if (end >= expected || end < firstRecordNumber(this.stream)) return
-    throw missing(this.stream, { from: end, to: expected - 1 }, this.#upper, above.position(0))
+    throw missingRecords(this.stream, { firstNumber: end, nextNumber: expected, from: this.#upper, to })
   }
 
   /** Collects the frames between the indexed one before `#upper` and `#upper`. */
@@ -205,9 +203,11 @@ export abstract class ReverseReader extends RecordScanner {
       end = segment.framesEnd
     }
     const above = this.#segment
+    const upper = above?.position(0) ?? this.#upper
     this.#segment = segment
     this.#upper = segment.position(end)
-    if (above !== undefined && above !== segment) this.#checkCrossing(above, segment)
+    const expected = this.#lowest ?? above?.header.firstRecordNumber
+    if (expected !== undefined && above !== segment) this.#checkCrossing(expected, segment, upper)
     const limit = this.#limitIn(segment)
     if (this.#stretch?.upper !== this.#upper) {
       this.#stretch = { upper: this.#upper, offset: searchSegment(this.stream, segment, byOffset(end - 1)), frames: [] }

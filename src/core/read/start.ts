@@ -12,6 +12,7 @@ import type { Segment } from "../stream/segment.ts"
 import { appendedMark, checkOpen, type StreamState } from "../stream/stream_state.ts"
 import { trimPointOf } from "../stream/trim_point.ts"
 import { firstRecord, firstRecordId, firstRecordNumber } from "./first_record.ts"
+import { holeAt, isHoleEnd, missingRecord, missingRecords } from "./hole.ts"
 import { IndexWalk } from "./index_walk.ts"
 import { locateRecord } from "./point_read.ts"
 import type { Reader, ReadLevel } from "./reader.ts"
@@ -152,7 +153,11 @@ const seekId = (reader: Reader, recordId: number, isAfter: boolean): void => {
   if (recordId > stream.writer.lastRecordId) return seekLater(reader, isThere)
   checkNotTrimmed(stream, recordId)
   const segment = stream.catalog.get(segmentIndexOf(recordId))
-  if (segment === undefined) throw notFound("record", recordId, firstRecordId(stream))
+  if (segment === undefined) {
+    if (!isHoleEnd(stream, recordId)) throw missingRecord(stream, recordId)
+    reader.position = recordId
+    return
+  }
   if (isSegmentEnd(stream, recordId)) return reader.seekFrame(segment, segment.framesEnd)
   // The frame that is still open has no header to be found by.
   if (recordId >= written) stream.active?.writer?.closeFrame()
@@ -166,10 +171,11 @@ const seekId = (reader: Reader, recordId: number, isAfter: boolean): void => {
   if (isAfter) reader.move()
 }
 
-/** True where a segment ends and another one goes on: that is what an error names as the end of damage. */
-export const isSegmentEnd = ({ catalog }: StreamState, recordId: number): boolean => {
+/** True where a segment ends and the stream goes on behind it: that is what an error names as the beginning or the end of damage. */
+export const isSegmentEnd = ({ catalog, written }: StreamState, recordId: number): boolean => {
   const segment = catalog.get(segmentIndexOf(recordId))
-  return segmentOffsetOf(recordId) === segment?.framesEnd && catalog.atOrAbove(segment.index + 1) !== undefined
+  if (segmentOffsetOf(recordId) !== segment?.framesEnd) return false
+  return catalog.atOrAbove(segment.index + 1) !== undefined || segmentIndexOf(written.position) > segment.index
 }
 
 /** Puts `reader` at the end, to begin with the first record of which `isThere` is true. */
@@ -193,16 +199,21 @@ const seekNumber = (reader: Reader, number: number): void => {
   const first = firstRecordNumber(stream)
   if (number < first) throw numberNotFound(number, firstRecord(stream))
   const isThere = (): boolean => reader.recordNumber >= number
+  if (number >= stream.written.mark.nextRecordNumber) return seekLater(reader, isThere)
   const segment = stream.catalog.search({ by: "number", value: number })
-  if (segment === undefined || number >= stream.written.mark.nextRecordNumber) return seekLater(reader, isThere)
+  if (segment === undefined) return seekLost(reader, isThere)
   seekBefore(reader, segment, { by: "number", value: number })
   skipUntil(reader, isThere)
 }
 
-const seekAbove = (reader: Reader, key: Exclude<IndexKey, { readonly by: "offset" }>, isThere: () => boolean): void => {
+/** A place that is not known to have a record. */
+type KeyAbove = Extract<IndexKey, { readonly by: "time" | "extId" }>
+
+const seekAbove = (reader: Reader, key: KeyAbove, isThere: () => boolean): void => {
   const { stream } = reader
   const segment = stream.catalog.search(key)
-  if (segment === undefined) return seekLater(reader, isThere)
+  if (isAboveLost(stream, key)) return seekLater(reader, isThere)
+  if (segment === undefined) return seekLost(reader, isThere)
   seekBefore(reader, segment, key)
   const first = firstRecordNumber(stream)
   skipUntil(reader, () => isThere() && reader.recordNumber >= first)
@@ -212,6 +223,19 @@ const seekAbove = (reader: Reader, key: Exclude<IndexKey, { readonly by: "offset
 const seekBefore = (reader: Reader, segment: Segment, key: IndexKey): void => {
   if (!reader.isSkipping) reader.seekFrame(segment, searchSegment(reader.stream, segment, key))
   reader.isSkipping = true
+}
+
+/** No segment is there to be searched: throws when one should be. */
+const seekLost = (reader: Reader, isThere: () => boolean): void => {
+  const hole = holeAt(reader.stream, reader.stream.written.position)
+  if (hole !== undefined) throw missingRecords(reader.stream, hole)
+  seekLater(reader, isThere)
+}
+
+/** True when what was lost at the end of the stream does not hide the place: it lies behind. */
+const isAboveLost = (stream: StreamState, { by, value }: KeyAbove): boolean => {
+  const { mark, position } = stream.written
+  return value > (by === "time" ? mark.timestampMsMax : mark.extIdMax) && holeAt(stream, position) !== undefined
 }
 
 /** Moves until `isThere`, and puts that record back; at the watermark it stays and awaits it. */
