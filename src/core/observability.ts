@@ -28,7 +28,7 @@ export const observe = (services: StreamServices, streams: Iterable<StreamState>
     memory: memoryOf(services),
     tier0: tier0Of(tiers),
     tier1: tier1Of(tiers),
-    tier2: tier2Of(tiers, clock.currentTimeMillisUnsafe()),
+    tier2: tier2Of(tiers),
     bucket: bucketOf(tiers),
     manifestReplay: manifest.replay,
     backlog: { uncompressedSegments: uncompressed, unuploadedSegments: unuploaded, unuploadedBytes, deletes },
@@ -56,13 +56,20 @@ const bucketOf = ({ services: { bucket, replicas } }: Tiers): BucketMetricsSnaps
   }
 }
 
-const tier2Of = ({ services, segments, coordinator }: Tiers, nowMs: number): Tier2MetricsSnapshot | undefined => {
+const tier2Of = ({ services, segments, coordinator }: Tiers): Tier2MetricsSnapshot | undefined => {
   if (services.tier2 === undefined) return undefined
+  const nowMs = services.clock.currentTimeMillisUnsafe()
   const { unuploaded, unuploadedBytes, deletes } = coordinator.backlog
   let oldestMs = nowMs
   for (const one of segments.unuploaded) oldestMs = Math.min(oldestMs, one.warmSinceMs)
   const backlog = { segments: unuploaded, bytes: unuploadedBytes, ageMs: nowMs - oldestMs, deletes }
-  return { ...services.tier2.snapshot(), backlog, scanPacedMs: coordinator.hydrator.scans.pacedMs }
+  const snapshot = services.tier2.snapshot()
+  // By the clock of the machine as it is now.
+  const aheadMs = services.clock.wallMsUnsafe() - nowMs
+  const shown = (atMs: number | undefined): number | undefined => (atMs === undefined ? undefined : atMs + aheadMs)
+  const { openSinceMs, retryAtMs } = snapshot.breaker
+  const breaker = { ...snapshot.breaker, openSinceMs: shown(openSinceMs), retryAtMs: shown(retryAtMs) }
+  return { ...snapshot, breaker, backlog, scanPacedMs: coordinator.hydrator.scans.pacedMs }
 }
 
 const admissionOf = ({ services: { counters } }: Tiers): AdmissionMetricsSnapshot => ({

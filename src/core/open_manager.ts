@@ -77,10 +77,10 @@ export const openManager: (
   const fence = new Fence()
   endBehind(guard, fence, emit)
   yield* refuseRootLinks(directory, config.root)
-  const nowMs = (): number => steady.currentTimeMillisUnsafe()
+  const { currentTimeMillisUnsafe: nowMs, wallMsUnsafe: wallMs } = steady
   const found = config.readOnly
     ? { root: yield* readRoot(directory, config.root), opened: undefined }
-    : yield* openRoot({ config, directory, guard, store, tier2, fence, nowMs, random32, emit })
+    : yield* openRoot({ config, directory, guard, store, tier2, fence, nowMs, wallMs, random32, emit })
   const { root, opened } = found
   if (root === undefined) return yield* Effect.fail(missingRoot(config.root))
   const isRootDamaged = yield* mendRoot(directory, config.root, { file: root, isReadOnly: config.readOnly })

@@ -247,7 +247,7 @@ const refused = (stream: StreamState, code: number): number => {
   else if (code === APPEND_FLUSH) counts.Flush++
   else {
     counts.Admission++
-    if (stream.refusedSinceMs === 0) stream.refusedSinceMs = services.clock.currentTimeMillisUnsafe()
+    if (stream.refusedSinceMs === 0) stream.refusedSinceMs = services.tiers.services.clock.currentTimeMillisUnsafe()
   }
   return code
 }

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import type { AofError } from "../../model/errors.ts"
 import type { SegmentFile } from "../../port/segment_file.ts"
 import { attempt } from "../flow/attempt.ts"
+import { monotonicMs } from "../flow/steady_clock.ts"
 
 /** A group with more is not small. */
 const smallBytesMax = 128 * 1024
@@ -52,7 +53,7 @@ export class SyncGauge {
 
   /** Milliseconds of a clock that only goes forward, with fractions. */
   get nowMs(): number {
-    return Number(this.#clock.monotonicTimeNanosUnsafe()) / 1e6
+    return monotonicMs(this.#clock)
   }
 
   /** True when the main thread has made a sync since `ageMs` ago. */

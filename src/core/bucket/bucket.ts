@@ -63,7 +63,7 @@ export class Bucket {
     this.times = new CommitTimes(options.deleteGraceMs)
     this.#loop = new HeadLoop(options, {
       isDue: () => this.#isDue,
-      lastHeadMs: () => (this.#held.epoch === 0 ? undefined : this.counters.lastHeadMs),
+      lastHeadMs: () => (this.#held.epoch === 0 ? undefined : this.times.headMs),
       isUrgent: () => this.#listener.isUrgent(),
       isOver: () => this.isFenced,
       work: () => (this.#held.epoch === 0 ? this.#claim() : this.#commit()),
@@ -186,14 +186,13 @@ export class Bucket {
     if (sequence > 0) this.#want(sequence)
   }
 
-  /** When a queued object may go: a grace after the HEAD that first did not need it. */
-  deleteAtMs(record: QueuedObject): number {
+  /** When a queued object may go whose own grace ends at `dueMs`: a grace after the HEAD that first did not need it. */
+  deleteAtMs({ key, streamId, sequence }: QueuedObject, dueMs: number): number {
     if (!this.mayChange) return Number.POSITIVE_INFINITY
-    const { key, streamId, sequence, notBeforeMs } = record
-    if (streamId > 0) return Math.max(notBeforeMs, this.times.deleteAtMs(sequence, this.#options.nowMs()))
+    if (streamId > 0) return Math.max(dueMs, this.times.deleteAtMs(sequence, this.#options.nowMs()))
     // A file of the manifest was queued when no HEAD was known to name it: one may, whose answer was lost.
     const isNamed = this.files.isUploaded(key) || this.#held.last?.files.some((file) => file.key === key) === true
-    return isNamed ? Number.POSITIVE_INFINITY : notBeforeMs
+    return isNamed ? Number.POSITIVE_INFINITY : dueMs
   }
 
   /** Puts a HEAD that knows all records up to now. Fails when that did not work; `Fenced` when somebody else has the root. Before the loop runs. */
@@ -242,9 +241,9 @@ export class Bucket {
 
   readonly #retireRest: Effect.Effect<void> = Effect.suspend(() => {
     if (!this.mayChange || this.#manifest === undefined) return Effect.void
-    const { nowMs, deleteGraceMs } = this.#options
+    const { wallMs, deleteGraceMs } = this.#options
     const files = this.#held.last?.files ?? noFiles
-    return Effect.ignore(this.files.retire(this.#manifest, files, nowMs() + deleteGraceMs))
+    return Effect.ignore(this.files.retire(this.#manifest, files, wallMs() + deleteGraceMs))
   })
 
   /** True for the HEAD that this writer has put last. */
@@ -347,8 +346,8 @@ export class Bucket {
     this.#held.isUncertain = false
     if (replaced.isOurs) {
       this.#committed(head, replaced.etag)
-      const { nowMs, deleteGraceMs } = this.#options
-      return yield* this.files.retire(this.#manifest!, head.files, nowMs() + deleteGraceMs)
+      const { wallMs, deleteGraceMs } = this.#options
+      return yield* this.files.retire(this.#manifest!, head.files, wallMs() + deleteGraceMs)
     }
     if (replaced.found !== undefined && !this.#isOwn(replaced.found)) return
     // One of this writer's own that was thought lost, or somebody has removed HEAD: it is put again.
@@ -387,12 +386,12 @@ export class Bucket {
   })
 
   #committed(head: HeadObject, etag: string): void {
-    const { emit, nowMs } = this.#options
+    const { emit, nowMs, wallMs } = this.#options
     const { lastSequence: sequence } = head
     this.#held.etag = etag
     this.#held.last = head
     this.counters.heads++
-    this.counters.lastHeadMs = nowMs()
+    this.counters.lastHeadMs = wallMs()
     this.times.note(sequence, nowMs())
     for (const residency of this.waiting.known(sequence)) this.#listener.onCommitted(residency)
     emit({ name: "head_committed", level: "debug", key: "HEAD", reason: `records up to ${sequence}` })

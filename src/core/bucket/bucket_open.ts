@@ -30,6 +30,7 @@ export interface BucketOpening {
   readonly tier2: Tier2
   readonly fence: Fence
   readonly nowMs: () => number
+  readonly wallMs: () => number
   readonly random32: () => number
   readonly emit: (event: TierEventInput) => void
 }
@@ -143,7 +144,7 @@ const openEmpty = Effect.fnUntraced(function* (
 
 const newRoot = (opening: BucketOpening, headStore: HeadStore): OpenedBucket => {
   const rootId = new Uint8Array(16).map(() => opening.random32() & 255)
-  const bucket = makeBucket(opening, headStore, { rootId, createdMs: opening.nowMs() })
+  const bucket = makeBucket(opening, headStore, { rootId, createdMs: opening.wallMs() })
   return { bucket, root: undefined, isRestored: false }
 }
 
@@ -212,7 +213,7 @@ const makeBucket = (
   headStore: HeadStore,
   root: { readonly rootId: Uint8Array; readonly createdMs: number },
 ): Bucket => {
-  const { config, directory, fence, nowMs, random32, emit, tier2 } = opening
+  const { config, directory, fence, nowMs, wallMs, random32, emit, tier2 } = opening
   const { headIntervalMs, deleteGraceMs, takeOver: takesBack } = config.tier2
   const storeAwayUntilMs = (): number => {
     const { breaker } = tier2.gate
@@ -224,6 +225,7 @@ const makeBucket = (
     fence,
     root,
     nowMs,
+    wallMs,
     random32,
     emit,
     headIntervalMs,

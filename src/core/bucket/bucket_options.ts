@@ -14,7 +14,10 @@ export interface BucketOptions {
   readonly directory: Directory
   readonly fence: Fence
   readonly root: { readonly rootId: Uint8Array; readonly createdMs: number }
+  /** Of a clock that does not jump, for how long something takes. */
   readonly nowMs: () => number
+  /** Of the clock of the machine, for when something happened. */
+  readonly wallMs: () => number
   readonly random32: () => number
   /** Least time between two HEADs. */
   readonly headIntervalMs: number
@@ -22,7 +25,7 @@ export interface BucketOptions {
   /** True when the root may go on in a bucket that it has left for another one. */
   readonly takesBack: boolean
   readonly emit: (event: TierEventInput) => void
-  /** When the store may be asked again, in Unix milliseconds; 0 for now. */
+  /** When the store may be asked again, by `nowMs`; 0 for now. */
   readonly storeAwayUntilMs: () => number
 }
 

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import { endActiveSegment } from "../append/rollover.ts"
 import { unfinishedSegmentsMax } from "../append/segment_limits.ts"
 import type { WritingSegment } from "../append/writing_segment.ts"
+import { monotonicMs } from "../flow/steady_clock.ts"
 import type { StreamServices, StreamState } from "../stream/stream_state.ts"
 
 /** How often the streams are looked at, as a share of the age. */
@@ -18,9 +19,9 @@ export const watchSealAge = (
   const lookMs = Math.max(lookMsMin, Math.floor(sealAfterMs / looksInAge))
   /** When a segment was last seen without records: those in it have come after. */
   const emptyMs = new WeakMap<WritingSegment, number>()
-  let before = clock.currentTimeMillisUnsafe()
+  let before = monotonicMs(clock)
   const look = Effect.sync(() => {
-    const nowMs = clock.currentTimeMillisUnsafe()
+    const nowMs = monotonicMs(clock)
     for (const stream of streams.values()) {
       const { active } = stream
       if (active === undefined || stream.closedAs !== undefined || stream.blocked < 0) continue

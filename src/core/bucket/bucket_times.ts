@@ -11,6 +11,8 @@ export class CommitTimes {
   #settledSequence = 0
   /** Records up to this are known. */
   sequence = 0
+  /** When the last HEAD was noted. */
+  headMs = 0
   /** Records up to this are to be told. */
   wanted = 0
   /** Of the last record that is worth a HEAD once the writer goes. */
@@ -40,6 +42,7 @@ export class CommitTimes {
   /** A HEAD knows all records up to `sequence`. */
   note(sequence: number, atMs: number): void {
     this.sequence = Math.max(this.sequence, sequence)
+    this.headMs = atMs
     this.#recent.push({ sequence, atMs })
     this.#settle(atMs)
   }

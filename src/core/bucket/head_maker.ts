@@ -11,7 +11,7 @@ import type { FoundHead } from "./head_store.ts"
 /** What it is made of. */
 export interface HeadMakerOptions {
   readonly root: { readonly rootId: Uint8Array; readonly createdMs: number }
-  readonly nowMs: () => number
+  readonly wallMs: () => number
   readonly random32: () => number
 }
 
@@ -43,9 +43,9 @@ export class HeadMaker {
 
   /** A HEAD. */
   head(epoch: number, what: Pick<HeadObject, "epochSequence" | "lastSequence" | "files" | "isMoved">): HeadObject {
-    const { root, nowMs } = this.#options
+    const { root, wallMs } = this.#options
     const nonce = nonceOf(this.#writer, this.#count)
-    return { ...what, rootId: root.rootId, rootCreatedMs: root.createdMs, epoch, nonce, writtenMs: nowMs() }
+    return { ...what, rootId: root.rootId, rootCreatedMs: root.createdMs, epoch, nonce, writtenMs: wallMs() }
   }
 
   /** The one that takes over from `found`: it names the files of that one. */

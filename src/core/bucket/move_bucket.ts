@@ -56,7 +56,8 @@ export const moveBucket: (plan: MovePlan) => Effect.Effect<MoveBucketReport, Aof
 ) {
   const { tiers, store, to, isAbandoned, config, random32, check, cut } = plan
   const { clock, emit } = tiers.services
-  const startedMs = clock.currentTimeMillisUnsafe()
+  const startedMs = clock.wallMsUnsafe()
+  const beganMs = clock.currentTimeMillisUnsafe()
   const from = store.current
   const bucket = yield* heldBucket(plan)
   const target = makeTarget(plan)
@@ -84,14 +85,14 @@ export const moveBucket: (plan: MovePlan) => Effect.Effect<MoveBucketReport, Aof
   const endMs = clock.currentTimeMillisUnsafe()
   const { copied, copiedBytes } = copier
   const reason = `from ${from.place} to ${to.place}, ${copied} objects copied`
-  emit({ name: "bucket_moved", level: "info", bytes: copiedBytes, durationMs: endMs - startedMs, reason })
+  emit({ name: "bucket_moved", level: "info", bytes: copiedBytes, durationMs: endMs - beganMs, reason })
   // What could not be copied is uploaded from where it lies, or named.
   // What is asked of the old bucket has limits of its own, as it may have gone meanwhile.
   const { rate } = tiers.services.tier2!.gate
   const old = isAbandoned ? undefined : makeTier2({ store: from, config, emit, clock, random32, rate })
   const checked = yield* Effect.result(reconcile(tiers, { isPlan: false, check, from: old }))
   const missing = checked._tag === "Success" ? checked.success.missing : undefined
-  const durationMs = clock.currentTimeMillisUnsafe() - startedMs
+  const durationMs = clock.currentTimeMillisUnsafe() - beganMs
   const pausedMs = endMs - pausedAtMs
   return { from: from.place, to: to.place, startedMs, durationMs, pausedMs, copied, copiedBytes, missing }
 })

@@ -1,20 +1,24 @@
-/** A clock for pauses and graces: it never goes back. */
+/** A clock for pauses, leases and graces: it goes on as time does, whatever is done to the clock of the machine. */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 
+/** A clock whose milliseconds only measure how long something takes. */
+export interface SteadyClock extends Clock.Clock {
+  /** What the clock of the machine shows, for what says when something happened, and for what another process reads. */
+  readonly wallMsUnsafe: () => number
+}
+
+/** Milliseconds of the clock that only goes forward, with fractions. */
+export const monotonicMs = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+
 /**
- * The same clock, but for jumps back of the system's, which it leaves out: a pause must not take an hour longer because the clock of the
- * machine was put right. After one it is ahead of that clock by as much; what says when something happened takes the clock itself.
+ * Begins with what the clock of the machine shows and goes on with time: when that clock is put right, ahead or back, no pause takes longer or shorter
+ * for it. It stands still while the machine is suspended.
  */
-export const steadyClock = (clock: Clock.Clock): Clock.Clock => {
-  let last = Number.NEGATIVE_INFINITY
-  let aheadMs = 0
-  const now = (): number => {
-    const wallMs = clock.currentTimeMillisUnsafe()
-    if (wallMs < last) aheadMs += last - wallMs
-    last = wallMs
-    return wallMs + aheadMs
-  }
+export const steadyClock = (clock: Clock.Clock): SteadyClock => {
+  const startMs = clock.currentTimeMillisUnsafe()
+  const startNanos = clock.monotonicTimeNanosUnsafe()
+  const now = (): number => startMs + Math.floor(Number(clock.monotonicTimeNanosUnsafe() - startNanos) / 1e6)
   return {
     currentTimeMillisUnsafe: now,
     currentTimeMillis: Effect.sync(now),
@@ -22,6 +26,7 @@ export const steadyClock = (clock: Clock.Clock): Clock.Clock => {
     currentTimeNanos: clock.currentTimeNanos,
     monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
     monotonicTimeNanos: clock.monotonicTimeNanos,
+    wallMsUnsafe: () => clock.currentTimeMillisUnsafe(),
     sleep: (duration) => clock.sleep(duration),
   }
 }

@@ -28,6 +28,7 @@ export interface JournalOptions {
   /** Bytes of both files; 0 for no journal. */
   readonly bytesMax: number
   readonly nowMs: () => number
+  readonly wallMs: () => number
   readonly random32: () => number
   /** Says in the root file that a journal is in use, durably. */
   readonly announce: Effect.Effect<void, AofError>
@@ -191,9 +192,9 @@ export class Journal {
   }
 
   #header({ sequence, seed: checksumSeed }: { readonly sequence: number; readonly seed: number }): Uint8Array {
-    const { rootId, nowMs } = this.#options
+    const { rootId, wallMs } = this.#options
     const processCount = this.#processCount
-    return encodeJournalHeader({ rootId, sequence, createdMs: nowMs(), processCount, checksumSeed })
+    return encodeJournalHeader({ rootId, sequence, createdMs: wallMs(), processCount, checksumSeed })
   }
 
   #leave(file: JournalFile): void {

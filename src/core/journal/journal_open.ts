@@ -1,5 +1,4 @@
 /** The commit journal of a root that is being opened: what a process before has left in it, and a new one that goes on behind it. */
-import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { featureJournalInUse, type RootFile } from "../../format/root_file.ts"
 import type { AofManagerConfig } from "../../model/config.ts"
@@ -10,6 +9,7 @@ import type { SyncGauge } from "../append/sync_gauge.ts"
 import { journalFilePath } from "../files/paths.ts"
 import { quarantineLink } from "../files/quarantine.ts"
 import { announceJournal, retractJournal } from "../files/root.ts"
+import type { SteadyClock } from "../flow/steady_clock.ts"
 import type { SharedSync } from "../stream/stream_state.ts"
 import { Journal } from "./journal.ts"
 import { emptyJournal, type JournalDamage, type LoadedJournal, loadJournal, withMissing } from "./journal_load.ts"
@@ -19,7 +19,7 @@ import { JournalSync } from "./journal_sync.ts"
 export interface JournalOpening {
   readonly config: AofManagerConfig
   readonly directory: Directory
-  readonly clock: Clock.Clock
+  readonly clock: SteadyClock
   readonly eventLoop: EventLoop
   readonly gauge: SyncGauge
   readonly random32: () => number
@@ -70,6 +70,7 @@ export const openJournal: (opening: JournalOpening, root: RootFile) => Effect.Ef
         rootId,
         bytesMax: config.readOnly ? 0 : config.journalBytes,
         nowMs: () => clock.currentTimeMillisUnsafe(),
+        wallMs: clock.wallMsUnsafe,
         random32,
         announce: announceJournal(directory, config.root, rootFile),
         retract: retractJournal(directory, config.root, rootFile),
@@ -94,7 +95,7 @@ export const openJournal: (opening: JournalOpening, root: RootFile) => Effect.Ef
       if (!loaded.isThere) return []
       const kept = yield* keepFiles(directory, config.root, { ...loaded, isNeeded })
       const { lastSequence: sequence, processCount } = loaded
-      const createdMs = clock.currentTimeMillisUnsafe()
+      const createdMs = clock.wallMsUnsafe()
       const header = { rootId, sequence, createdMs, processCount, checksumSeed: random32() }
       yield* emptyJournal(directory, config.root, header)
       return kept

@@ -3,6 +3,7 @@
  * clock of its own begins in 1970, and what it sealed before it was told the time is not 50 years old.
  */
 import type * as Clock from "effect/Clock"
+import { monotonicMs } from "../flow/steady_clock.ts"
 import type { Segment } from "./segment.ts"
 
 /** Nothing was sealed before 2020, Unix milliseconds. */
@@ -10,8 +11,6 @@ const earliestMs = 1_577_836_800_000
 
 /** When this process sealed a segment, in milliseconds of the monotonic clock. */
 const sealed: WeakMap<Segment, number> = new WeakMap()
-
-const monotonicMs = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
 /** A segment was sealed just now. */
 export const noteSealed = (segment: Segment, clock: Clock.Clock): void => void sealed.set(segment, monotonicMs(clock))

@@ -201,7 +201,7 @@ export interface StreamState {
   closedAs: string | undefined
   /** True while a read-only stream looks for what the writer has added. */
   isPolling: boolean
-  /** Since when an append waits for Tier 0, Unix milliseconds; 0 while none does. */
+  /** Since when an append waits for Tier 0, by the clock of the tiers; 0 while none does. */
   refusedSinceMs: number
   readonly counters: StreamCounters
 }

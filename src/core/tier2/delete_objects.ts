@@ -10,15 +10,22 @@ import type { TierServices } from "../tiers/tier_services.ts"
 /** Pause after a round in which an object could not be removed. */
 const retryDelayMs = 1000
 
-/** When an object that is queued for deletion may be removed as far as HEAD and its grace go, Unix milliseconds. */
-const givenUpMs = ({ bucket }: Pick<TierServices, "bucket">, record: QueuedObject): number =>
-  bucket === undefined ? record.notBeforeMs : bucket.deleteAtMs(record)
+/** When an object that is queued for deletion may be removed as far as HEAD and its grace go. */
+const givenUpMs = (
+  { bucket, deleteTimes }: Pick<TierServices, "bucket" | "deleteTimes">,
+  record: QueuedObject,
+): number => {
+  const dueMs = deleteTimes.dueMs(record)
+  return bucket === undefined ? dueMs : bucket.deleteAtMs(record, dueMs)
+}
 
 const isNeeded = ({ replicas }: Pick<TierServices, "replicas">, { sequence }: QueuedObject): boolean =>
   replicas !== undefined && sequence > replicas.lowestSequence
 
 /** When the first of them may be removed. One that a replica needs is looked at again with the replicas. */
-export const nextDeleteMs = (services: Pick<TierServices, "bucket" | "replicas" | "manifest">): number => {
+export const nextDeleteMs = (
+  services: Pick<TierServices, "bucket" | "replicas" | "manifest" | "deleteTimes">,
+): number => {
   const atMs = (record: QueuedObject): number =>
     isNeeded(services, record)
       ? Math.max(givenUpMs(services, record), services.replicas!.nextLookMs)

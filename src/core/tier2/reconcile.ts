@@ -47,7 +47,8 @@ export const reconcile: (tiers: Tiers, plan: ReconcilePlan) => Effect.Effect<Rec
     const { clock, rootId, emit, manifest } = tiers.services
     if (!isPlan) yield* untilHeld(tiers, plan.check)
     const tier2 = yield* attempt(() => checkPossible(tiers, isPlan))
-    const startedMs = clock.currentTimeMillisUnsafe()
+    const startedMs = clock.wallMsUnsafe()
+    const beganMs = clock.currentTimeMillisUnsafe()
     const uploaded = uploadedSegments(tiers)
     const listed = yield* listAll(tier2, `${rootIdText(rootId)}/`)
     const orphans = yield* queueOrphans(tiers, plan, listed)
@@ -61,7 +62,7 @@ export const reconcile: (tiers: Tiers, plan: ReconcilePlan) => Effect.Effect<Rec
     const counts = `${listed.size} objects, ${orphans.length} that nothing names, ${missing.length} missing`
     const level = orphans.length + missing.length > 0 ? "warn" : "info"
     emit({ name: "tier2_reconciled", level, bytes, reason: isPlan ? `${counts}, nothing changed` : counts })
-    const durationMs = clock.currentTimeMillisUnsafe() - startedMs
+    const durationMs = clock.currentTimeMillisUnsafe() - beganMs
     return { isPlan, startedMs, durationMs, place: tier2.place, objects: listed.size, bytes, orphans, missing }
   })
 
@@ -135,7 +136,7 @@ const queueOrphans = Effect.fnUntraced(function* (
     yield* attempt(check)
     orphans.push({ key, bytes, action: isPlan ? "it would be queued for removal" : "it was queued for removal" })
     if (isPlan) continue
-    const notBeforeMs = clock.currentTimeMillisUnsafe() + deleteGraceMs
+    const notBeforeMs = clock.wallMsUnsafe() + deleteGraceMs
     const reasonCode = manifestReason.Requested
     manifest.append({ type: "Tier2DeleteQueued", streamId: 0, segmentIndex: 0, key, notBeforeMs, reasonCode })
   }

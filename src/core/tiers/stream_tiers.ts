@@ -47,9 +47,9 @@ export class StreamOwner implements TierStream {
 const tellRoom = (stream: StreamState): void => {
   if (stream.closedAs !== undefined) return
   const { services } = stream
-  const { clock, tiers } = services
+  const { clock, counters } = services.tiers.services
   if (stream.refusedSinceMs > 0) {
-    tiers.services.counters.admissionWaits.note(Math.max(0, clock.currentTimeMillisUnsafe() - stream.refusedSinceMs))
+    counters.admissionWaits.note(Math.max(0, clock.currentTimeMillisUnsafe() - stream.refusedSinceMs))
     stream.refusedSinceMs = 0
   }
   // Not at once: who gives room back may be in the middle of an append or of a rollover of this very stream.

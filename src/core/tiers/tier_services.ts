@@ -1,5 +1,4 @@
 /** What the work of the tiers is done with, and what it counts. One for each manager. */
-import type * as Clock from "effect/Clock"
 import type * as Effect from "effect/Effect"
 import type { SeekTable } from "../../format/seekable_zstd.ts"
 import type { AofError } from "../../model/errors.ts"
@@ -12,9 +11,11 @@ import type { ByteCache } from "../../state/byte_cache.ts"
 import { LatencyWindow } from "../../state/latency_window.ts"
 import type { Bucket } from "../bucket/bucket.ts"
 import type { Fork } from "../flow/background.ts"
+import type { SteadyClock } from "../flow/steady_clock.ts"
 import type { ManifestLog } from "../manifest/manifest_log.ts"
 import type { ReadingTurns } from "../read/reading_turns.ts"
 import type { ReplicaLeases } from "../replica/replica_leases.ts"
+import type { DeleteTimes } from "../tier2/delete_times.ts"
 import type { Tier2 } from "../tier2/tier2.ts"
 import type { Residency, UseClock } from "./residency.ts"
 import type { Stretch } from "./stretch.ts"
@@ -69,7 +70,8 @@ export interface TierServices {
   readonly compressor: Compressor
   readonly eventLoop: EventLoop
   readonly readingTurns: ReadingTurns
-  readonly clock: Clock.Clock
+  /** For pauses and how long something takes; what says when takes `wallMsUnsafe`. */
+  readonly clock: SteadyClock
   readonly manifest: ManifestLog
   readonly fork: Fork
   readonly tier0: Tier0
@@ -82,6 +84,7 @@ export interface TierServices {
   readonly replicas: ReplicaLeases | undefined
   readonly isUploadEager: boolean
   readonly deleteGraceMs: number
+  readonly deleteTimes: DeleteTimes
   /** Of cold history, while somebody appends. */
   readonly scanBytesPerSecondMax: number
   readonly reader: TierReader

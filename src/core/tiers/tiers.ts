@@ -12,6 +12,7 @@ import { rootIdText } from "../bucket/head_fence.ts"
 import type { OpenFiles } from "../files/open_files.ts"
 import type { Reserve } from "../files/reserve.ts"
 import { ReplicaLeases } from "../replica/replica_leases.ts"
+import { DeleteTimes } from "../tier2/delete_times.ts"
 import { Coordinator } from "./coordinator.ts"
 import { tellLeftOver } from "./hand_over.ts"
 import { hydrationPriority } from "./hydrator.ts"
@@ -100,6 +101,11 @@ export class Tiers {
       replicas,
       isUploadEager: config.tier2.upload === "eager",
       deleteGraceMs: config.tier2.deleteGraceMs,
+      deleteTimes: new DeleteTimes({
+        clock,
+        graceMs: config.tier2.deleteGraceMs,
+        foundSequence: given.manifest.readSequence(),
+      }),
       scanBytesPerSecondMax: config.tier2.client.scanBytesPerSecondMax,
       reader,
       stretches,
@@ -181,7 +187,7 @@ export class Tiers {
       this.services.tables.delete(residency.uid)
       residency.changeForm(form)
     } else residency.form = form
-    if (residency.warmSinceMs === 0) residency.warmSinceMs = sealedMs
+    if (residency.warmSinceMs === 0) residency.warmSinceMs = this.#agoMs(sealedMs)
     // Whether HEAD knows of it is said by the first one of this writer.
     if (residency.cold !== undefined && (isHot || residency.isWarm)) this.services.bucket?.noteUploaded(residency, 0)
     if (isHot) {
@@ -193,6 +199,12 @@ export class Tiers {
       this.coordinator.onWarmLost(residency, "Missing")
     }
     this.segments.changed(residency)
+  }
+
+  /** What the clock for pauses showed when the clock of the machine showed `wallMs`. */
+  #agoMs(wallMs: number): number {
+    const { clock } = this.services
+    return clock.currentTimeMillisUnsafe() - Math.max(0, clock.wallMsUnsafe() - wallMs)
   }
 
   /** Segments that were trimmed, or whose stream was deleted. */
@@ -217,7 +229,7 @@ export class Tiers {
    */
   queueDeletes(objects: ReadonlyArray<SegmentObject>, reasonCode: number): void {
     const { manifest, clock, deleteGraceMs } = this.services
-    const notBeforeMs = clock.currentTimeMillisUnsafe() + deleteGraceMs
+    const notBeforeMs = clock.wallMsUnsafe() + deleteGraceMs
     for (const one of objects) manifest.append({ type: "Tier2DeleteQueued", ...one, notBeforeMs, reasonCode })
   }
 

@@ -42,6 +42,7 @@ const calmPlan = (seed: number, steps: number): SimPlan => {
     closesFirst: false,
     pauseMs: 0,
     clockMs: 0,
+    clockJumps: [],
     hasFaults: false,
   }
   return { ...plan, diskFaults: noDiskFaults, storeFaults: {}, outageEveryMs: 0, damage: "none", sessions: [session] }

@@ -103,6 +103,7 @@ class Shrinker {
       if (session.openingCuts.length > 0) this.#try(this.#withSession(at, { openingCuts: [] }))
       if (session.hasFaults) this.#try(this.#withSession(at, { hasFaults: false }))
       if (session.clockMs !== 0) this.#try(this.#withSession(at, { clockMs: 0 }))
+      if (session.clockJumps.length > 0) this.#try(this.#withSession(at, { clockJumps: [] }))
     }
   }
 

@@ -71,7 +71,8 @@ export const checkFiles = (
     const { deleteGraceMs, streams: plans, storeFaults } = world.plan
     const { sessions } = world.plan
     // A clock that was set back makes what was due wait again.
-    const isDue = deleteGraceMs === 0 && !sessions.some(({ clockMs }) => clockMs < 0)
+    const isSetBack = sessions.some(({ clockMs, clockJumps }) => clockMs < 0 || clockJumps.some(({ byMs }) => byMs < 0))
+    const isDue = deleteGraceMs === 0 && !isSetBack
     const trimsItself = plans.some((one) => one.retentionBytes !== undefined || one.retentionMs !== undefined)
     if (state.deletes.size > 0 && isDue && !trimsItself)
       return `deletions are left: ${[...state.deletes.keys()].join(", ")}`

@@ -69,6 +69,8 @@ export interface SimSession {
   readonly pauseMs: number
   /** How far the wall clock is moved before. */
   readonly clockMs: number
+  /** How far it is moved while the process runs, and when after its start. */
+  readonly clockJumps: ReadonlyArray<{ readonly afterMs: number; readonly byMs: number }>
   /** Whether disk and object store misbehave. */
   readonly hasFaults: boolean
 }
@@ -248,7 +250,11 @@ export const makePlan = (seed: number, steps: number): SimPlan => {
     outageEveryMs: isFaulty && tier2 === "store" && random.chance(0.4) ? random.pick([500, 20_000]) : 0,
     outageMs: random.pick([200, 60_000, 3 * 3_600_000]),
     streams: Array.from({ length: random.pick([1, 1, 2, 3, 5]) }, () => drawStream(random, segmentBytes)),
-    sessions: drawSessions(random, steps, { failures: new SimRandom(seed, 10), closes: new SimRandom(seed, 15) }),
+    sessions: drawSessions(random, steps, {
+      failures: new SimRandom(seed, 10),
+      closes: new SimRandom(seed, 15),
+      jumps: new SimRandom(seed, 16),
+    }),
     damage: random.chance(0.2) ? random.pick(["bitFlip", "lostWrite", "misdirectedWrite"] as const) : "none",
   }
 }
@@ -306,12 +312,18 @@ const drawStream = (random: SimRandom, segmentBytes: number): SimStreamPlan => (
   retentionMs: random.chance(0.1) ? random.pick([100, 20_000]) : undefined,
 })
 
+const drawJumps = (random: SimRandom): SimSession["clockJumps"] =>
+  Array.from({ length: random.pick([0, 0, 1, 2]) }, () => ({
+    afterMs: random.pick([1, 100, 5000, 60_000]),
+    byMs: random.pick([3_600_000, 86_400_000, -3_600_000]),
+  }))
+
 const endKinds = ["any", "any", "write", "write", "syncData", "rename", "syncDirectory", "remove"] as const
 
 const drawSessions = (
   random: SimRandom,
   steps: number,
-  { failures, closes }: { readonly failures: SimRandom; readonly closes: SimRandom },
+  { failures, closes, jumps }: Readonly<Record<"failures" | "closes" | "jumps", SimRandom>>,
 ): ReadonlyArray<SimSession> => {
   const weights = Object.fromEntries(
     Object.entries(stepWeights).map(([kind, weight]) => [kind, weight * random.pick([0, 1, 1, 4])]),
@@ -336,6 +348,7 @@ const drawSessions = (
       openingCuts: random.chance(0.3) ? Array.from({ length: random.between(1, 3) }, () => 1 + random.below(60)) : [],
       pauseMs: random.pick([0, 100, 60_000, 4 * 3_600_000]),
       clockMs: random.pick([0, 0, 0, -3_600_000, 86_400_000]),
+      clockJumps: drawJumps(jumps),
       hasFaults: random.chance(0.7),
     }
   })

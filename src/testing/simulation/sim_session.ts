@@ -32,6 +32,7 @@ export const runSession = (world: SimWorld, session: SimSession, wasClosed: bool
     if (fault !== undefined) return fault
   }
   world.startProcess(session.endAt, session.endKind)
+  for (const { afterMs, byMs } of session.clockJumps) world.loop.later(afterMs, () => world.moveClock(byMs))
   const process = new SimProcess(world)
   const wasQuiet = wasClosed && session.openingCuts.length === 0 && session.failedOpening === 0
   const fault = runMain(world, process, sessionMain(process, session, wasQuiet))

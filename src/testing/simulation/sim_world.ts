@@ -118,6 +118,12 @@ export class SimWorld {
     return new FaultyObjectStore(this.#slowStore(objects), { script: (request) => this.#storeFault(request) })
   }
 
+  /** Somebody sets the wall clock; time goes on as before. */
+  moveClock(byMs: number): void {
+    this.loop.wallMs += byMs
+    this.trace.note(this.loop.nowMs, "clock", byMs)
+  }
+
   /** A new process on the disk as it is. */
   startProcess(endAt: number, endKind: SimSession["endKind"] = "any"): void {
     this.isAlive = true

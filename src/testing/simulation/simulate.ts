@@ -57,6 +57,7 @@ const lastSession: SimSession = {
   closesFirst: false,
   pauseMs: 1000,
   clockMs: 0,
+  clockJumps: [],
   hasFaults: false,
 }
 
