@@ -256,6 +256,27 @@ describe("a fetch", () => {
       }),
     ))
 
+  test("comes to its end where every answer is cut, and fails where answers bring nothing", () =>
+    run(
+      Effect.gen(function* () {
+        const bytes = pattern(100_000)
+        const { inner, store, tier2 } = yield* setup({}, { retry: { maxAttempts: 2, baseDelayMs: 1, jitter: 0 } })
+        yield* inner.put("a", bodyOf(bytes))
+        const wanted = { key: "a", lengthBytes: bytes.length, checksum64: crc64(bytes) }
+        let gets = 0
+        store.script = ({ kind }) => {
+          if (kind !== "get" || ++gets > 12) return undefined
+          return gets % 2 === 0 ? "partialBody" : "throttle"
+        }
+        const sink = collect()
+        yield* withTime(tier2.fetch({ ...wanted, sink }))
+        expect(crc64(sink.bytes)).toBe(crc64(bytes))
+        expect(gets).toBe(13)
+        store.script = ({ kind }) => (kind === "get" ? "throttle" : undefined)
+        expect((yield* failureOf(withTime(tier2.fetch({ ...wanted, sink: collect() }))))._tag).toBe("Unavailable")
+      }),
+    ))
+
   test("is Corrupt when the object is damaged, shorter or not empty, and NotFound when it is gone", () =>
     run(
       Effect.gen(function* () {

@@ -10,6 +10,8 @@ export interface RetrySettings<E> {
   readonly random32: () => number
   /** True when the same thing may succeed later. */
   readonly isRetried: (error: E) => boolean
+  /** Asked once for each failed try: true when it has brought something all the same, and does not count. */
+  readonly hasAdvanced?: (() => boolean) | undefined
   /** Called when a pause begins after try number `attempt`. */
   readonly onRetry: (error: E, pause: { readonly attempt: number; readonly delayMs: number }) => void
 }
@@ -24,10 +26,11 @@ export const retried = <A, E>(
       Effect.suspend(() => run(attempt)),
       (error) => {
         const retryable = settings.isRetried(error)
-        const delayMs = nextDelayMs(settings.policy, { attempt, retryable, random32: settings.random32() })
+        const failed = settings.hasAdvanced?.() === true ? 0 : attempt
+        const delayMs = nextDelayMs(settings.policy, { attempt: failed, retryable, random32: settings.random32() })
         if (delayMs === undefined) return Effect.fail(error)
         settings.onRetry(error, { attempt, delayMs })
-        return Effect.andThen(Effect.sleep(delayMs), attemptFrom(attempt + 1))
+        return Effect.andThen(Effect.sleep(delayMs), attemptFrom(failed + 1))
       },
     )
   return attemptFrom(1)

@@ -120,12 +120,14 @@ export class Tier2Requests {
     operation: Tier2Operation,
     subject: Tier2Subject,
     run: (attempt: number) => Effect.Effect<A, Failure>,
+    hasAdvanced?: () => boolean,
   ): Effect.Effect<A, Failure> {
     const { config, random32 } = this.#settings
     return retried(run, {
       policy: config.retry,
       random32,
       isRetried,
+      hasAdvanced,
       onRetry: (error, pause) => {
         this.#metrics.retries[operation]++
         this.#emit(operation, "retry", { ...subject, ...pause, reason: error.message })
@@ -225,7 +227,10 @@ export class Tier2Requests {
     return Effect.suspend(() => from([]))
   }
 
-  /** Brings the bytes from `cursor.position` on, of which it asks for at most `cursor.bytesMax` at once, with tries of their own. */
+  /**
+   * Brings the bytes from `cursor.position` on, of which it asks for at most `cursor.bytesMax` at once, with tries of their own. A line that cuts every
+   * answer gets there too: one that brought bytes is no failed try.
+   */
   #piece(
     operation: Tier2Operation,
     wanted: Delivery,
@@ -235,6 +240,12 @@ export class Tier2Requests {
     const end = wanted.offset + wanted.length
     const pieceEnd = Math.min(end, cursor.position + cursor.bytesMax)
     const pieces: Array<Piece> = []
+    let triedFrom = cursor.position
+    const hasAdvanced = (): boolean => {
+      const from = triedFrom
+      triedFrom = cursor.position
+      return cursor.position > from
+    }
     const attempt = Effect.fnUntraced(function* (this: Tier2Requests): Effect.fn.Return<ReadonlyArray<Piece>, Failure> {
       const { position } = cursor
       const length = Math.min(pieceEnd - position, cursor.bytesMax)
@@ -255,7 +266,7 @@ export class Tier2Requests {
       yield* this.#checkLength(subject.key, end)
       return yield* Effect.fail(storeError("Network", "get", subject.key, "ShortBody"))
     })
-    return this.retried(operation, subject, () => attempt.call(this))
+    return this.retried(operation, subject, () => attempt.call(this), hasAdvanced)
   }
 
   /** After a short answer: fails when no further try can give more. When that cannot be found out, it does nothing. */
