@@ -69,12 +69,14 @@ export const openCoreReplica: (
   }
   const managerConfig = yield* attempt(() => quietEvents(makeConfig(managed)))
   const manager = yield* Effect.provideContext(openManager(managerConfig, store), disk)
-  const refresh = Effect.ignore(manager.manifest.refresh)
+  const { refresh } = manager.manifest
+  // It has just been opened with what was taken in.
+  yield* source.show(Effect.void)
   yield* Effect.forkScoped(source.follow(pollMs, refresh))
   const calls = new LongCalls("replica")
   // Polls can be interrupted at once.
   yield* Effect.addFinalizer(() => calls.end(managerConfig.closeTimeoutMs, () => 0))
-  const poll = calls.run(Effect.tap(source.poll, (isNew) => (isNew ? manager.manifest.refresh : Effect.void)))
+  const poll = calls.run(Effect.tap(source.poll, () => source.show(refresh)))
   return { manager, poll, info: () => source.info }
 })
 
@@ -101,7 +103,7 @@ const openSource = Effect.fnUntraced(function* (
     rootId: rootIdText(source.rootId!),
     id: [random32(), random32()].map((word) => word.toString(16).padStart(8, "0")).join(""),
     leaseMs,
-    lastSequence: () => source.lastSequence,
+    lastSequence: () => source.shownSequence,
     emit,
   })
   // First: it can be interrupted, and may have arrived then.

@@ -19,7 +19,7 @@ export interface ReplicaRegistrationOptions {
   /** Unlike that of any other replica: 16 hex digits. */
   readonly id: string
   readonly leaseMs: number
-  /** Sequence of the last record of the manifest that was taken in. */
+  /** Sequence of the last record of the manifest that readers see. */
   readonly lastSequence: () => number
   readonly emit: (event: TierEventInput) => void
 }

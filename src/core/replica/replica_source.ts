@@ -45,6 +45,10 @@ export class ReplicaSource {
   /** One poll at a time: an older one must not take back what a newer one has shown. */
   readonly #gate: Semaphore.Semaphore = Semaphore.makeUnsafe(1)
   #found: FoundHead | undefined = undefined
+  /** Of the last HEAD that was older than what is held. */
+  #refusedEtag = ""
+  /** Sequence of the last record that readers see; undefined before there are any. */
+  #shown: number | undefined = undefined
   #position: Position | undefined = undefined
   /** Number of the snapshot that is in the directory. */
   #version = 0
@@ -57,10 +61,20 @@ export class ReplicaSource {
     this.#options = options
   }
 
-  /** Sequence of the last record of the manifest that was taken in. */
-  get lastSequence(): number {
-    return this.#position?.lastSequence ?? 0
+  /** Sequence of the last record of the manifest that readers see. Nothing that a later one gave up may go. */
+  get shownSequence(): number {
+    return this.#shown ?? this.#position?.lastSequence ?? 0
   }
+
+  /** Makes readers see what was taken in, by `refresh`, unless they do. Where that fails they see what they saw. */
+  readonly show = (refresh: Effect.Effect<unknown, AofError>): Effect.Effect<void, AofError> =>
+    Effect.suspend(() => {
+      const lastSequence = this.#position?.lastSequence ?? 0
+      if (this.#shown === lastSequence) return Effect.void
+      return Effect.map(refresh, () => {
+        this.#shown = lastSequence
+      })
+    })
 
   /** The root that it is of; undefined before it is open. */
   get rootId(): Uint8Array | undefined {
@@ -97,8 +111,7 @@ export class ReplicaSource {
       if (etag === this.#found?.etag) return false
       const found = yield* headStore.read
       if (found === undefined) return yield* Effect.fail(missingHead(headStore.place))
-      yield* this.#takeIn(found)
-      return true
+      return yield* this.#takeIn(found)
     })
     return Effect.tapError(this.#gate.withPermit(look), () =>
       Effect.sync(() => {
@@ -107,19 +120,17 @@ export class ReplicaSource {
     )
   })
 
-  /** Polls for ever; `onChange` runs when there was something new. */
-  readonly follow = (pollMs: number, onChange: Effect.Effect<void>): Effect.Effect<never> => {
+  /** Polls for ever, and makes readers see what is new by `refresh`. */
+  readonly follow = (pollMs: number, refresh: Effect.Effect<unknown, AofError>): Effect.Effect<never> => {
     const { emit } = this.#options
     let isAway = false
-    const once = Effect.matchEffect(this.poll, {
-      onFailure: (error) =>
-        Effect.sync(() => {
-          if (!isAway) emit({ name: "replica_poll_failed", level: "warn", reason: error.message })
-          isAway = true
-        }),
-      onSuccess: (isNew) => {
+    const once = Effect.match(Effect.andThen(this.poll, this.show(refresh)), {
+      onFailure: (error) => {
+        if (!isAway) emit({ name: "replica_poll_failed", level: "warn", reason: error.message })
+        isAway = true
+      },
+      onSuccess: () => {
         isAway = false
-        return isNew ? onChange : Effect.void
       },
     })
     return Effect.forever(Effect.andThen(Effect.sleep(pollMs), once))
@@ -129,22 +140,46 @@ export class ReplicaSource {
     this.#polledMs = nowMs
   })
 
-  /** Brings what a HEAD names. Files may go while they are fetched, when another HEAD has come: then that one is taken. */
-  readonly #takeIn = Effect.fnUntraced({ self: this }, function* (first: FoundHead): Effect.fn.Return<void, AofError> {
+  /**
+   * True for a HEAD that was there before the one that is held: of an earlier writer, or of an earlier moment of the same one. A store may show it
+   * once more, and who has been shown a record must not be told that it is not there.
+   */
+  #isOlder({ head, etag }: FoundHead): boolean {
+    const held = this.#found?.head
+    if (held === undefined || isOtherRoot(held.rootId, head.rootId)) return false
+    const isOlder = head.epoch < held.epoch || (head.epoch === held.epoch && head.lastSequence < held.lastSequence)
+    if (!isOlder || etag === this.#refusedEtag) return isOlder
+    this.#refusedEtag = etag
+    const place = ({ epoch, lastSequence }: FoundHead["head"]): string =>
+      `epoch ${epoch}, records up to ${lastSequence}`
+    const reason = `HEAD of ${place(head)} came behind that of ${place(held)}`
+    this.#options.emit({ name: "replica_head_refused", level: "warn", key: "HEAD", reason })
+    return true
+  }
+
+  /**
+   * Brings what a HEAD names; false when it is older than what is held. Files may go while they are fetched, when another HEAD has come: then that
+   * one is taken.
+   */
+  readonly #takeIn = Effect.fnUntraced({ self: this }, function* (first: FoundHead): Effect.fn.Return<
+    boolean,
+    AofError
+  > {
     const { headStore } = this.#options
     let found = first
     for (let tries = 1; ; tries++) {
       const { head } = found
+      if (this.#isOlder(found)) return false
       if (head.isMoved === true) return yield* Effect.fail(fencedByMove(headStore.place, head.epoch, found.movedTo))
-      const isOther = this.#found?.head.rootId.some((byte, at) => byte !== head.rootId[at]) === true
-      if (isOther) return yield* Effect.fail(corrupt(`HEAD in ${headStore.place}`, "it is that of another root now"))
+      if (this.#found !== undefined && isOtherRoot(this.#found.head.rootId, head.rootId))
+        return yield* Effect.fail(corrupt(`HEAD in ${headStore.place}`, "it is that of another root now"))
       const read = yield* Effect.result(this.#read(found))
       if (read._tag === "Success") {
         yield* this.#publish(head.rootId, read.success)
         this.#position = read.success
         this.#found = found
         this.#heads++
-        return
+        return true
       }
       const again = yield* headStore.read
       if (read.failure._tag !== "NotFound" || tries === triesMax || again === undefined || again.etag === found.etag)
@@ -208,6 +243,8 @@ export class ReplicaSource {
     },
   )
 }
+
+const isOtherRoot = (one: Uint8Array, other: Uint8Array): boolean => one.some((byte, at) => byte !== other[at])
 
 const positionOf = ({ state, lastSequence }: LoadedManifest, epoch: number, keys: ReadonlySet<string>): Position => ({
   state,
