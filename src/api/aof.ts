@@ -132,7 +132,7 @@ export class Aof<T = Uint8Array | string, V = T> {
     return this.durable(recordId, options)
   }
 
-  /** Resolves when everything appended before the call is durable. */
+  /** Resolves when everything appended before the call is durable, and then the watermark of the application. */
   flush(options: WaitOptions = {}): Promise<void> {
     return runWith(() => Core.flush(this.#state), options)
   }
@@ -185,7 +185,7 @@ export class Aof<T = Uint8Array | string, V = T> {
     return runWith(() => whenAtHand(hydrator, open), options, levelAndSignal)
   }
 
-  /** Seals the active segment; resolves when its footer is durable. */
+  /** Seals the active segment; resolves when its footer and the watermark of the application are durable. */
   seal(options: WaitOptions = {}): Promise<void> {
     return runWith(() => Core.seal(this.#state), options)
   }
@@ -231,10 +231,13 @@ export class Aof<T = Uint8Array | string, V = T> {
 
   /** How far the application above has come, as last set here or recovered; 0n when it never was. */
   get coordinatorWatermark(): bigint {
-    return this.#state.coordinatorWatermark
+    return this.#state.coordinator.value
   }
 
-  /** Sets it; it is stored with the next watermark and with each seal. Throws `InvalidArgument`. */
+  /**
+   * Sets it, from 0 to 2^64 - 1; it may go back. It is written soon, within 10 ms on a quiet stream, also when nothing was appended: then a kill leaves it there.
+   * `flush`, `seal` and `close` make it durable. Throws `InvalidArgument`, `Closed`, `Fenced`.
+   */
   setCoordinatorWatermark(value: number | bigint): void {
     Core.setCoordinatorWatermark(this.#state, value)
   }

@@ -124,7 +124,7 @@ export class Aof<T = Uint8Array | string, V = T> {
     return Core.durable(this.#state, recordId)
   }
 
-  /** Makes everything appended before durable. */
+  /** Makes everything appended before durable, then the watermark of the application. */
   flush(): Effect.Effect<void, AofError> {
     return Core.flush(this.#state)
   }
@@ -170,7 +170,7 @@ export class Aof<T = Uint8Array | string, V = T> {
     return tryGet(this.#state, recordId, options.level, this.#codec)
   }
 
-  /** Seals the active segment; succeeds when its footer is durable. */
+  /** Seals the active segment; succeeds when its footer and the watermark of the application are durable. */
   seal(): Effect.Effect<void, AofError> {
     return Core.seal(this.#state)
   }
@@ -222,10 +222,13 @@ export class Aof<T = Uint8Array | string, V = T> {
 
   /** How far the application above has come. */
   get coordinatorWatermark(): bigint {
-    return this.#state.coordinatorWatermark
+    return this.#state.coordinator.value
   }
 
-  /** Sets it. Throws `InvalidArgument`. */
+  /**
+   * Sets it, from 0 to 2^64 - 1; it may go back. It is written soon, within 10 ms on a quiet stream, also when nothing was appended: then a kill leaves it there.
+   * `flush`, `seal` and the end of the stream make it durable. Throws `InvalidArgument`, `Closed`, `Fenced`.
+   */
   setCoordinatorWatermark(value: number | bigint): void {
     Core.setCoordinatorWatermark(this.#state, value)
   }

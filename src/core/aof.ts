@@ -5,7 +5,6 @@
 import * as Effect from "effect/Effect"
 import { checkNames } from "../model/config_check.ts"
 import { type AofError, invalidArgument, storeRefused } from "../model/errors.ts"
-import { withOne } from "../state/nobody.ts"
 import type { Waiter } from "../state/wait_queue.ts"
 import {
   appendBlocked,
@@ -18,6 +17,7 @@ import {
 import { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "./append/append_codes.ts"
 import { requestFlush } from "./append/flusher.ts"
 import { endActiveSegment } from "./append/rollover.ts"
+import { planSave, saveCoordinator } from "./append/save_coordinator.ts"
 import { unfinishedSegmentsMax } from "./append/segment_limits.ts"
 import { attempt } from "./flow/attempt.ts"
 import { whenAtHand } from "./read/cold_need.ts"
@@ -25,7 +25,7 @@ import { firstRecordId, firstRecordNumber } from "./read/first_record.ts"
 import { recordNumberOf } from "./read/read.ts"
 import { startPolling } from "./read/read_only.ts"
 import { appendedMark, checkOpen, type StreamState, unflushedBytes } from "./stream/stream_state.ts"
-import { inTurn, ready, readyBehindAll, waitAbove } from "./stream/waits.ts"
+import { inTurn, nextSeal, ready, readyBehindAll, waitAbove } from "./stream/waits.ts"
 import type { Tier } from "./tiers/residency.ts"
 
 /** How sure an acknowledgement is: copied into memory, written to the file, or synced. */
@@ -235,14 +235,17 @@ export const durable = (stream: StreamState, recordId: number): Effect.Effect<Ac
     (record) => acknowledge(stream, record, "durable"),
   )
 
-/** Makes everything appended before the call durable. */
+/** Makes everything appended before the call durable, and then the watermark of the application as it was set before it. */
 export const flush = (stream: StreamState): Effect.Effect<void, AofError> =>
-  Effect.andThen(
-    attempt(() => stream.services.fence.check()),
-    flushLocally(stream),
-  )
+  Effect.suspend(() => {
+    const saved = saveCoordinator(stream)
+    return attempt(() => stream.services.fence.check()).pipe(
+      Effect.andThen(flushLocally(stream)),
+      Effect.andThen(saved),
+    )
+  })
 
-/** The same also for a writer that has lost its root: what it has stays on its disk. */
+/** Makes records durable, also for a writer that has lost its root: what it has stays on its disk. */
 export const flushLocally = (stream: StreamState): Effect.Effect<void, AofError> =>
   Effect.suspend(() => {
     const { position } = appendedMark(stream)
@@ -253,10 +256,14 @@ export const flushLocally = (stream: StreamState): Effect.Effect<void, AofError>
     return waitAbove(stream.durableWaiters, position - 1)
   })
 
-/** Seals the active segment and returns when its footer is durable. A stream without records in it has nothing to seal. */
+/**
+ * Seals the active segment and returns when its footer is durable, and with it the watermark of the application. A stream without records
+ * in it has nothing to seal.
+ */
 export const seal = (stream: StreamState): Effect.Effect<void, AofError> =>
   Effect.gen(function* () {
     yield* attempt(() => checkWritable(stream, "seal"))
+    const saved = saveCoordinator(stream)
     const { active } = stream
     if (active !== undefined && stream.writer.nextRecordNumber > active.segment.header.firstRecordNumber) {
       while (stream.sealing.length >= unfinishedSegmentsMax && stream.active === active) yield* ready(stream)
@@ -268,16 +275,7 @@ export const seal = (stream: StreamState): Effect.Effect<void, AofError> =>
       yield* attempt(() => checkOpen(stream))
       yield* nextSeal(stream)
     }
-  })
-
-/** Returns after the next seal, or after a failed try. */
-const nextSeal = (stream: StreamState): Effect.Effect<void> =>
-  Effect.callback<void>((resume) => {
-    const waiter = (): void => resume(Effect.void)
-    stream.sealWaiters = withOne(stream.sealWaiters, waiter)
-    return Effect.sync(() => {
-      stream.sealWaiters = stream.sealWaiters.filter((one) => one !== waiter)
-    })
+    yield* saved
   })
 
 /** One segment in `info`. */
@@ -372,17 +370,17 @@ export const info = (stream: StreamState): StreamInfo => {
       durable: stream.durable.mark.lastRecordId,
     },
     unflushedBytes: unflushedBytes(stream),
-    coordinatorWatermark: stream.coordinatorWatermark,
+    coordinatorWatermark: stream.coordinator.value,
     segments,
   }
 }
 
-/** Says how far the application above has come; repeated in slots, footers and the pointer. Throws `InvalidArgument`. */
+/** Says how far the application above has come; repeated in slots, footers and the pointer, soon. Throws `InvalidArgument`. */
 export const setCoordinatorWatermark = (stream: StreamState, value: number | bigint): void => {
   checkWritable(stream, "setCoordinatorWatermark")
   const isValid =
     typeof value === "bigint" ? value >= 0n && value < 2n ** 64n : Number.isSafeInteger(value) && value >= 0
   if (!isValid) throw invalidArgument("coordinator watermark", value, "an integer from 0 to 2^64 - 1")
-  stream.coordinatorWatermark = BigInt(value)
-  stream.isCoordinatorUnsaved = true
+  stream.coordinator.set(BigInt(value))
+  planSave(stream)
 }

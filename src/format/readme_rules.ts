@@ -59,7 +59,8 @@ Positions grow along the stream, over gaps: indexes may be left out. **Record nu
 but for records lost to a cut at its end, which were never durable.
 
 A slot tells how far the stream was durable when it was written. The valid one with the higher \`sequence\` counts. It is written after
-the sync that makes it true, so it never promises too much. Its \`watermark\` may lie in an earlier segment. Two valid slots with the same \`watermark\` say that the
+the sync that makes it true, so it never promises too much. Its \`watermark\` may lie in an earlier segment, be that of the slot before or 0: then it is
+there for its \`coordinatorWatermark\`, which is newer. Two valid slots with the same \`watermark\` say that the
 file was closed in order; a writer that goes on in it destroys the older one first.`,
 
   frame: `## Frame

@@ -304,17 +304,6 @@ const record = async (stride: number): Promise<ReadonlyArray<Moment>> => {
   return moments
 }
 
-/** The records before those that were lost at the end: sealed ones that the bucket has heard of and never got. */
-const numbersLeft = async (stream: Aof): Promise<ReadonlyArray<number>> => {
-  const numbers: Array<number> = []
-  try {
-    for await (const record of stream.read({ from: "start" })) numbers.push(Number.parseInt(record.text(), 10))
-  } catch (error) {
-    if (!(error as Error).message.includes("are missing")) throw error
-  }
-  return numbers
-}
-
 /** Checks that a stream is a beginning of what was appended, with at least `least` records. */
 const expectPrefix = async (manager: AofManager, moment: Moment, isOwn: boolean): Promise<void> => {
   const { appended, trimmed } = moment

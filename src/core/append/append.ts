@@ -86,7 +86,7 @@ export const tryAppendBatch = (
     const room = batch.neededBytes > bufferBytesOf(stream) ? admitMemory(stream) : 0
     if (room < 0) return room
     if (stream.active !== undefined && !admitTier0(stream, batch.neededBytes)) return refused(stream, APPEND_ADMISSION)
-    if (stream.active?.closedWith !== undefined) markOpen(stream.active)
+    if (stream.active?.isClosedInOrder === true) markOpen(stream, stream.active)
     const writer = stream.active?.writer
     const begun = writer === undefined ? NEEDS_SEGMENT : writer.beginBatch(batch.sizeBytes)
     if (begun === 0) break
@@ -261,7 +261,7 @@ const nextBuffer = (stream: StreamState, sizeBytesMax: number): number => {
   }
   const room = admitMemory(stream)
   if (room < 0) return room
-  if (stream.active?.closedWith !== undefined) markOpen(stream.active)
+  if (stream.active?.isClosedInOrder === true) markOpen(stream, stream.active)
   takeBuffer(stream, sizeBytesMax)
   // A caller that never lets the event loop turn is half-way to having to wait: the disk may begin now.
   if (unflushedBytes(stream) * 2 > stream.services.config.unflushedBytesMax) startFlushing(stream)

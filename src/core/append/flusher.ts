@@ -22,7 +22,7 @@ import {
 import { APPEND_FLUSH } from "./append_codes.ts"
 import { preallocate } from "./preallocator.ts"
 import { replaceFile } from "./replace_file.ts"
-import { writeSlot } from "./watermark_slot.ts"
+import { repeatSlot } from "./watermark_slot.ts"
 import { writeOut } from "./write_out.ts"
 import type { WritingSegment } from "./writing_segment.ts"
 
@@ -96,7 +96,7 @@ const flushLoop = (stream: StreamState, isInTurn: boolean): Effect.Effect<void> 
         }
         isInTurn = !isBehind
         if (!needsFlush(stream)) break
-        if (stream.services.shared.isPreferred(stream)) {
+        if (!isSaveWanted(stream) && stream.services.shared.isPreferred(stream)) {
           if (!stream.isTurnPlanned) planTurn(stream)
           break
         }
@@ -132,7 +132,11 @@ const flushOnce = Effect.fnUntraced(function* (stream: StreamState, isInTurn: bo
   for (const { writing, end } of groups) {
     // What has its footer, or is getting it, holds all its frames durably.
     if (writing.isTailing || writing.sealed !== undefined) continue
-    if (writing.durableOffset === end && writing.isEntrySynced) continue
+    const isSaving = writing === stream.active && stream.coordinator.isWanted
+    if (writing.durableOffset === end && writing.isEntrySynced && !isSaving) continue
+    const unsaved = isSaving ? caught(() => saveCoordinator(stream, writing)) : undefined
+    if (unsaved !== undefined) return unsaved
+    const { coordinatorVersion } = writing
     writing.isSyncing = true
     hasWaited = true
     const synced = syncSegment(stream, writing, { end, isInTurn })
@@ -143,6 +147,7 @@ const flushOnce = Effect.fnUntraced(function* (stream: StreamState, isInTurn: bo
       }),
     )
     if (error !== undefined) return error
+    stream.coordinator.noteDurable(coordinatorVersion)
   }
   // The loop may have been started in the middle of an append, and who waits for room appends as soon as he is told.
   if (!hasWaited) yield* Effect.yieldNow
@@ -150,6 +155,13 @@ const flushOnce = Effect.fnUntraced(function* (stream: StreamState, isInTurn: bo
   complete(stream, target)
   return undefined
 })
+
+/** The sync that follows makes the watermark of the application durable; one that was replaced for it names it already. */
+const saveCoordinator = (stream: StreamState, writing: WritingSegment): void => {
+  if (writing.segment.isQuiet) writing.segment.leaveQuiet()
+  if (writing.isSuspect || writing.isReplacing || writing.coordinatorVersion === stream.coordinator.version) return
+  repeatSlot(stream, writing)
+}
 
 const writingSegments = (stream: StreamState): ReadonlyArray<WritingSegment> =>
   stream.active === undefined ? stream.sealing : [...stream.sealing, stream.active]
@@ -189,7 +201,7 @@ const syncSegment = Effect.fnUntraced(function* (
   const isAlone = writing.journaledOffset <= writing.durableOffset
   noteSynced(stream, writing, end)
   // Zeros run ahead of those only who sync often and by themselves.
-  if (writing === stream.active && isAlone && ++writing.syncCount >= syncsBeforeZeros)
+  if (syncedBytes > 0 && writing === stream.active && isAlone && ++writing.syncCount >= syncsBeforeZeros)
     preallocate(stream, writing, syncedBytes, () => planTurn(stream))
   return undefined
 })
@@ -239,13 +251,16 @@ const complete = (stream: StreamState, target: Mark): void => {
   if (target.position > stream.durable.position) stream.durable.advance(target)
   if (active?.writer !== undefined) {
     active.writer.watermark = stream.durable.position
-    if (active.durableOffset - active.slotOffset >= slotStrideBytes) repeatWatermark(stream, active)
+    const isSaveDue = stream.coordinator.isDue && active.segment.maker === undefined
+    const isDue = isSaveDue || active.durableOffset - active.slotOffset >= slotStrideBytes
+    if (isDue) repeatWatermark(stream, active)
   }
   stream.durableWaiters.wake(stream.durable.position)
   wakeReady(stream)
 }
 
 const needsFlush = (stream: StreamState): boolean => {
+  if (isSaveWanted(stream)) return true
   const unflushed = unflushedBytes(stream)
   // A segment that was opened while a group was on its way holds nothing yet, and its start is waited for all the same.
   if (unflushed === 0) return stream.flushWanted > stream.durable.position
@@ -254,6 +269,9 @@ const needsFlush = (stream: StreamState): boolean => {
   // While a stretch is being zeroed the rest waits in memory; the end of that plans a turn.
   return isWanted && !writingSegments(stream).some(isBehindZeros)
 }
+
+/** True when somebody waits for the watermark of the application. Without an active segment a footer has it. */
+const isSaveWanted = ({ active, coordinator }: StreamState): boolean => active !== undefined && coordinator.isWanted
 
 /** True when a segment that is to be sealed waits for a sync, as it did when its last bytes waited for zeros. */
 const isUnsynced = ({ durableOffset, endOffset }: WritingSegment): boolean => endOffset > durableOffset
@@ -264,10 +282,9 @@ const isBehindZeros = ({ zeroing, writtenOffset, endOffset }: WritingSegment): b
 
 /** Says in the header of the active segment how far the stream is durable. A hint: when it cannot be written nothing is lost. */
 export const repeatWatermark = (stream: StreamState, writing: WritingSegment): void => {
-  // The slot is read by those who do not look into the journal.
-  if (writing.journaledOffset > writing.durableOffset) return
-  if (writing.isReplacing || caught(() => writeSlot(stream, writing)) === undefined) return
-  writing.slotOffset = writing.durableOffset
+  // Written again in a moment, when the file has what the journal has.
+  if (writing.journaledOffset > writing.durableOffset || writing.isReplacing) return
+  if (caught(() => repeatSlot(stream, writing)) !== undefined) writing.slotOffset = writing.durableOffset
 }
 
 const clearFailure = (stream: StreamState): void => {
@@ -285,6 +302,7 @@ const failWaiters = (stream: StreamState, error: AofError): void => {
   if (isDiskFull(error)) stream.services.tiers.services.onDiskFull()
   stream.durableWaiters.failAll(error)
   stream.writtenWaiters.failAll(error)
+  stream.coordinator.waiters.failAll(error)
   failReady(stream, error)
 }
 
@@ -293,7 +311,8 @@ const planIdle = (stream: StreamState): void => {
   const { active } = stream
   stream.services.poolTrim.plan()
   if (active === undefined || stream.isIdlePlanned) return
-  if (active.slotOffset === active.durableOffset && active.tail.start === undefined) return
+  const isOpen = active.segment.file !== undefined && !active.segment.isQuiet
+  if (active.slotOffset === active.durableOffset && active.tail.start === undefined && !isOpen) return
   stream.isIdlePlanned = true
   const before = active.durableOffset
   stream.services.run(
@@ -308,12 +327,16 @@ const planIdle = (stream: StreamState): void => {
       releaseBuffers(active)
       stream.services.poolTrim.plan()
       stream.nextBufferBytes = firstBufferBytes
-      if (active.zeroing !== undefined || stream.isTurnPlanned) return
-      // Opened again by the next append: a stream that does nothing keeps no descriptor.
-      active.segment.isQuiet = true
-      stream.services.openFiles.release(active.segment)
+      makeQuiet(stream, active)
     }),
   )
+}
+
+/** A stream that does nothing keeps no descriptor: the next append opens the file again. */
+export const makeQuiet = (stream: StreamState, { segment, tail, zeroing }: WritingSegment): void => {
+  if (zeroing !== undefined || stream.isTurnPlanned || tail.start !== undefined) return
+  segment.isQuiet = true
+  stream.services.openFiles.release(segment)
 }
 
 /** An idle stream keeps no staging memory. */

@@ -4,12 +4,18 @@
  * renamed over the old one. Record ids hold. Until that worked, nothing is durable and nothing is written to the old file.
  */
 import * as Effect from "effect/Effect"
-import { encodeSegmentHeader, type SegmentHeader, segmentHeaderBytes } from "../../format/segment_header.ts"
+import {
+  encodeSegmentHeader,
+  type SegmentHeader,
+  segmentHeaderBytes,
+  slotOffsets,
+} from "../../format/segment_header.ts"
 import { assert } from "../../model/assert.ts"
 import { type AofError, closed, unavailable } from "../../model/errors.ts"
 import type { SegmentFile } from "../../port/segment_file.ts"
 import { attempt } from "../flow/attempt.ts"
 import type { StreamState } from "../stream/stream_state.ts"
+import { firstSlot, noteNamed } from "./watermark_slot.ts"
 import type { WritingSegment } from "./writing_segment.ts"
 
 const copyBytes = 1024 * 1024
@@ -47,9 +53,12 @@ const replace = Effect.fnUntraced(function* (
   while (writing.zeroing !== undefined || writing.isInBatch) yield* Effect.sleep(1)
   yield* directory.remove(path)
   const file = yield* attempt(() => directory.openUnsafe(path, "create"))
+  // A watermark of the application that was durable must not go with the old file.
+  const { value, version } = stream.coordinator
+  const slot = value === 0n && version === 0 ? undefined : firstSlot(stream, writing)
   yield* Effect.onError(
     Effect.gen(function* () {
-      yield* attempt(() => copyInto(file, writing, header))
+      yield* attempt(() => copyInto(file, writing, { header, slot }))
       yield* file.syncData
       // Whoever closed the stream may have given the root to another process.
       if (stream.closedAs !== undefined) return yield* Effect.fail(closed(stream.closedAs))
@@ -62,7 +71,9 @@ const replace = Effect.fnUntraced(function* (
   segment.header = header
   writing.isSuspect = false
   writing.isEntrySynced = false
-  writing.slotSequence = 0
+  writing.slotSequence = slot === undefined ? 0 : 1
+  writing.slotMark = undefined
+  if (slot !== undefined) noteNamed(stream, writing, version)
   writing.slotOffset = segmentHeaderBytes
   writing.zeroedEnd = writing.writtenOffset
   manifest.append({
@@ -75,9 +86,14 @@ const replace = Effect.fnUntraced(function* (
   })
 })
 
-const copyInto = (file: SegmentFile, writing: WritingSegment, header: SegmentHeader): void => {
+const copyInto = (
+  file: SegmentFile,
+  writing: WritingSegment,
+  { header, slot }: { readonly header: SegmentHeader; readonly slot: Uint8Array | undefined },
+): void => {
   const buffer = new Uint8Array(copyBytes)
   encodeSegmentHeader(buffer, header)
+  if (slot !== undefined) buffer.set(slot, slotOffsets[1])
   file.writeUnsafe(buffer, 0, segmentHeaderBytes, 0)
   let offset = segmentHeaderBytes
   while (offset < writing.durableOffset) {

@@ -103,7 +103,7 @@ export const openNextSegment = (stream: StreamState): void => {
  * in order and nothing was given since.
  */
 const mayBeginLater = ({ services, sealing }: StreamState): boolean =>
-  services.shared.isJournaling && sealing.every(({ closedWith }) => closedWith === undefined)
+  services.shared.isJournaling && !sealing.some(({ isClosedInOrder }) => isClosedInOrder)
 
 /**
  * All of a segment may be read once the next one is appended to. What could not be written yet, because it waits for zeros or its disk fails, is

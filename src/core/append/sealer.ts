@@ -40,6 +40,8 @@ const sealLoop = (stream: StreamState): Effect.Effect<void> =>
         stream.sealFailure = result.failure
         if (isDiskFull(result.failure)) stream.services.tiers.services.onDiskFull()
         wakeSealWaiters(stream)
+        // Nothing but a footer could have made it durable.
+        if (stream.active === undefined) stream.coordinator.waiters.failAll(result.failure)
         if (stream.closedAs !== undefined) break
         // Those who wait for room would wait for this segment.
         if (stream.sealing.length >= unfinishedSegmentsMax) failReady(stream, result.failure)
@@ -48,6 +50,7 @@ const sealLoop = (stream: StreamState): Effect.Effect<void> =>
       }
       stream.sealFailure = undefined
       stream.sealing.shift()
+      stream.coordinator.noteDurable(writing.coordinatorVersion)
       writing.segment.state = "sealed"
       // The descriptor was the writer's; readers open their own, and map where they can.
       writing.segment.releaseFile()

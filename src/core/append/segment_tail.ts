@@ -14,6 +14,7 @@ import { attempt } from "../flow/attempt.ts"
 import { nextTurn } from "../flow/next_turn.ts"
 import { IndexWalk } from "../read/index_walk.ts"
 import type { StreamState } from "../stream/stream_state.ts"
+import { noteNamed } from "./watermark_slot.ts"
 import type { SegmentStats, WritingSegment } from "./writing_segment.ts"
 
 /** Bytes checksummed or walked in one turn of the event loop: about 0.3 ms. */
@@ -91,7 +92,7 @@ const makeFooter = (
   index: { readonly indexCount: number; readonly tailChecksum: number },
 ): SegmentFooter => {
   const { header } = writing.segment
-  stream.isCoordinatorUnsaved = false
+  noteNamed(stream, writing, stream.coordinator.version)
   return {
     ...stats,
     ...index,
@@ -103,7 +104,7 @@ const makeFooter = (
     durableBytes: writing.endOffset,
     indexOffset: writing.endOffset,
     producerCount: 0,
-    coordinatorWatermark: stream.coordinatorWatermark,
+    coordinatorWatermark: stream.coordinator.value,
     writerEpoch: header.writerEpoch,
     sealedMs: stream.services.clock.currentTimeMillisUnsafe(),
   }

@@ -7,6 +7,7 @@ import type { SegmentFile } from "../../port/segment_file.ts"
 import type { IndexBuilder } from "../../state/index_builder.ts"
 import type { SegmentWriter } from "../../state/segment_writer.ts"
 import type { StagingTail } from "../../state/staging_tail.ts"
+import type { Mark } from "../../state/watermark.ts"
 import type { Segment } from "../stream/segment.ts"
 
 /** What a footer says about the records of a segment. */
@@ -68,11 +69,12 @@ export class WritingSegment {
   /** True while the file is being replaced: nothing may be written to the old one. */
   isReplacing = false
   slotSequence: number
-  /**
-   * Set while the file says that it was closed in order and nothing has been appended since: the position of the application that
-   * it names.
-   */
-  closedWith: bigint | undefined = undefined
+  /** True while the file says that it was closed in order: nothing has been appended since. */
+  isClosedInOrder = false
+  /** What the newest slot says of the stream; undefined when there is none, or it says nothing. */
+  slotMark: Mark | undefined = undefined
+  /** Which change of the watermark of the application its newest slot, or its footer, names. */
+  coordinatorVersion = 0
   /** The durable offset that the newest slot names. */
   slotOffset: number
   /** Timestamp of the segment's first record when it was appended before this process. */

@@ -8,5 +8,6 @@ export const fenceStream = (stream: StreamState, error: Fenced | Unavailable): v
   stream.blocked = blockedForGood
   stream.durableWaiters.failAll(error)
   stream.writtenWaiters.failAll(error)
+  stream.coordinator.waiters.failAll(error)
   failReady(stream, error)
 }

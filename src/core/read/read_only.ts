@@ -168,7 +168,7 @@ const takeOver = (stream: StreamState, next: StreamState): void => {
   for (const segment of [...trimmed, ...lost]) stream.services.openFiles.release(segment)
   stream.services.tiers.forget(trimmed.map(({ residency }) => residency))
   stream.trimPoint = next.trimPoint
-  stream.coordinatorWatermark = next.coordinatorWatermark
+  stream.coordinator.value = next.coordinator.value
   Object.assign(stream.writer, next.writer)
   if (stream.written.advance(next.written.mark)) stream.writtenWaiters.wake(stream.written.position)
   if (next.durable.position > stream.durable.position && stream.durable.advance(next.durable.mark)) {

@@ -28,6 +28,7 @@ export interface BadSpot {
 
 export interface SegmentScan {
   readonly segment: Segment
+  /** What the slots say together: the highest durable watermark, and what the newest says of the application. */
   readonly slot: WatermarkSlot | undefined
   /** Where the scan started: everything before was durable. */
   readonly startOffset: number
@@ -37,16 +38,28 @@ export interface SegmentScan {
   readonly watermark: number
   /** True when the writer closed the file in order and nobody has appended since. */
   readonly isClosed: boolean
+  /** True when both slots name one watermark of the application. */
+  readonly hasEqualSlots: boolean
   readonly firstTimestampMs: number
   readonly fileBytes: number
   /** Set when index and footer follow the frames: they were written when all frames were durable, so none was looked at. */
   readonly tail: Omit<SealedTail, "isNoted"> | undefined
 }
 
-/** Reads the slots of an open segment. Two equal watermarks mean that it was closed in order. */
-const readSlots = (segment: Segment, block: Uint8Array): Pick<SegmentScan, "slot" | "isClosed"> => {
-  const [slot, older] = decodeSlots(block, segment.header.checksumSeed)
-  return { slot, isClosed: slot !== undefined && slot.watermark === older?.watermark }
+/**
+ * Reads the slots of an open segment. Two equal watermarks mean that it was closed in order. One that is there for the watermark of the
+ * application only names a lower one.
+ */
+const readSlots = (segment: Segment, block: Uint8Array): Pick<SegmentScan, "slot" | "isClosed" | "hasEqualSlots"> => {
+  const [newest, older] = decodeSlots(block, segment.header.checksumSeed)
+  if (newest === undefined) return { slot: undefined, isClosed: false, hasEqualSlots: false }
+  const { sequence, coordinatorWatermark, watermark } = newest
+  const highest = older !== undefined && older.watermark > watermark ? older : newest
+  return {
+    slot: { ...highest, sequence, coordinatorWatermark },
+    isClosed: watermark === older?.watermark,
+    hasEqualSlots: coordinatorWatermark === older?.coordinatorWatermark,
+  }
 }
 
 /** What was read of a file already. */
@@ -60,7 +73,7 @@ export interface FileStart {
 
 /** Scans the segment, whose `framesEnd` is the length of its file for that long. */
 export const scanSegment = (segment: Segment, { fileBytes, block, whole }: FileStart): SegmentScan => {
-  const { slot, isClosed } = readSlots(segment, block)
+  const { slot, isClosed, hasEqualSlots } = readSlots(segment, block)
   const isOwn = slot !== undefined && segmentIndexOf(slot.watermark) === segment.index
   const startOffset = isOwn ? Math.min(segmentOffsetOf(slot.watermark), fileBytes) : segmentHeaderBytes
   const start: Mark = isOwn ? { ...slot, position: slot.watermark } : headMark(segment, startMark)
@@ -73,6 +86,7 @@ export const scanSegment = (segment: Segment, { fileBytes, block, whole }: FileS
     badSpots: scanner.badSpots,
     watermark: Math.max(slot?.watermark ?? 0, scanner.watermark),
     isClosed,
+    hasEqualSlots,
     firstTimestampMs: firstTimestampMs(segment, fileBytes, whole),
     fileBytes,
     tail: undefined,
@@ -91,6 +105,7 @@ export const footerScan = (
   badSpots: [],
   watermark: segment.position(footer.durableBytes),
   isClosed: false,
+  hasEqualSlots: false,
   firstTimestampMs: footer.firstTimestampMs,
   fileBytes,
   tail: { footer, checksum64, tailBytes: fileBytes - footer.durableBytes },

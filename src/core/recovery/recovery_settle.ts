@@ -64,7 +64,7 @@ export const settle: (stream: StreamState, found: FoundParts, report: RecoveryRe
       if (part.sealed !== undefined) {
         mark = sealedMark(part.index, part.firstRecordNumber, part.sealed, mark)
         stream.nextBaseOffset = part.baseOffset + part.sealed.durableBytes - segmentHeaderBytes
-        stream.coordinatorWatermark = part.sealed.coordinatorWatermark
+        stream.coordinator.restore(part.sealed.coordinatorWatermark, true)
         if (part.scan !== undefined) yield* keepSealed(stream, part.scan, mark, report)
         continue
       }
@@ -86,7 +86,7 @@ export const settle: (stream: StreamState, found: FoundParts, report: RecoveryRe
       mark = lastMark(scan, last.spot, mark)
       scan.segment.framesEnd = segmentOffsetOf(mark.position)
       stream.nextBaseOffset = part.baseOffset + scan.segment.framesEnd - segmentHeaderBytes
-      if (scan.slot !== undefined) stream.coordinatorWatermark = scan.slot.coordinatorWatermark
+      if (scan.slot !== undefined) stream.coordinator.restore(scan.slot.coordinatorWatermark, true)
       yield* keep(
         stream,
         scan,
@@ -237,7 +237,13 @@ const keep = Effect.fnUntraced(function* (
       slotSequence: slot.sequence,
       ...(isEmpty ? {} : { firstTimestampMs: scan.firstTimestampMs }),
     })
-    stream.active.closedWith = slot.coordinatorWatermark
+    stream.active.isClosedInOrder = true
+    stream.active.slotMark = mark
+    if (!scan.hasEqualSlots) {
+      // Set and not synced by the process before, or by an earlier one.
+      stream.coordinator.restore(slot.coordinatorWatermark, false)
+      stream.active.coordinatorVersion = stream.coordinator.version
+    }
     // Opened again by the first append: a stream that does nothing keeps no descriptor.
     segment.isQuiet = true
     segment.releaseFile()

@@ -24,7 +24,7 @@ export const drainStream: (stream: StreamState) => Effect.Effect<void, AofError>
     stream.blocked = blockedForGood
     failReady(stream, closed(`stream ${stream.name}`))
     // What the application has noted since the last seal needs a segment whose header can say it.
-    if (stream.active === undefined && stream.isCoordinatorUnsaved) yield* attempt(() => openNextSegment(stream))
+    if (stream.active === undefined && stream.coordinator.isUnsaved) yield* attempt(() => openNextSegment(stream))
     yield* flushLocally(stream)
     // What stood in the way may be gone: the next try decides.
     stream.sealFailure = undefined
@@ -43,14 +43,16 @@ export const drainStream: (stream: StreamState) => Effect.Effect<void, AofError>
     yield* settleSegment(stream, active)
     while (stream.isFlushing) yield* Effect.sleep(1)
     // Nothing has happened to a segment that was found closed and not used since.
-    if (active.closedWith === stream.coordinatorWatermark) return
+    if (active.isClosedInOrder && stream.coordinator.isDurable) return
     active.segment.leaveQuiet()
     const file = yield* attempt(() => active.file)
     yield* file.truncate(active.endOffset)
     active.segment.residency.guard?.resize(active.endOffset)
     // Twice, because two equal slots say that the file was closed in order.
-    for (let slots = 0; slots < slotOffsets.length; slots++) yield* attempt(() => writeSlot(stream, active))
+    for (let slots = 0; slots < slotOffsets.length; slots++)
+      yield* attempt(() => writeSlot(stream, active, stream.durable.mark))
     yield* file.syncData
+    stream.coordinator.noteDurable(active.coordinatorVersion)
     // A reader that comes before the end of the stream opens it anew.
     active.segment.releaseFile()
     noteClosed(stream, active.segment)

@@ -33,6 +33,7 @@ export const endStream = (stream: StreamState, what: string, isDeleted = false):
   const error = closed(what)
   stream.durableWaiters.failAll(error)
   stream.writtenWaiters.failAll(error)
+  stream.coordinator.waiters.failAll(error)
   failReady(stream, error)
   const waiters = stream.sealWaiters
   stream.sealWaiters = nobody

@@ -13,6 +13,7 @@ import type { EventLoop } from "../../port/event_loop.ts"
 import type { SegmentFile } from "../../port/segment_file.ts"
 import { AppendQueue } from "../../state/append_queue.ts"
 import { Catalog } from "../../state/catalog.ts"
+import { CoordinatorMark } from "../../state/coordinator_mark.ts"
 import { nobody } from "../../state/nobody.ts"
 import type { WriterState } from "../../state/segment_writer.ts"
 import type { StagingBudget } from "../../state/staging_budget.ts"
@@ -186,9 +187,8 @@ export interface StreamState {
   onSealed: ((stream: StreamState) => void) | undefined
   /** Position up to which somebody asked for durability. */
   flushWanted: number
-  coordinatorWatermark: bigint
-  /** True while it is newer than what a header or footer says. */
-  isCoordinatorUnsaved: boolean
+  /** The watermark that the application sets. */
+  readonly coordinator: CoordinatorMark
   /** As far as it is durable; `trimPointOf` looks at the pending ones first. */
   trimPoint: TrimPoint | undefined
   /** Trims whose records are on their way to the disk, each farther than the one before. */
@@ -329,8 +329,7 @@ export const makeStreamState = (options: {
   sealWaiters: nobody,
   onSealed: undefined,
   flushWanted: 0,
-  coordinatorWatermark: 0n,
-  isCoordinatorUnsaved: false,
+  coordinator: new CoordinatorMark(),
   trimPoint: undefined,
   pendingTrims: nobody,
   leaving: undefined,

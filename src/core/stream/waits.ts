@@ -55,6 +55,16 @@ export const inTurn = <A extends object>(
   )
 }
 
+/** Returns after the next seal, or after a failed try. */
+export const nextSeal = (stream: StreamState): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    const waiter = (): void => resume(Effect.void)
+    stream.sealWaiters = withOne(stream.sealWaiters, waiter)
+    return Effect.sync(() => {
+      stream.sealWaiters = stream.sealWaiters.filter((one) => one !== waiter)
+    })
+  })
+
 /** Resolves when a retry of an append may succeed; at once when nothing is known to stand in the way. */
 export const ready = (stream: StreamState): Effect.Effect<void, AofError> =>
   Effect.andThen(

@@ -127,8 +127,10 @@ const interrupt: Step = (process, stream, random) => {
 const flush: Step = (process, stream) => {
   const { model } = process.world
   const asked = stream.model.known().filter((entry) => entry.level !== "durable")
+  const { watermark: set } = stream.model
   process.begin(`flush of ${stream.model.name}`, stream.aof.flush(), {
     onDone: () => {
+      if (!model.isFrozen) stream.model.sureOf("durable", set)
       for (const entry of asked) {
         const { id: recordId, number: recordNumber } = entry
         const fault = model.acknowledge(stream.model, entry, { recordId, recordNumber, level: "durable" })
@@ -153,7 +155,12 @@ const durable: Step = (process, stream, random) => {
 }
 
 const seal: Step = (process, stream) => {
+  const { watermark: set } = stream.model
   process.begin(`seal of ${stream.model.name}`, stream.aof.seal(), {
+    onDone: () => {
+      if (!process.world.model.isFrozen) stream.model.sureOf("durable", set)
+      return undefined
+    },
     isAllowed: (error) => process.allows(stream, error),
   })
 }

@@ -62,14 +62,22 @@ export class ModelStream {
   /** Ids up to here were given to callers, or are in the log, and must not be given again. */
   idFloor = 0
   batches = 0
-  /** Values given to `setCoordinatorWatermark`, the last one durable by a close. */
+  /** Values given to `setCoordinatorWatermark`, which rise; the last one durable by a close. */
   watermark = 0
+  /** The value that a power cut, or a kill, may not go below. */
+  readonly watermarkMin = { durable: 0, written: 0 }
 
   constructor(name: string, tag: number, plan: ModelStream["plan"]) {
     this.name = name
     this.tag = tag
     this.plan = plan
     if (plan.trimsItself) this.trimAsked = Number.POSITIVE_INFINITY
+  }
+
+  /** A value of the watermark is known to be there after such an end. */
+  sureOf(level: "durable" | "written", value: number): void {
+    this.watermarkMin.written = Math.max(this.watermarkMin.written, value)
+    if (level === "durable") this.watermarkMin.durable = Math.max(this.watermarkMin.durable, value)
   }
 
   /** Entries that may be read and are known by id. */

@@ -191,7 +191,7 @@ const runStep = (process: SimProcess, manager: AofManager, step: SimStep): Effec
     if (step.kind === "newStream" || stream === undefined) newStream(process, manager, random)
     else if (step.kind === "deleteStream") deleteStream(process, manager, stream)
     else if (step.kind === "closeStream") yield* closeStream(process, manager, stream)
-    else if (step.kind === "sleep") yield* Effect.sleep(random.pick([1, 20, 500, 30_000]))
+    else if (step.kind === "sleep") yield* sleep(process, random.pick([1, 20, 500, 30_000]))
     else if (step.kind === "drain") yield* drainSome(process)
     else (appendSteps[step.kind] ?? readSteps[step.kind])?.(process, stream, random)
     for (const one of process.streams) process.violate(watermarksFault(one))
@@ -199,6 +199,18 @@ const runStep = (process: SimProcess, manager: AofManager, step: SimStep): Effec
     if (pause < 4) return
     if (pause < 8) for (let turns = random.between(1, 6); turns > 0; turns--) yield* Effect.yieldNow
     else yield* Effect.sleep(random.below(20))
+  })
+
+/** Longer than a watermark waits before it is written, whatever goes on. */
+const restMs = 5000
+
+/** Lets time pass. On a disk that has not failed, a kill takes away no watermark that was set before. */
+const sleep = (process: SimProcess, forMs: number): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const set = process.streams.map((stream) => ({ stream, value: stream.model.watermark }))
+    yield* Effect.sleep(forMs)
+    if (forMs < restMs || process.hadDiskFaults || process.world.model.isFrozen) return
+    for (const { stream, value } of set) if (!stream.isClosing) stream.model.sureOf("written", value)
   })
 
 /** Waits for what was begun, but not for ever: faults may keep it. */

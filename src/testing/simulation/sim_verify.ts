@@ -213,6 +213,10 @@ const watermarkFault = (aof: Aof, stream: ModelStream, survivors: Survivors): st
   if (survivors === "all" && value !== stream.watermark) {
     return `stream ${stream.name}: the coordinator's watermark was ${stream.watermark} when it was closed, and is ${value}`
   }
+  const least = survivors === "all" ? 0 : stream.watermarkMin[survivors]
+  if (value < least) {
+    return `stream ${stream.name}: the coordinator's watermark is ${value}, and ${least} was ${survivors}`
+  }
   stream.watermark = value
   return undefined
 }
