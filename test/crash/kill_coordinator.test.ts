@@ -12,10 +12,13 @@ test("a job queue that is killed after its acknowledgements redoes none of its j
   try {
     for (let round = 0; round < 4; round++) {
       const child = startChild(currentRuntime, "coordinator_writer.ts", [root])
-      expect(await child.line()).toBe(`${round * 10} ${round * 10 + 10}`)
-      expect(await child.line()).toBe("quiet")
-      child.kill("SIGKILL")
-      await child.closed
+      const lines = Promise.all([child.line(), child.line()])
+      try {
+        expect(await lines).toEqual([`${round * 10} ${round * 10 + 10}`, "quiet"])
+      } finally {
+        child.kill("SIGKILL")
+        await child.closed
+      }
     }
   } finally {
     rmSync(root, { recursive: true, force: true })
