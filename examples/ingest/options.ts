@@ -18,7 +18,8 @@ so that segments move to zstd and to an object store (a directory) meanwhile; in
   --help       this text
 
 Ends with 0 when all is well, 1 when the verification or the store failed, 2 when arguments or input can't be taken,
-130 when it was interrupted (Ctrl-C, or nobody reads its output any more); the store can be opened after each of them.
+130 when it was interrupted (Ctrl-C, or nobody reads its output any more), 143 by SIGTERM, 129 by SIGHUP; the store can be opened after each of
+them.
 `
 
 export interface Options {

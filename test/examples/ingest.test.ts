@@ -122,6 +122,23 @@ describe("npm start", () => {
     expect(next.stdout).toContain("1 run of 1; 1 unfinished run kept")
   })
 
+  test("ends with the code of the signal that has ended it", async () => {
+    for (const [signal, expected] of [
+      ["SIGTERM", 143],
+      ["SIGHUP", 129],
+    ] as const) {
+      let isSent = false
+      const { code } = await ingest([], "", (text, kill) => {
+        if (isSent || !text.includes("input:")) return
+        isSent = true
+        kill(signal)
+      })
+      expect([signal, code]).toEqual([signal, expected])
+    }
+    const help = await ingest(["--help"])
+    expect(help.stdout).toMatch(/143 by SIGTERM, 129 by SIGHUP/)
+  })
+
   test("refuses what it can't take in one line, with exit code 2", async () => {
     const folder = join(directory, "folder")
     mkdirSync(folder)
