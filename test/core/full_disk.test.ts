@@ -11,6 +11,7 @@ import type { Aof } from "../../src/api/aof.ts"
 import type { AofManager } from "../../src/api/manager.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { withStore } from "../support/crash_model.ts"
+import { quietDisk } from "../support/quiet_disk.ts"
 
 const capacityBytes = 32 * 1024 * 1024
 const payload = new Uint8Array(50_000).fill(7)
@@ -89,6 +90,77 @@ describe("a full disk", () => {
       expect(manager.recovery.isClean).toBe(true)
       // A closed store keeps none.
       expect(disk.usedBytes).toBeLessThan(4 * 1024 * 1024)
+    })
+  })
+})
+
+describe("the room that is kept for a full disk", () => {
+  const plain = { ...options, root: "/store", segmentBytes: 64 * 1024 * 1024, preallocateBytesMax: 0 } as const
+  const reserveOn = (disk: MemoryDisk): number => disk.contentOf("/store/RESERVE")?.length ?? 0
+  const append = async (manager: AofManager, bytes: number): Promise<void> => {
+    const stream = await manager.stream("s")
+    for (let sum = 0; sum < bytes; sum += payload.length) await stream.append(payload, { level: "written" })
+    await stream.flush()
+  }
+
+  test("is there before the first seal, and after an opening, once there is much in Tier 0", async () => {
+    const disk = new MemoryDisk()
+    await withStore(disk.layer, plain, async (manager) => {
+      await append(manager, 8 * 1024 * 1024)
+      await quietDisk(disk)
+      expect(reserveOn(disk)).toBe(0)
+      await append(manager, 12 * 1024 * 1024)
+      await quietDisk(disk)
+      expect(reserveOn(disk)).toBe(4 * 1024 * 1024)
+    })
+    expect(reserveOn(disk)).toBe(0)
+    await withStore(disk.layer, plain, async (manager) => {
+      expect(manager.recovery.isClean).toBe(true)
+      await quietDisk(disk)
+      expect(reserveOn(disk)).toBe(4 * 1024 * 1024)
+    })
+    expect(reserveOn(disk)).toBe(0)
+  })
+
+  test("does not keep a store on a full disk from opening", async () => {
+    const disk = new MemoryDisk()
+    await withStore(disk.layer, plain, (manager) => append(manager, 20 * 1024 * 1024))
+    const wanted: Array<string> = []
+    disk.onOperation = ({ kind, path }) => {
+      if (kind !== "zeroFill" || !path.endsWith("/RESERVE")) return undefined
+      wanted.push(path)
+      return "ENOSPC"
+    }
+    await withStore(disk.layer, plain, async (manager) => {
+      await quietDisk(disk)
+      expect(wanted.length).toBe(1)
+      expect(disk.paths().filter((path) => path.endsWith("/RESERVE"))).toEqual([])
+      disk.onOperation = undefined
+      await append(manager, 1)
+      await (await manager.stream("s")).seal()
+      await quietDisk(disk)
+      expect(reserveOn(disk)).toBe(4 * 1024 * 1024)
+    })
+  })
+
+  test("is given to a trim by a store that was opened again", async () => {
+    const disk = new MemoryDisk({ capacityBytes })
+    const opened = { ...options, root: "/store" }
+    await withStore(disk.layer, opened, (manager) => append(manager, 20 * 1024 * 1024))
+    await withStore(disk.layer, opened, async (manager) => {
+      const stream = await manager.stream("s")
+      await quietDisk(disk)
+      expect(reserveOn(disk)).toBe(4 * 1024 * 1024)
+      // Somebody else takes all that is left.
+      disk.onOperation = ({ kind, path }) =>
+        kind === "write" && path.includes("/manifest/") && reserveOn(disk) > 0 ? "ENOSPC" : undefined
+      const segments = stream.segments().length
+      const ids: Array<number> = []
+      for await (const { recordId } of stream.read()) ids.push(recordId)
+      await stream.trim({ before: ids.at(-1)! })
+      expect(stream.segments().length).toBeLessThan(segments)
+      expect(reserveOn(disk)).toBe(0)
+      disk.onOperation = undefined
     })
   })
 })

@@ -10,7 +10,7 @@ import { attempt } from "../flow/attempt.ts"
 /** Length of the file. */
 const reserveBytes = 4 * 1024 * 1024
 /** What a store holds before it keeps a reserve. */
-const heldBytesMin = 16 * 1024 * 1024
+export const heldBytesMin: number = 16 * 1024 * 1024
 const stepBytes = 1024 * 1024
 
 export class Reserve {

@@ -70,6 +70,8 @@ export class Tier0 {
   readonly config: Tier0Config
   /** Called when somebody was refused: room is wanted. */
   onRefused: () => void = () => {}
+  /** Called once when `bytes` are held. */
+  onHeld: { readonly bytes: number; readonly call: () => void } | undefined = undefined
   readonly #usedByStream: Map<number, number> = new Map()
   /** Those refused, and whether their own budget was the reason. */
   readonly #refused: Map<Tier0Owner, "all" | "own"> = new Map()
@@ -157,6 +159,11 @@ export class Tier0 {
     const own = this.usedBytesOf(owner.streamId) + bytes
     if (own === 0) this.#usedByStream.delete(owner.streamId)
     else this.#usedByStream.set(owner.streamId, own)
+    if (this.onHeld !== undefined && this.#usedBytes >= this.onHeld.bytes) {
+      const { call } = this.onHeld
+      this.onHeld = undefined
+      call()
+    }
     if (bytes < 0 && this.#refused.size > 0 && !this.#isTelling) this.#tell()
   }
 

@@ -10,7 +10,7 @@ import { ByteCache } from "../../state/byte_cache.ts"
 import type { SegmentTiers } from "../../state/manifest_tiers.ts"
 import { rootIdText } from "../bucket/head_fence.ts"
 import type { OpenFiles } from "../files/open_files.ts"
-import type { Reserve } from "../files/reserve.ts"
+import { heldBytesMin, type Reserve } from "../files/reserve.ts"
 import { ReplicaLeases } from "../replica/replica_leases.ts"
 import { DeleteTimes } from "../tier2/delete_times.ts"
 import { Coordinator } from "./coordinator.ts"
@@ -156,7 +156,7 @@ export class Tiers {
     residency.guard?.resize(seal.fileBytes)
     this.segments.changed(residency)
     this.coordinator.wake()
-    this.services.fork(this.#reserve.tend(this.tier0.usedBytes))
+    this.#tendReserve()
   }
 
   /** A sealed segment as the manifest and the listings of the stream say it is. */
@@ -237,9 +237,17 @@ export class Tiers {
   start(): void {
     if (this.services.isReadOnly) return
     this.services.fork(this.coordinator.run)
+    // What was found counts at once, and what is appended before the first seal as soon as there is enough of it.
+    if (this.tier0.usedBytes >= heldBytesMin) this.#tendReserve()
+    else this.tier0.onHeld = { bytes: heldBytesMin, call: () => this.#tendReserve() }
     if (this.services.bucket !== undefined) this.services.fork(this.services.bucket.run)
     // Starting a worker holds the event loop for a moment: when it is sure to be needed, that moment is now.
     if (this.services.tier1.compress === "eager") this.services.fork(this.services.compressor.warmUp)
+  }
+
+  /** A disk that has no room for the reserve is asked again after the next seal. */
+  #tendReserve(): void {
+    this.services.fork(this.#reserve.tend(this.tier0.usedBytes))
   }
 
   /**
