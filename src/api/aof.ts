@@ -112,7 +112,7 @@ export class Aof<T = Uint8Array | string, V = T> {
     )
   }
 
-  /** Why a `tryAppend` returned this negative code, with the numbers of this moment; `Admission` says what is wrong with Tier 2. */
+  /** Why a `tryAppend` returned this negative code, with the numbers of this moment; `Admission` says what is wrong with Tier 2. Gives `Closed` once the stream is. */
   whyBlocked(code: number): AofError {
     return Core.blockedError(this.#state, code)
   }

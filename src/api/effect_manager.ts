@@ -131,9 +131,12 @@ export class AofManager {
     return observe(this.#core.services, this.#core.openStreams())
   }
 
-  /** Returns when the tiers have nothing left to do now; while the bucket does not answer that is so with a backlog (`observe().backlog`). */
-  settled(): Effect.Effect<void> {
-    return this.#core.services.tiers.coordinator.settled
+  /**
+   * Returns when the tiers have nothing left to do now; while the bucket does not answer that is so with a backlog (`observe().backlog`). Fails with
+   * `Closed`, also when the manager is closed meanwhile.
+   */
+  settled(): Effect.Effect<void, AofError> {
+    return this.#core.settled
   }
 
   /** Writes a record of the application into the manifest, durably. */

@@ -164,9 +164,10 @@ export class AofManager {
   /**
    * Resolves when the tiers have nothing left to do now: no compression, upload, hydration or deletion runs or is due. What waits for its next try
    * is not due: while the bucket does not answer it resolves with a backlog (`observe().backlog`). Whether all is in the bucket says `stream.evict({ to: "tier2" })`.
+   * Rejects with `Closed`, also when the manager is closed meanwhile.
    */
   settled(options: WaitOptions = {}): Promise<void> {
-    return runWith(() => this.#core.services.tiers.coordinator.settled, options)
+    return runWith(() => this.#core.settled, options)
   }
 
   /**

@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import { checkNames } from "../model/config_check.ts"
-import { type AofError, invalidArgument, storeRefused } from "../model/errors.ts"
+import { type AofError, closed, invalidArgument, storeRefused } from "../model/errors.ts"
 import type { Waiter } from "../state/wait_queue.ts"
 import {
   appendBlocked,
@@ -219,11 +219,13 @@ const untilTaken = <A extends object>(
     (taken) => taken,
   )
 
-/** The typed error for a negative code of `tryAppend`, for callers who throw; `InvalidArgument` for any other number. */
-export const blockedError = (stream: StreamState, code: number): AofError =>
-  code === APPEND_ADMISSION || code === APPEND_ROLLOVER || code === APPEND_FLUSH
+/** The typed error for a negative code of `tryAppend`, for callers who throw; `InvalidArgument` for any other number, `Closed` once the stream is. */
+export const blockedError = (stream: StreamState, code: number): AofError => {
+  if (stream.closedAs !== undefined) return closed(stream.closedAs)
+  return code === APPEND_ADMISSION || code === APPEND_ROLLOVER || code === APPEND_FLUSH
     ? appendBlocked(stream, code)
     : invalidArgument("code of tryAppend", code, "APPEND_ADMISSION, APPEND_ROLLOVER or APPEND_FLUSH")
+}
 
 /** Starts or joins a group commit that covers `recordId`. */
 export const durable = (stream: StreamState, recordId: number): Effect.Effect<Ack, AofError> =>

@@ -54,6 +54,8 @@ export interface CoreManager {
   readonly names: () => ReadonlyArray<string>
   /** The streams that are open now. */
   readonly openStreams: () => ReadonlyArray<StreamState>
+  /** Returns when the tiers have nothing left to do now; fails with `Closed` when the manager is closed, or closes meanwhile. */
+  readonly settled: Effect.Effect<void, AofError>
   /** Writes a record of the application into the manifest, durably. */
   readonly customEvent: (kind: number, payload: Uint8Array) => Effect.Effect<void, AofError>
   /** Opens or makes a stream; the same name gives the same state. */
@@ -129,6 +131,11 @@ export class Manager implements CoreManager {
   names(): ReadonlyArray<string> {
     this.#checkOpen()
     return [...this.manifest.state.streamsByName.keys()].sort()
+  }
+
+  get settled(): Effect.Effect<void, AofError> {
+    const isOpen = attempt(() => this.#checkOpen())
+    return isOpen.pipe(Effect.andThen(this.services.tiers.coordinator.settled), Effect.andThen(isOpen))
   }
 
   openStreams(): ReadonlyArray<StreamState> {

@@ -250,6 +250,10 @@ describe("closing", () => {
       () => manager.stream("s0"),
       () => manager.streams(),
       () => manager.deleteStream("s0"),
+      () => manager.settled(),
+      () => {
+        throw stream.whyBlocked(-1)
+      },
       () => stream.append("x"),
       () => stream.appendBatch(["x"]),
       () => stream.tryAppend("x"),
