@@ -21,7 +21,6 @@ export type {
   ReplicaOptions,
   StreamOptions,
 } from "./effect_options.ts"
-
 export { openReplica, Replica } from "./effect_replica.ts"
 export * from "./error_exports.ts"
 export * from "./shared_exports.ts"

@@ -4,6 +4,7 @@ import type { Unavailable } from "../model/errors.ts"
 
 /** What goes into one file. */
 export interface BatchFile {
+  /** Where it is. */
   readonly path: string
   /** False makes it fail when the file is not there. */
   readonly isNew: boolean
@@ -13,10 +14,13 @@ export interface BatchFile {
   readonly pieces: ReadonlyArray<BatchPiece>
 }
 
-/** `bytes[from, to)` of the batch go to `position` of the file. */
+/** A piece of the bytes of a batch, and where it goes. */
 export interface BatchPiece {
+  /** Its first byte in the bytes of the batch, */
   readonly from: number
+  /** the byte behind its last one, */
   readonly to: number
+  /** and where its first byte goes in the file. */
   readonly position: number
 }
 
