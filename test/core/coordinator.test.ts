@@ -3,8 +3,8 @@
 
 import { describe, expect, test } from "bun:test"
 import type { Aof } from "../../src/api/aof.ts"
-import { openWith } from "../../src/api/manager.ts"
-import { MemoryDisk } from "../../src/testing/memory_disk.ts"
+import { type AofManager, openWith } from "../../src/api/manager.ts"
+import { type CrashCandidate, MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { randomOf, withStore } from "../support/crash_model.ts"
 import { cutChoices, cutSeeds, Failures, isChange, isDeep, operationText } from "../support/power_cut.ts"
 import { quietDisk } from "../support/quiet_disk.ts"
@@ -12,11 +12,17 @@ import { quietDisk } from "../support/quiet_disk.ts"
 const options = { root: "/store", segmentBytes: 8192, preallocateBytesMax: 0, flushIntervalMs: 3_600_000 }
 
 const valueOn = (disk: MemoryDisk): Promise<bigint> =>
-  withStore(disk.layer, options, async (manager) => (await manager.stream("s")).coordinatorWatermark)
+  withStore(disk.layer, options, async (manager) => {
+    expect(manager.recovery.quarantined).toEqual([])
+    expect(manager.recovery.manifestDamage).toEqual([])
+    return (await manager.stream("s")).coordinatorWatermark
+  })
 
 const withRecord = async (stream: Aof): Promise<void> => {
   await stream.append("a")
 }
+
+const isBytes = ({ kind }: CrashCandidate): boolean => kind === "write" || kind === "truncate"
 
 /** What a process finds or does before it sets the watermark. */
 const cases: ReadonlyArray<{
@@ -45,7 +51,7 @@ const cases: ReadonlyArray<{
 
 describe("a watermark of the application that was set", () => {
   for (const { name, before, fill, journal } of cases) {
-    const start = async (disk: MemoryDisk): Promise<Aof> => {
+    const start = async (disk: MemoryDisk): Promise<{ readonly manager: AofManager; readonly stream: Aof }> => {
       if (before !== undefined) {
         const first = await openWith(disk.layer, options)
         await withRecord(await first.stream("s"))
@@ -59,12 +65,12 @@ describe("a watermark of the application that was set", () => {
       const stream = await manager.stream("s")
       await fill?.(stream)
       await quietDisk(disk)
-      return stream
+      return { manager, stream }
     }
 
     test(`survives a kill of the process soon after, when ${name}`, async () => {
       const disk = new MemoryDisk()
-      const stream = await start(disk)
+      const { manager, stream } = await start(disk)
       for (const value of [5, 7, 6]) {
         stream.setCoordinatorWatermark(value)
         await quietDisk(disk)
@@ -74,11 +80,44 @@ describe("a watermark of the application that was set", () => {
         expect(await valueOn(killed)).toBe(BigInt(value))
       }
       disk.kill()
+      await manager.close().catch(() => {})
     })
+
+    test(`leaves no damage in a power cut, whatever that keeps, when ${name}`, async () => {
+      const disk = new MemoryDisk()
+      const { manager, stream } = await start(disk)
+      const moments: Array<readonly [MemoryDisk, string]> = []
+      disk.onOperation = (operation) => {
+        if (isChange(operation)) moments.push([disk.fork(), operationText(operation)])
+      }
+      stream.setCoordinatorWatermark(5)
+      await quietDisk(disk)
+      stream.setCoordinatorWatermark(6)
+      await stream.flush()
+      disk.onOperation = undefined
+      disk.kill()
+      await manager.close().catch(() => {})
+      const failures = new Failures()
+      for (const [moment, operation] of moments) {
+        const parts = moment.candidates().filter(isBytes)
+        for (let at = 0; at < parts.length; at++) {
+          for (const isKept of [true, false]) {
+            const cut = moment.fork()
+            let count = 0
+            cut.crash((one) => !isBytes(one) || (count++ === at) === isKept)
+            const what = `${isKept ? "only" : "without"} ${JSON.stringify(parts[at])}`
+            await failures.attempt(`${what}, before ${operation}`, async () => {
+              expect([0n, 5n, 6n]).toContain(await valueOn(cut))
+            })
+          }
+        }
+      }
+      failures.end()
+    }, 60_000)
 
     test(`survives a power cut behind flush and seal, when ${name}`, async () => {
       const disk = new MemoryDisk()
-      const stream = await start(disk)
+      const { manager, stream } = await start(disk)
       for (const [value, call] of [
         [5, "flush"],
         [7, "flush"],
@@ -92,6 +131,7 @@ describe("a watermark of the application that was set", () => {
         expect(await valueOn(cut)).toBe(BigInt(value))
       }
       disk.kill()
+      await manager.close().catch(() => {})
     })
   }
 

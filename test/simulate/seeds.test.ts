@@ -16,6 +16,7 @@ const found: ReadonlyArray<readonly [number, number, string]> = [
   [25, 60, "a stream with a budget below the size of a staging buffer waited for ever"],
   [56, 60, "a read that failed in recovery was taken for a mistake of the program"],
   [107, 120, "what was appended after a trim of everything was removed by the next opening"],
+  [8810049, 120, "a watermark of the application was in a file of which a power cut could take the header"],
   [271, 60, "the flush loop went round while a complete segment waited for zeros"],
   [307, 60, "a stream that was opened again was not told of room in Tier 0"],
   [801342, 120, "a segment whose sealing failed, of a stream that was closed then, kept settled() waiting for ever"],

@@ -156,10 +156,14 @@ const flushOnce = Effect.fnUntraced(function* (stream: StreamState, isInTurn: bo
   return undefined
 })
 
-/** The sync that follows makes the watermark of the application durable; one that was replaced for it names it already. */
+/**
+ * The sync that follows makes the watermark of the application durable; one that was replaced for it names it already. A new file is synced
+ * once before: a power cut could leave a slot and take the header away.
+ */
 const saveCoordinator = (stream: StreamState, writing: WritingSegment): void => {
   if (writing.segment.isQuiet) writing.segment.leaveQuiet()
-  if (writing.isSuspect || writing.isReplacing || writing.coordinatorVersion === stream.coordinator.version) return
+  if (writing.isSuspect || writing.isReplacing || !writing.isEntrySynced) return
+  if (writing.coordinatorVersion === stream.coordinator.version) return
   repeatSlot(stream, writing)
 }
 
@@ -251,7 +255,7 @@ const complete = (stream: StreamState, target: Mark): void => {
   if (target.position > stream.durable.position) stream.durable.advance(target)
   if (active?.writer !== undefined) {
     active.writer.watermark = stream.durable.position
-    const isSaveDue = stream.coordinator.isDue && active.segment.maker === undefined
+    const isSaveDue = stream.coordinator.isDue && active.isEntrySynced
     const isDue = isSaveDue || active.durableOffset - active.slotOffset >= slotStrideBytes
     if (isDue) repeatWatermark(stream, active)
   }

@@ -9,7 +9,7 @@ import { attempt } from "../flow/attempt.ts"
 import { appendedMark, blockedForGood, checkOpen, type StreamState, unsettledBytes } from "../stream/stream_state.ts"
 import { nextSeal, waitAbove } from "../stream/waits.ts"
 import { makeQuiet, startFlushing } from "./flusher.ts"
-import { makeFileLater, openNextSegment } from "./rollover.ts"
+import { openNextSegment } from "./rollover.ts"
 import { unfinishedSegmentsMax } from "./segment_limits.ts"
 import { repeatSlot } from "./watermark_slot.ts"
 
@@ -55,12 +55,12 @@ const trySave = Effect.fnUntraced(function* (stream: StreamState) {
     yield* attempt(() => openNextSegment(stream))
   }
   const active = stream.active!
-  const { segment } = active
-  if (segment.maker !== undefined) {
-    // The file is made when the journal gives its bytes to it.
-    if (unsettledBytes(stream) > 0) return
-    yield* makeFileLater(stream, segment)
-    if (isOver(stream) || stream.isFlushing || stream.active !== active) return
+  // The file is made when the journal gives its bytes to it.
+  if (active.segment.maker !== undefined && unsettledBytes(stream) > 0) return
+  // A power cut could leave a slot and take the header away, which would be damage.
+  if (!active.isEntrySynced) {
+    stream.coordinator.isDue = true
+    return startFlushing(stream)
   }
   // What was appended before comes first.
   if (unsettledBytes(stream) > 0 && appendedMark(stream).position > stream.written.position) return

@@ -50,7 +50,7 @@ export const writeSlot = (stream: StreamState, writing: WritingSegment, mark: Ma
 }
 
 /**
- * Repeats the durable watermark, and with it that of the application. While the journal is ahead of the file it is the former one:
+ * Repeats the durable watermark, and with it that of the application, in a file whose header is durable. While the journal is ahead of the file it is the former one:
  * slots are read by those who do not look into the journal. Throws `Unavailable`.
  */
 export const repeatSlot = (stream: StreamState, writing: WritingSegment): void => {

@@ -194,7 +194,8 @@ const prefetch: Step = (process, stream, random) => {
 
 const settled: Step = (process) => {
   const { manager } = process
-  if (manager !== undefined) process.begin("settled", manager.settled(), { isAllowed: () => false })
+  if (manager !== undefined)
+    process.begin("settled", manager.settled(), { isAllowed: ({ _tag }) => _tag === "Closed" && process.isClosing })
 }
 
 /** Another process that only reads: what it sees is a part of what was written, without a hole. One comes for a look, or has been there before. */
