@@ -156,14 +156,14 @@ export class Tier0 {
   change(owner: Tier0Owner, bytes: number): void {
     this.#usedBytes += bytes
     if (this.#usedBytes > this.#highestBytes) this.#highestBytes = this.#usedBytes
-    const own = this.usedBytesOf(owner.streamId) + bytes
-    if (own === 0) this.#usedByStream.delete(owner.streamId)
-    else this.#usedByStream.set(owner.streamId, own)
     if (this.onHeld !== undefined && this.#usedBytes >= this.onHeld.bytes) {
       const { call } = this.onHeld
       this.onHeld = undefined
       call()
     }
+    const own = this.usedBytesOf(owner.streamId) + bytes
+    if (own === 0) this.#usedByStream.delete(owner.streamId)
+    else this.#usedByStream.set(owner.streamId, own)
     if (bytes < 0 && this.#refused.size > 0 && !this.#isTelling) this.#tell()
   }
 
