@@ -213,14 +213,15 @@ export class Reader extends RecordScanner {
     this.recordsLeft = 0
   }
 
-  /** Goes on at the limit, below which nothing is left. What was lost there is said once. */
+  /**
+   * Goes on at the limit, below which nothing is left. Who looks for a record that was lost there is told; who has read all there is has come to the
+   * end, and what is appended behind it tells that records are missing.
+   */
   #leaveEnd(limitPosition: number): void {
     if (this.position >= limitPosition) return
     this.#leave(limitPosition)
-    const hole = holeAt(this.stream, limitPosition)
-    if (hole === undefined) return
-    this.#started = false
-    throw missingRecords(this.stream, hole)
+    const hole = this.isSkipping ? holeAt(this.stream, limitPosition) : undefined
+    if (hole !== undefined) throw missingRecords(this.stream, hole)
   }
 
   /** The records of the segment are gone: the next move begins with the first one that is left. */
