@@ -239,9 +239,11 @@ export class ScanAhead {
   }
 }
 
+/** Parts may overlap, where frames came with two runs or once more after damage: behind the last one there must be nothing. */
 const joined = (parts: ReadonlyArray<Stretch>): Stretch => {
   const { offset } = parts[0]!
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.bytes.length, 0))
+  const last = parts.at(-1)!
+  const bytes = new Uint8Array(last.offset + last.bytes.length - offset)
   for (const part of parts) bytes.set(part.bytes, part.offset - offset)
   return makeStretch(offset, bytes)
 }
