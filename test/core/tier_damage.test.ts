@@ -10,9 +10,10 @@ import type { AofManager } from "../../src/api/manager.ts"
 import { memoryStore } from "../../src/api/object_store.ts"
 import type { AofManagerOptions } from "../../src/model/config.ts"
 import { Directory } from "../../src/port/directory.ts"
+import type { ObjectStore } from "../../src/port/object_store.ts"
 import { FaultyObjectStore, type StoreFault } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
-import { appendTexts, openBucketStore } from "../support/bucket.ts"
+import { appendTexts, openBucketStore, upTo } from "../support/bucket.ts"
 import { withStore } from "../support/crash_model.ts"
 import { filesOf } from "../support/tier_check.ts"
 import { noise } from "../support/tier_workload.ts"
@@ -263,3 +264,41 @@ test("an object of which one bit is damaged on its way is fetched again, whoever
   }
   await manager.close()
 })
+
+for (const reverse of [false, true])
+  test(`damage of a warm file says nothing of its object, which is read meanwhile ${reverse ? "backwards" : "forwards"}`, async () => {
+    const inner = memoryStore()
+    const get: ObjectStore["get"] = (key, range) => {
+      const isWhole = key.includes("/segments/") && (range?.length ?? 0) > 100_000
+      return isWhole ? Effect.andThen(Effect.sleep(700), inner.get(key, range)) : inner.get(key, range)
+    }
+    const store = new Proxy(inner, {
+      get: (target, name) => {
+        const value = name === "get" ? get : target[name as keyof ObjectStore]
+        return typeof value === "function" ? value.bind(target) : value
+      },
+    })
+    const disk = new MemoryDisk({ modelsCrashes: false })
+    const manager = await openBucketStore(store, { disk }, { segmentBytes: 4 * 1024 * 1024, stagingBytes: 1024 * 1024 })
+    const stream = await manager.stream("s")
+    const count = 600
+    for (let number = 0; number < count; number++) {
+      stream.tryAppend(noise(`record ${number} `, 800))
+      if (number % 4 === 3) await stream.flush()
+    }
+    await stream.seal()
+    await manager.settled()
+    await stream.evict({ to: "tier1" })
+    await manager.settled()
+    await damage(disk, "/store/streams/s/warm/0000000001.seg.zst", (bytes) => {
+      for (let at = 30_000; at < bytes.length - 20_000; at += 1000) bytes[at]! ^= 0x41
+      return bytes
+    })
+    const numbers: Array<number> = []
+    for await (const record of stream.read({ reverse })) {
+      expect(record.text()).toBe(noise(`record ${record.recordNumber} `, 800))
+      numbers.push(record.recordNumber)
+    }
+    expect(reverse ? numbers.reverse() : numbers).toEqual(upTo(count))
+    await manager.close()
+  })

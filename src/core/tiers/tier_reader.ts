@@ -221,14 +221,16 @@ export class TierReader implements SegmentSource {
     const table = this.#options.tables.get(residency.uid)
     if (table === undefined) return undefined
     let isDamaged = false
+    const isOnlyCopy = this.#isOnlyCopy(segment)
     const bytes = decodeFrames(this.#options.compressor, { table, first, last, packed }, (frame) => {
       isDamaged = true
+      // Of another copy it says nothing: that one is read until the file is there again.
+      if (!isOnlyCopy) return
       const { contentOffset: from, contentBytes } = frame
       residency.damage.note({ from, to: from + contentBytes }, this.#options.nowMs())
     })
-    if (!isDamaged) return bytes
     // Where this is the only copy, zeros stand for what does not check: no log frame begins in them, and reading goes on behind.
-    if (this.#isOnlyCopy(segment)) return bytes
+    if (!isDamaged || isOnlyCopy) return bytes
     this.#lose(segment, "Corrupt", lost(segment, "a frame does not check"))
     return undefined
   }
