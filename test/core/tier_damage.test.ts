@@ -13,7 +13,8 @@ import { Directory } from "../../src/port/directory.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
 import { FaultyObjectStore, type StoreFault } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
-import { appendTexts, openBucketStore, upTo } from "../support/bucket.ts"
+import { rejection } from "../support/api.ts"
+import { appendTexts, openBucketStore, until, upTo } from "../support/bucket.ts"
 import { withStore } from "../support/crash_model.ts"
 import { filesOf } from "../support/tier_check.ts"
 import { noise } from "../support/tier_workload.ts"
@@ -302,3 +303,43 @@ for (const reverse of [false, true])
     expect(reverse ? numbers.reverse() : numbers).toEqual(upTo(count))
     await manager.close()
   })
+
+test("a reader without the lock forgets the damage of a warm file when that is gone", async () => {
+  const store = memoryStore()
+  const large = { segmentBytes: 4 * 1024 * 1024, stagingBytes: 1024 * 1024 }
+  const disk = new MemoryDisk({ modelsCrashes: false })
+  const manager = await openBucketStore(store, { disk }, large)
+  const stream = await manager.stream("s")
+  for (let number = 0; number < 600; number += 4) {
+    for (let one = number; one < number + 4; one++) stream.tryAppend(noise(`record ${one} `, 800))
+    await stream.flush()
+  }
+  await stream.seal()
+  await manager.settled()
+  await stream.evict({ to: "tier1" })
+  const reader = await openBucketStore(store, { disk }, { ...large, readOnly: true })
+  const view = await reader.stream("s")
+  await damage(disk, "/store/streams/s/warm/0000000001.seg.zst", (bytes) => {
+    for (let at = 30_000; at < bytes.length - 20_000; at += 1000) bytes[at]! ^= 0x41
+    return bytes
+  })
+  const numbers = async (): Promise<ReadonlyArray<number>> => {
+    const found: Array<number> = []
+    for await (const record of view.read()) found.push(record.recordNumber)
+    return found
+  }
+  expect((await rejection(numbers))._tag).toBe("Corrupt")
+  await stream.evict({ to: "tier2" })
+  await until(
+    "the reader sees it",
+    () =>
+      view.segments()[0]?.tier === "tier2" ||
+      numbers().then(
+        () => false,
+        () => false,
+      ),
+  )
+  expect(await numbers()).toEqual(upTo(600))
+  await reader.close()
+  await manager.close()
+})

@@ -270,6 +270,7 @@ export class TierReader implements SegmentSource {
     if (this.#options.isReadOnly) {
       this.release(residency)
       residency.isWarm = false
+      residency.damage.clear()
       return
     }
     // What is damaged here is all there is: the rest of it stays readable.

@@ -179,7 +179,10 @@ export class Tiers {
     residency.seal = seal
     residency.cold =
       uploaded === undefined || compressed === undefined ? undefined : { key: uploaded.key, etag: uploaded.etag }
+    const wasWarm = residency.isWarm
     residency.isWarm = isWarm && compressed !== undefined
+    // What was noted is damage of a file that has gone: of the object it says nothing.
+    if (wasWarm && !residency.isWarm) residency.damage.clear()
     // Nothing stands for the warm file but the plain one: it is made again.
     const form = residency.isWarm || residency.cold !== undefined ? compressed : undefined
     if (residency.form !== undefined && residency.form.checksum64 !== form?.checksum64) {
