@@ -90,6 +90,8 @@ export class WorkerRunner {
   /** Makes the job that runs end soon, if there is one. */
   cancel(): void {
     Atomics.store(this.#flag, 0, 1)
+    // It may rest behind a sync.
+    Atomics.notify(this.#flag, 0)
   }
 
   /** Ends the worker, which has no job. A later job starts another. */

@@ -147,6 +147,8 @@ export class ReplicaSource {
   #isOlder({ head, etag }: FoundHead): boolean {
     const held = this.#found?.head
     if (held === undefined || isOtherRoot(held.rootId, head.rootId)) return false
+    // One that says where the root went may have been made anew, and counts from the beginning.
+    if (head.isMoved === true && head.epoch >= held.epoch) return false
     const isOlder = head.epoch < held.epoch || (head.epoch === held.epoch && head.lastSequence < held.lastSequence)
     if (!isOlder || etag === this.#refusedEtag) return isOlder
     this.#refusedEtag = etag
