@@ -62,19 +62,28 @@ export class SettleBatch {
       this.files = members.length
       this.sinceMs = this.#nowMs()
       const files = members.map(({ file }) => file)
-      return Effect.map(Effect.result(this.#writer.write(files, bytes)), (result) => {
-        this.files = 0
-        this.tookMs = this.#nowMs() - this.sinceMs
+      // Also when it dies: whoever waits for the end of a batch waits for this.
+      const written = Effect.ensuring(
+        Effect.result(this.#writer.write(files, bytes)),
+        Effect.sync(() => this.#noteEnd(members)),
+      )
+      const ended = Effect.map(written, (result) => {
         const isSuccess = result._tag === "Success"
         // Nothing was written; what is not said to pass by itself does not.
-        this.#isRefused = !isSuccess && result.failure.code !== "EAGAIN"
-        for (const [index, member] of members.entries()) {
-          member.writing.isInBatch = false
-          if (isSuccess) end(member, result.success[index]!)
-        }
+        if (!isSuccess && result.failure.code !== "EAGAIN") this.#isRefused = true
+        if (isSuccess) for (const [index, member] of members.entries()) end(member, result.success[index]!)
         return isSuccess
       })
+      // A manager that closes interrupts all its fibers, and waits for the batch behind that.
+      return Effect.uninterruptible(ended)
     })
+  }
+
+  /** All of them at once: who is told of the end of one may begin the next batch. */
+  #noteEnd(members: ReadonlyArray<Member>): void {
+    this.files = 0
+    this.tookMs = this.#nowMs() - this.sinceMs
+    for (const { writing } of members) writing.isInBatch = false
   }
 
   /** Ends the thread, after the batch that is on its way. */

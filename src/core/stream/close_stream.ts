@@ -41,7 +41,8 @@ export const drainStream: (stream: StreamState) => Effect.Effect<void, AofError>
     const { active } = stream
     if (active === undefined) return
     yield* settleSegment(stream, active)
-    while (stream.isFlushing) yield* Effect.sleep(1)
+    // A batch may have begun while something above was waited for.
+    while (stream.isFlushing || active.isInBatch) yield* Effect.sleep(1)
     // Nothing has happened to a segment that was found closed and not used since.
     if (active.isClosedInOrder && stream.coordinator.isDurable) return
     active.segment.leaveQuiet()
