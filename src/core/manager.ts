@@ -26,7 +26,7 @@ import type { KeptJournalDamage } from "./journal/journal_open.ts"
 import type * as ManifestLog from "./manifest/manifest_log.ts"
 import { refreshStream, releaseDeletedStreams } from "./read/read_only.ts"
 import { type Recovery, RecoveryReport } from "./recovery/recovery_report.ts"
-import { abandonStream, drainStream } from "./stream/close_stream.ts"
+import { abandonStream, drainStream, untilBatchEnded } from "./stream/close_stream.ts"
 import {
   applyOptions,
   checkStreamOptions,
@@ -214,7 +214,7 @@ export class Manager implements CoreManager {
       return stream
     })
 
-  /** The open stream of this name. Waits for one that is being closed, and lets go of one that its writer has deleted. */
+  /** The open stream of this name. Waits for one that is being closed, and for a batch that its end has not waited for; lets go of one that its writer has deleted. */
   #known(name: string): Effect.Effect<StreamState | undefined> {
     return Effect.gen({ self: this }, function* () {
       const open = this.#streams.get(name)
@@ -225,7 +225,7 @@ export class Manager implements CoreManager {
         releaseStream(open, `stream ${name}`)
       }
       if (this.manifest.state.streamsByName.get(name)?.streamId !== open.streamId) releaseStream(open, `stream ${name}`)
-      return open.closedAs === undefined ? open : undefined
+      return open.closedAs === undefined ? open : yield* untilBatchEnded(open)
     })
   }
 

@@ -93,3 +93,31 @@ test("a stream that is being closed waits for a batch that has begun meanwhile",
   await closed
   await manager.close()
 }, 20_000)
+
+for (const how of ["closed", "deleted"] as const) {
+  test(`a stream that could not be ${how} in time is opened again when the batch does not write to its files any more`, async () => {
+    const disk = new MemoryDisk({ batchFilesMin: 2 })
+    const manager = await openWith(disk.layer, { ...options, closeTimeoutMs: 300 })
+    const others = await Promise.all(Array.from({ length: 3 }, (_, at) => manager.stream(`other${at}`)))
+    for (let round = 0; round < 3; round++) await appendRound(others, round)
+    const streams = await Promise.all(Array.from({ length: 4 }, (_, at) => manager.stream(`s${at}`)))
+    const folder = holdFirst(disk, ({ kind, path }) => kind === "makeDirectory" && path.endsWith("/streams/s0"))
+    await Promise.all([appendRound(others, 3), appendRound(streams, 0)])
+    await until(folder.isHeld)
+    const ended = how === "closed" ? streams[0]!.close() : manager.deleteStream("s0")
+    expect(await ended.catch((error: unknown) => (error as Error).message)).toContain("closeTimeoutMs")
+    const anew = (async () => {
+      await (await manager.stream("s0")).append("in between")
+      await manager.deleteStream("s0")
+      const stream = await manager.stream("s0")
+      for (let round = 1; round < 4; round++) await stream.append(`another one, and a longer one, ${round}`)
+      return stream
+    })()
+    await Promise.race([anew, pause(500)])
+    folder.letGo()
+    const stream = await anew
+    await pause(100)
+    expect(await textsOf(stream)).toEqual([1, 2, 3].map((round) => `another one, and a longer one, ${round}`))
+    await manager.close()
+  })
+}

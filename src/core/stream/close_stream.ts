@@ -87,8 +87,17 @@ const isBusy = (stream: StreamState): boolean =>
   stream.removing > 0 ||
   stream.spare?.isBusy === true ||
   stream.active?.zeroing !== undefined ||
-  stream.active?.isInBatch === true ||
-  stream.sealing.some(({ isInBatch }) => isInBatch)
+  isInBatch(stream)
+
+/** True while a batch may write to its files, by their paths: then nobody else is to have these. */
+const isInBatch = ({ active, sealing }: StreamState): boolean =>
+  active?.isInBatch === true || sealing.some((one) => one.isInBatch)
+
+/** Returns when no batch writes to the files of a stream that was closed without waiting for it. */
+export const untilBatchEnded: (stream: StreamState) => Effect.Effect<undefined> = Effect.fnUntraced(function* (stream) {
+  while (isInBatch(stream)) yield* Effect.sleep(1)
+  return undefined
+})
 
 /**
  * Ends everything that waits and returns when nothing in the background uses the files any more: what happens to the directory
