@@ -42,6 +42,6 @@ export interface BatchWriter {
     files: ReadonlyArray<BatchFile>,
     bytes: Uint8Array,
   ) => Effect.Effect<ReadonlyArray<BatchOutcome>, Unavailable>
-  /** Ends the thread; only when no batch is on its way. */
+  /** Ends the thread. A batch that is on its way is cut off behind the call that it is in, and what became of its files is not known. */
   readonly close: Effect.Effect<void>
 }

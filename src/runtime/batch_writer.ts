@@ -109,10 +109,13 @@ class ThreadWriter {
   }
 
   async close(): Promise<void> {
-    if (this.#descriptor !== undefined) fs.closeSync(this.#descriptor)
-    this.#descriptor = undefined
     this.#isRefused = true
     await this.#end()
+    this.#settle?.({ type: "died" })
+    // The timer of a batch that was cut off.
+    clearTimeout(this.#idle)
+    if (this.#descriptor !== undefined) fs.closeSync(this.#descriptor)
+    this.#descriptor = undefined
   }
 
   #note(ended: Ended, files: number): void {

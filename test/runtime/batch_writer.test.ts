@@ -124,3 +124,22 @@ needsIt("[needs syncfs] what a thread that died has written is not known", async
   expect(await Effect.runPromise(dying.write([newFile, more], bytes()))).toEqual(["lost", "lost"])
   await Effect.runPromise(dying.close)
 })
+
+needsIt(
+  "[needs syncfs] a batch that is on its way when the thread is ended is cut off, and what it has written is not known",
+  async () => {
+    const writer = openBatchWriter(root, { dirtyBytesMax })!
+    const cut = join(root, "cut")
+    const files = Array.from({ length: 20_000 }, (_, at): BatchFile => {
+      return { ...newFile, path: join(cut, `${at}.seg`), folders: [cut] }
+    })
+    const written = Effect.runPromise(writer.write(files, bytes()))
+    while (!fs.existsSync(cut)) await new Promise((resolve) => setTimeout(resolve, 1))
+    await Effect.runPromise(writer.close)
+    expect(new Set(await written)).toEqual(new Set(["lost"]))
+    const { length } = fs.readdirSync(cut)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    expect(fs.readdirSync(cut).length).toBe(length)
+    expect(length).toBeLessThan(files.length)
+  },
+)

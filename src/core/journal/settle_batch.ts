@@ -86,13 +86,13 @@ export class SettleBatch {
     for (const { writing } of members) writing.isInBatch = false
   }
 
-  /** Ends the thread, after the batch that is on its way. */
+  /** Ends the thread, after the batch that is on its way; when that takes too long it is cut off, as others may get the root then. */
   get close(): Effect.Effect<void> {
-    return Effect.gen({ self: this }, function* () {
+    const ended = Effect.gen({ self: this }, function* () {
       this.#isRefused = true
       while (this.isWriting) yield* Effect.sleep(1)
-      if (this.#writer !== undefined) yield* this.#writer.close
     })
+    return Effect.ensuring(ended, this.#writer?.close ?? Effect.void)
   }
 }
 
