@@ -1,4 +1,4 @@
-// A batch that is on its way when its streams or its root are closed.
+// A batch that is on its way when its streams or its root are closed; and none any more after one whose sync failed.
 
 import { expect, test } from "bun:test"
 import type { Aof, AofManagerOptions } from "bop-aof"
@@ -121,3 +121,24 @@ for (const how of ["closed", "deleted"] as const) {
     await manager.close()
   })
 }
+
+test("after a batch whose sync failed each file is synced by itself: the system tells of a lost write once, whoever it was of", async () => {
+  const disk = new MemoryDisk({ batchFilesMin: 2 })
+  const manager = await openWith(disk.layer, options)
+  const streams = await Promise.all(Array.from({ length: 6 }, (_, at) => manager.stream(`s${at}`)))
+  let syncs = 0
+  disk.onOperation = ({ kind }) => (kind === "syncFileSystem" && ++syncs === 1 ? "EIO" : undefined)
+  await appendRound(streams, 0)
+  await until(() => syncs === 1)
+  for (let round = 1; round < 5; round++) {
+    await appendRound(streams, round)
+    await pause(150)
+  }
+  expect(syncs).toBe(1)
+  await manager.close()
+  disk.crash(() => false)
+  const again = await openWith(disk.layer, options)
+  for (const { name } of streams)
+    expect(await textsOf(await again.stream(name))).toEqual([0, 1, 2, 3, 4].map((round) => `${name}-${round}`))
+  await again.close()
+})

@@ -68,11 +68,15 @@ export class SettleBatch {
         Effect.sync(() => this.#noteEnd(members)),
       )
       const ended = Effect.map(written, (result) => {
-        const isSuccess = result._tag === "Success"
         // Nothing was written; what is not said to pass by itself does not.
-        if (!isSuccess && result.failure.code !== "EAGAIN") this.#isRefused = true
-        if (isSuccess) for (const [index, member] of members.entries()) end(member, result.success[index]!)
-        return isSuccess
+        if (result._tag === "Failure") {
+          if (result.failure.code !== "EAGAIN") this.#isRefused = true
+          return false
+        }
+        // Another file may have lost what it was given before, and the next sync of the file system would not say so: it was told already.
+        if (result.success.includes("lost")) this.#isRefused = true
+        for (const [index, member] of members.entries()) end(member, result.success[index]!)
+        return true
       })
       // A manager that closes interrupts all its fibers, and waits for the batch behind that.
       return Effect.uninterruptible(ended)
