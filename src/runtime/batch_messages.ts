@@ -1,6 +1,11 @@
 /** What the main thread and the thread that writes batches say to each other: one batch at a time, and one answer to each. */
 import type { BatchFile, BatchOutcome } from "../port/batch_writer.ts"
 
+/** Given to the thread at its start: one number, which is 1 when it must begin no more files. */
+export interface BatchThreadData {
+  readonly stopFlag: SharedArrayBuffer
+}
+
 /** To the thread. */
 export interface BatchRequest {
   readonly files: ReadonlyArray<BatchFile>

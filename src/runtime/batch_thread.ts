@@ -3,13 +3,14 @@
  * close it are six calls, and handing each over and hearing of its end would take longer than the call.
  */
 import * as fs from "node:fs"
-import { parentPort } from "node:worker_threads"
+import { parentPort, workerData } from "node:worker_threads"
 import type { BatchFile, BatchOutcome } from "../port/batch_writer.ts"
-import type { BatchMessage, BatchRequest } from "./batch_messages.ts"
+import type { BatchMessage, BatchRequest, BatchThreadData } from "./batch_messages.ts"
 import { findSyncfs, type Syncfs } from "./syncfs.ts"
 
 const { O_RDWR, O_CREAT, O_NOFOLLOW = 0 } = fs.constants
 const syncfs = findSyncfs()
+const stopFlag = new Int32Array((workerData as BatchThreadData).stopFlag)
 
 const answer = (syncfs: Syncfs, { files, bytes, descriptor, dirtyBytesMax }: BatchRequest): BatchMessage => {
   if (dirtyBytes() > dirtyBytesMax) return { type: "busy" }
@@ -35,6 +36,8 @@ const lost = (outcomes: ReadonlyArray<BatchOutcome>): ReadonlyArray<BatchOutcome
 
 const writeOne = ({ path, isNew, folders, pieces }: BatchFile, bytes: Uint8Array): BatchOutcome => {
   let descriptor: number | undefined
+  // A runtime may say that a thread has ended before it has.
+  if (Atomics.load(stopFlag, 0) !== 0) return "failed"
   try {
     if (isNew) for (const folder of folders) makeFolder(folder)
     descriptor = fs.openSync(path, O_RDWR | O_NOFOLLOW | (isNew ? O_CREAT : 0), 0o600)

@@ -10,20 +10,23 @@ import { Worker } from "node:worker_threads"
 import * as Effect from "effect/Effect"
 import { unavailable } from "../model/errors.ts"
 import type { BatchOutcome, BatchWriter } from "../port/batch_writer.ts"
-import type { BatchMessage, BatchRequest } from "./batch_messages.ts"
+import type { BatchMessage, BatchRequest, BatchThreadData } from "./batch_messages.ts"
 import { isSyncfsTold } from "./syncfs.ts"
 import { workerSource } from "./worker_source.ts"
 
 /** What is used of a worker. */
 type BatchThread = Pick<Worker, "on" | "postMessage" | "ref" | "unref" | "terminate">
 
+/** Starts a thread. */
+type StartThread = (data: BatchThreadData) => BatchThread | undefined
+
 /** Starts `batch_thread.ts`; undefined when it cannot be started now, and throws when it never can. The literal in the call is what bundlers look for. */
-const startThread = (): BatchThread | undefined => {
+const startThread = (workerData: BatchThreadData): BatchThread | undefined => {
   const file = new URL("./batch_thread.ts", import.meta.url)
   const source = workerSource(file)
   if (source === undefined) return undefined
-  if (source !== file) return new Worker(source)
-  return new Worker(new URL("./batch_thread.ts", import.meta.url))
+  if (source !== file) return new Worker(source, { workerData })
+  return new Worker(new URL("./batch_thread.ts", import.meta.url), { workerData })
 }
 
 /** A thread without a batch ends after so long. */
@@ -46,7 +49,7 @@ export const openBatchWriter = (
   {
     start = startThread,
     dirtyBytesMax = dirtyBytesUsual,
-  }: { readonly start?: () => BatchThread | undefined; readonly dirtyBytesMax?: number } = {},
+  }: { readonly start?: StartThread; readonly dirtyBytesMax?: number } = {},
 ): BatchWriter | undefined => {
   if (!isSyncfsTold(path)) return undefined
   const writer = new ThreadWriter(path, start)
@@ -72,7 +75,7 @@ export const openBatchWriter = (
 }
 
 class ThreadWriter {
-  readonly #start: () => BatchThread | undefined
+  readonly #start: StartThread
   readonly #path: string
   #thread: BatchThread | undefined
   #isRefused = false
@@ -80,10 +83,11 @@ class ThreadWriter {
   #idle: ReturnType<typeof setTimeout> | undefined
   /** Open for as long as batches may come: the system tells each descriptor what was lost since it was opened. */
   #descriptor: number | undefined
+  readonly #stopFlag: Int32Array = new Int32Array(new SharedArrayBuffer(4))
   #restUntilMs = 0
   #restMs = restMsMin
 
-  constructor(path: string, start: () => BatchThread | undefined) {
+  constructor(path: string, start: StartThread) {
     this.#path = path
     this.#start = start
   }
@@ -95,8 +99,8 @@ class ThreadWriter {
 
   write(batch: Omit<BatchRequest, "descriptor">, settle: (ended: Ended) => void): void {
     clearTimeout(this.#idle)
-    const descriptor = (this.#descriptor ??= openFolder(this.#path))
-    const thread = this.#isRefused || descriptor === undefined ? undefined : this.#begin()
+    const descriptor = this.#isRefused ? undefined : (this.#descriptor ??= openFolder(this.#path))
+    const thread = descriptor === undefined ? undefined : this.#begin()
     if (thread === undefined || descriptor === undefined) return settle({ type: "refused" })
     this.#settle = (ended) => {
       this.#settle = undefined
@@ -110,6 +114,7 @@ class ThreadWriter {
 
   async close(): Promise<void> {
     this.#isRefused = true
+    Atomics.store(this.#stopFlag, 0, 1)
     await this.#end()
     this.#settle?.({ type: "died" })
     // The timer of a batch that was cut off.
@@ -132,7 +137,7 @@ class ThreadWriter {
     if (this.#thread !== undefined) return this.#thread
     let thread: BatchThread | undefined
     try {
-      thread = this.#start()
+      thread = this.#start({ stopFlag: this.#stopFlag.buffer as SharedArrayBuffer })
     } catch {
       // A process that may not start one, or has no file of it.
       this.#isRefused = true

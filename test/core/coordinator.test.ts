@@ -323,6 +323,27 @@ const record = async (seed: number, steps: number, journalStreamsMin: number): P
   return cuts
 }
 
+test("a file that is not trusted any more is replaced for it, also when nothing is appended", async () => {
+  const disk = new MemoryDisk()
+  const manager = await openWith(disk.layer, { root: "/store", segmentBytes: 1024 * 1024 })
+  const stream = await manager.stream("s")
+  let failures = 0
+  disk.onOperation = ({ kind, path }) =>
+    kind === "zeroFill" && path.endsWith(".seg") && ++failures > 0 ? "EIO" : undefined
+  while (failures === 0) await stream.append("x".repeat(300))
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  stream.setCoordinatorWatermark(7)
+  let value = 0n
+  for (let tries = 0; tries < 100 && value !== 7n; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    const killed = disk.fork()
+    killed.kill()
+    value = await valueOn(killed)
+  }
+  expect(value).toBe(7n)
+  await manager.close()
+})
+
 describe("a power cut at any moment", () => {
   for (const seed of cutSeeds) {
     for (const journalStreamsMin of [8, 1]) {

@@ -64,7 +64,12 @@ const trySave = Effect.fnUntraced(function* (stream: StreamState) {
   }
   // What was appended before comes first.
   if (unsettledBytes(stream) > 0 && appendedMark(stream).position > stream.written.position) return
-  if (active.isSuspect || active.isReplacing) return
+  if (active.isReplacing) return
+  if (active.isSuspect) {
+    // Nothing else has its file replaced while nothing is appended.
+    stream.coordinator.wanted = Math.max(stream.coordinator.wanted, stream.coordinator.version)
+    return startFlushing(stream)
+  }
   yield* attempt(() => repeatSlot(stream, active))
   if (unsettledBytes(stream) === 0) makeQuiet(stream, active)
 })
