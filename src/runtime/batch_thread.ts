@@ -15,6 +15,7 @@ const stopFlag = new Int32Array((workerData as BatchThreadData).stopFlag)
 const answer = (syncfs: Syncfs, { files, bytes, descriptor, dirtyBytesMax }: BatchRequest): BatchMessage => {
   if (dirtyBytes() > dirtyBytesMax) return { type: "busy" }
   const outcomes = files.map((file) => writeOne(file, bytes))
+  if (isStopped()) return { type: "done", outcomes: lost(outcomes), syncMs: 0 }
   const started = performance.now()
   const isSynced = syncfs(descriptor) === 0
   const syncMs = performance.now() - started
@@ -34,10 +35,12 @@ const dirtyBytes = (): number => {
 const lost = (outcomes: ReadonlyArray<BatchOutcome>): ReadonlyArray<BatchOutcome> =>
   outcomes.map((outcome) => (outcome === "durable" ? "lost" : outcome))
 
+const isStopped = (): boolean => Atomics.load(stopFlag, 0) !== 0
+
 const writeOne = ({ path, isNew, folders, pieces }: BatchFile, bytes: Uint8Array): BatchOutcome => {
   let descriptor: number | undefined
   // A runtime may say that a thread has ended before it has.
-  if (Atomics.load(stopFlag, 0) !== 0) return "failed"
+  if (isStopped()) return "failed"
   try {
     if (isNew) for (const folder of folders) makeFolder(folder)
     descriptor = fs.openSync(path, O_RDWR | O_NOFOLLOW | (isNew ? O_CREAT : 0), 0o600)

@@ -40,6 +40,10 @@ const dirtyBytesUsual = 16 * 1024 * 1024
 /** How long there is no batch when others have much to write, or a sync took longer; each time in a row doubles it. */
 const [restMsMin, restMsMax] = [1000, 60_000]
 
+/** A thread that is told to stop has so long for the file that it is at. */
+const stopMsMax = 100
+const nextMillisecond = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 1))
+
 /** What a batch ends with. */
 type Ended = Exclude<BatchMessage, { readonly type: "ready" }> | { readonly type: "died" }
 
@@ -115,6 +119,8 @@ class ThreadWriter {
   async close(): Promise<void> {
     this.#isRefused = true
     Atomics.store(this.#stopFlag, 0, 1)
+    const untilMs = performance.now() + stopMsMax
+    while (this.#settle !== undefined && performance.now() < untilMs) await nextMillisecond()
     await this.#end()
     this.#settle?.({ type: "died" })
     // The timer of a batch that was cut off.
