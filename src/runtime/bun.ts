@@ -1,6 +1,6 @@
 /** The adapter for Bun: files are mapped by `Bun.mmap`, flock(2) comes from the C library by `bun:ffi`. */
 import type * as Layer from "effect/Layer"
-import { cLibraryNames, makeTryFlock } from "./c_library.ts"
+import { makeTryFlock, withCLibrary } from "./c_library.ts"
 import type { RuntimeServices } from "./layer.ts"
 import { makeRuntimeLayer } from "./layer.ts"
 import type { TryFlock } from "./lock_holder.ts"
@@ -44,13 +44,7 @@ const map: MapFile = (descriptor, path, length) => {
 
 const findFlock = (): TryFlock | undefined => {
   const foreign = process.getBuiltinModule("bun:ffi") as unknown as ForeignFunctions | undefined
-  for (const library of cLibraryNames()) {
-    try {
-      const flock = foreign?.dlopen(library, { flock: { args: ["int", "int"], returns: "int" } }).symbols.flock
-      return flock && makeTryFlock(flock)
-    } catch {
-      // Another name of the C library.
-    }
-  }
-  return undefined
+  const signature = { flock: { args: ["int", "int"], returns: "int" } }
+  const flock = foreign && withCLibrary((library) => foreign.dlopen(library, signature).symbols.flock)
+  return flock && makeTryFlock(flock)
 }

@@ -5,10 +5,22 @@ import type { MapFile } from "./posix_file.ts"
 import type { RemovedFiles } from "./removed_files.ts"
 
 /** Names by which the C library may be found on this system, the usual one first. */
-export const cLibraryNames = (): ReadonlyArray<string> => {
+const cLibraryNames = (): ReadonlyArray<string> => {
   if (process.platform === "darwin") return ["libSystem.dylib"]
   if (process.platform !== "linux") return []
   return ["libc.so.6", "libc.so", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`]
+}
+
+/** What `open` makes of the C library, by the first name under which it can; undefined when it can by none. */
+export const withCLibrary = <A>(open: (library: string) => A): A | undefined => {
+  for (const library of cLibraryNames()) {
+    try {
+      return open(library)
+    } catch {
+      // Another name of the C library.
+    }
+  }
+  return undefined
 }
 
 /** Memory of the system, as a runtime shows it to JavaScript. */

@@ -1,6 +1,6 @@
 /** The adapter for Deno: flock(2) by `Deno.FsFile`; files are mapped by the C library when `--allow-ffi` was given. */
 import type * as Layer from "effect/Layer"
-import { cLibraryNames, makeMapFile } from "./c_library.ts"
+import { makeMapFile, withCLibrary } from "./c_library.ts"
 import type { RuntimeServices } from "./layer.ts"
 import { makeRuntimeLayer } from "./layer.ts"
 import type { TryFlock } from "./lock_holder.ts"
@@ -69,7 +69,7 @@ const tryFlock: TryFlock = (path, mode) => {
 /** Asks without prompting: whoever did not give the permission gets positional reads. */
 const findMap = (): MapFile => {
   if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") return mapNothing
-  const library = loadLibrary()
+  const library = withCLibrary((name) => Deno.dlopen(name, mappingFunctions).symbols)
   if (library === undefined) return mapNothing
   const { mmap, munmap } = library
   return makeMapFile<object>({
@@ -82,15 +82,4 @@ const findMap = (): MapFile => {
     unmap: (pointer, length) => void munmap(pointer, BigInt(length)),
     bytesAt: Deno.UnsafePointerView.getArrayBuffer,
   })
-}
-
-const loadLibrary = (): MappingFunctions | undefined => {
-  for (const library of cLibraryNames()) {
-    try {
-      return Deno.dlopen(library, mappingFunctions).symbols
-    } catch {
-      // Another name of the C library.
-    }
-  }
-  return undefined
 }

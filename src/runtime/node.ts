@@ -3,6 +3,7 @@ import type * as Layer from "effect/Layer"
 import { type ForeignMemory, makeMapFile, makeTryFlock } from "./c_library.ts"
 import type { RuntimeAbilities, RuntimeServices } from "./layer.ts"
 import { makeRuntimeLayer } from "./layer.ts"
+import { loadNodeFfi } from "./node_ffi.ts"
 import { mapNothing } from "./posix_file.ts"
 import { RemovedFiles } from "./removed_files.ts"
 import { collectV8Garbage } from "./v8_collector.ts"
@@ -39,7 +40,7 @@ const mapFailed = 2n ** 64n - 1n
 
 const findAbilities = (): Omit<RuntimeAbilities, "runtime"> => {
   const without = { map: mapNothing, tryFlock: undefined }
-  const ffi = loadFfi()
+  const ffi = loadNodeFfi<Ffi>()
   // A pointer of 32 bits has another way to say that it failed.
   if (ffi === undefined || process.platform === "win32" || ["arm", "ia32"].includes(process.arch)) return without
   let c: CFunctions
@@ -59,16 +60,4 @@ const findAbilities = (): Omit<RuntimeAbilities, "runtime"> => {
   }
   const removed = new RemovedFiles()
   return { map: makeMapFile(memory, removed), removed, reclaim: collectV8Garbage, tryFlock: makeTryFlock(c.flock) }
-}
-
-/** Undefined where Node has no FFI, or was told to have none (`--no-experimental-ffi`). */
-const loadFfi = (): Ffi | undefined => {
-  // Node tells the user of a program that FFI is experimental; that is for those to read who call it, and they read it in the documentation.
-  const { emitWarning } = process
-  process.emitWarning = () => undefined
-  try {
-    return process.getBuiltinModule("node:ffi") as unknown as Ffi | undefined
-  } finally {
-    process.emitWarning = emitWarning
-  }
 }

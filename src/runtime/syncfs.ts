@@ -4,7 +4,8 @@
  */
 import * as fs from "node:fs"
 import { release } from "node:os"
-import { cLibraryNames } from "./c_library.ts"
+import { withCLibrary } from "./c_library.ts"
+import { loadNodeFfi } from "./node_ffi.ts"
 
 /** Calls syncfs(2); 0 for success. */
 export type Syncfs = (descriptor: number) => number
@@ -48,7 +49,7 @@ const findByDeno = (): Syncfs | undefined => {
   // Asked without prompting.
   if (deno?.permissions.querySync({ name: "ffi" }).state !== "granted") return undefined
   const signature = { syncfs: { parameters: ["i32"], result: "i32" } }
-  return firstOf((library) => deno.dlopen(library, signature).symbols.syncfs)
+  return withCLibrary((library) => deno.dlopen(library, signature).symbols.syncfs)
 }
 
 interface BunFunctions {
@@ -58,31 +59,12 @@ interface BunFunctions {
 const findByBun = (): Syncfs | undefined => {
   const foreign = process.getBuiltinModule("bun:ffi") as unknown as BunFunctions | undefined
   const signature = { syncfs: { args: ["int"], returns: "int" } }
-  return foreign && firstOf((library) => foreign.dlopen(library, signature).symbols.syncfs)
+  return foreign && withCLibrary((library) => foreign.dlopen(library, signature).symbols.syncfs)
 }
 
 interface NodeFunctions {
   readonly dlopen: (library: null, functions: object) => { readonly functions: { readonly syncfs: Syncfs } }
 }
 
-const findByNode = (): Syncfs | undefined => {
-  const { emitWarning } = process
-  process.emitWarning = () => undefined
-  try {
-    const foreign = process.getBuiltinModule("node:ffi") as unknown as NodeFunctions | undefined
-    return foreign?.dlopen(null, { syncfs: { arguments: ["int32"], return: "int32" } }).functions.syncfs
-  } finally {
-    process.emitWarning = emitWarning
-  }
-}
-
-const firstOf = (open: (library: string) => Syncfs): Syncfs | undefined => {
-  for (const library of cLibraryNames()) {
-    try {
-      return open(library)
-    } catch {
-      // Another name of the C library.
-    }
-  }
-  return undefined
-}
+const findByNode = (): Syncfs | undefined =>
+  loadNodeFfi<NodeFunctions>()?.dlopen(null, { syncfs: { arguments: ["int32"], return: "int32" } }).functions.syncfs

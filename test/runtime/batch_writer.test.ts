@@ -91,9 +91,12 @@ needsIt("[needs syncfs] many files are one batch", () =>
   }),
 )
 
-test.skipIf(memory === undefined)("there is none where the sync of a file system tells nothing", () => {
-  expect(openBatchWriter(memory!)).toBeUndefined()
-})
+test.skipIf(memory === undefined)(
+  "[needs /dev/shm] there is none where the sync of a file system tells nothing",
+  () => {
+    expect(openBatchWriter(memory!)).toBeUndefined()
+  },
+)
 
 needsIt("[needs syncfs] where no thread can be started nothing is written", async () => {
   const refused = openBatchWriter(root, {
