@@ -49,7 +49,9 @@ export class AppendQueue {
       this.#trying = undefined
       if (code === 0 || this.#isTryingGone) this.#isAskedAgain = true
       else {
-        this.#waiting.unshift(one)
+        // All others may have failed meanwhile.
+        if (this.#waiting === nobody) this.#waiting = [one]
+        else this.#waiting.unshift(one)
         this.code = code
       }
     }
