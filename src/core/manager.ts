@@ -6,7 +6,6 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import { manifestReason } from "../format/manifest_reason.ts"
 import type { RootFile } from "../format/root_file.ts"
 import type { AofManagerConfig } from "../model/config.ts"
 import { type AofError, closed, notFound, storeRefused } from "../model/errors.ts"
@@ -14,9 +13,8 @@ import type { MoveBucketReport } from "../model/move_bucket.ts"
 import type { ReconcileReport } from "../model/reconcile.ts"
 import type { ScrubPlan, ScrubReport } from "../model/scrub.ts"
 import { checkStreamName } from "../model/stream_name.ts"
-import type { ManifestStream } from "../state/manifest_state.ts"
 import type { BucketMoveRequest } from "./bucket/move_bucket.ts"
-import { deletedPath, streamPath, streamsPath } from "./files/paths.ts"
+import { streamPath } from "./files/paths.ts"
 import { refuseStreamLinks } from "./files/refuse_links.ts"
 import { attempt } from "./flow/attempt.ts"
 import { bounded, ClosingTime } from "./flow/bounded.ts"
@@ -27,6 +25,7 @@ import type * as ManifestLog from "./manifest/manifest_log.ts"
 import { refreshStream, releaseDeletedStreams } from "./read/read_only.ts"
 import { type Recovery, RecoveryReport } from "./recovery/recovery_report.ts"
 import { abandonStream, drainStream, untilBatchEnded } from "./stream/close_stream.ts"
+import { noteDeleted, removeFolder } from "./stream/delete_stream.ts"
 import {
   applyOptions,
   checkStreamOptions,
@@ -272,7 +271,6 @@ export class Manager implements CoreManager {
   }
 
   #delete(name: string): Effect.Effect<void, AofError> {
-    const { directory } = this.services
     return this.#gate.withName(
       name,
       Effect.gen({ self: this }, function* () {
@@ -289,31 +287,11 @@ export class Manager implements CoreManager {
         if (closing !== undefined) yield* Effect.exit(Deferred.await(closing))
         if (stream !== undefined) yield* bounded(abandonStream(stream, `stream ${name}`), this.config.closeTimeoutMs)
         this.#streams.delete(name)
-        yield* this.#noteDeleted(known)
+        yield* noteDeleted(this.services, known)
         this.services.shared.release(known.streamId)
-        const { root } = this.config
-        if ((yield* directory.kind(streamPath(root, name))) === "missing") return
-        const target = deletedPath(root, known.streamId)
-        yield* directory.rename(streamPath(root, name), target)
-        yield* directory.sync(streamsPath(root))
-        yield* directory.removeDirectory(target)
-        yield* directory.sync(streamsPath(root))
+        yield* removeFolder(this.services, name, known.streamId)
       }),
     )
-  }
-
-  /** Says that the stream is deleted, and its objects with it; nothing works on its files any more afterwards. */
-  #noteDeleted(known: ManifestStream): Effect.Effect<void, AofError> {
-    const { tiers } = this.services
-    const { streamId } = known
-    return Effect.suspend(() => {
-      const residencies = [...tiers.segments.ofStream(streamId).values()]
-      const objects = [...known.tiers.keys()].flatMap((index) => tiers.objectsOf(streamId, index))
-      tiers.forget(residencies)
-      this.manifest.append({ type: "StreamDeleted", streamId })
-      tiers.queueDeletes(objects, manifestReason.StreamDeleted)
-      return Effect.andThen(tiers.coordinator.cancel(residencies), this.manifest.commit)
-    })
   }
 
   closeStream(stream: StreamState): Effect.Effect<void, AofError> {
