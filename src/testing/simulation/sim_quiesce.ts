@@ -1,4 +1,5 @@
 /** The end of a process in order: faults are over, all who wait are answered, the store goes on, the tiers settle, and it closes. */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { AofManager } from "../../api/effect.ts"
 import { payloadBytesMin, payloadOf } from "./sim_model.ts"
@@ -34,6 +35,7 @@ export const quiesce = (process: SimProcess, manager: AofManager): Effect.Effect
     // Staging memory is given back after a quiet moment.
     yield* Effect.sleep(1000)
     yield* process.within("settling", 60 * minuteMs, manager.settled())
+    world.settledMs = yield* Clock.currentTimeMillis
     process.violate(budgetFault(process, manager))
     for (const stream of process.streams) for (const one of stream.follows) one.stop()
     yield* process.within("closing", 60 * minuteMs, manager.close())

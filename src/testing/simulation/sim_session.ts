@@ -204,12 +204,13 @@ const runStep = (process: SimProcess, manager: AofManager, step: SimStep): Effec
 /** Longer than a watermark waits before it is written, whatever goes on. */
 const restMs = 5000
 
-/** Lets time pass. On a disk that has not failed, a kill takes away no watermark that was set before. */
+/** Lets time pass. On a disk that has neither failed nor been slow, a kill takes away no watermark that was set before. */
 const sleep = (process: SimProcess, forMs: number): Effect.Effect<void> =>
   Effect.gen(function* () {
     const set = process.streams.map((stream) => ({ stream, value: stream.model.watermark }))
     yield* Effect.sleep(forMs)
-    if (forMs < restMs || process.hadDiskFaults || process.world.model.isFrozen) return
+    const mayBeSlow = process.hadFaults && process.world.plan.slowDisk > 0
+    if (forMs < restMs || process.hadDiskFaults || mayBeSlow || process.world.model.isFrozen) return
     for (const { stream, value } of set) if (!stream.isClosing) stream.model.sureOf("written", value)
   })
 

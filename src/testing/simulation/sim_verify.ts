@@ -218,6 +218,8 @@ const watermarkFault = (aof: Aof, stream: ModelStream, survivors: Survivors): st
     return `stream ${stream.name}: the coordinator's watermark is ${value}, and ${least} was ${survivors}`
   }
   stream.watermark = value
+  // A power cut may have taken what a kill would have left; what was found now was read from a file.
+  stream.watermarkMin.written = value
   return undefined
 }
 

@@ -79,6 +79,8 @@ export class SimWorld {
   readonly objects: ObjectStore
   /** True while disk and store may misbehave. */
   hasFaults = false
+  /** When a store had last settled before its close, on its own clock. */
+  settledMs = 0
   /** False once the process is to be dead: the running task is its last. */
   isAlive = true
   /** Operation of this process before which it ends; 0 for none. */
