@@ -36,6 +36,8 @@ export interface WarmResult {
   readonly hash: string
 }
 
+/** A segment with so much payload has no room for much more. */
+const fullPart = 0.9
 const frameBytes = 64 * 1024
 /** Of the seekable format: an entry of its table with a checksum, and what is around the table. */
 const [tableEntryBytes, tableBytes] = [12, 17]
@@ -54,14 +56,16 @@ export const benchWarm = async (parameters: WarmParameters): Promise<WarmResult>
   const stream = await manager.stream("warm", { segmentBytes })
   const ids: Array<number> = []
   const sums = { bytes: 0, storeSeconds: 0, programSeconds: 0, programBytes: 0, framedBytes: 0 }
-  for (let i = 0, done = 0; done < segments; i++) {
+  for (let i = 0, done = 0, segmentUsedBytes = 0; done < segments; i++) {
     const payload = next()
+    segmentUsedBytes += payload.length
     let id = stream.tryAppend(payload)
     for (; id < 0; id = stream.tryAppend(payload)) await stream.ready()
     ids.push(id)
     if ((i & 255) === 255) await new Promise((resolve) => setImmediate(resolve))
-    if (stream.segments().length === 1) continue
+    if (segmentUsedBytes < segmentBytes * fullPart) continue
     done++
+    segmentUsedBytes = 0
     await stream.seal()
     const copy = join(root, "copy.seg")
     const folder = join(root, "store", "streams", "warm", "segments")

@@ -6,7 +6,6 @@ import { Buffer } from "node:buffer"
 import { crc64Start } from "../format/checksum.ts"
 import { encodeSeekTable, storedContent, zstdContentBytesMax } from "../format/seekable_zstd.ts"
 import { assert } from "../model/assert.ts"
-import { backgroundSyncBytes } from "../model/background_sync.ts"
 import { corrupt, unavailable } from "../model/errors.ts"
 import type { Compressed, CompressJob } from "../port/compressor.ts"
 import type { FrameCodec } from "./checked_codec.ts"
@@ -15,6 +14,7 @@ import {
   checkFileBytes,
   checkSegmentBytes,
   type JobFile,
+  type JobMeans,
   pieceBytes,
   readAll,
   SegmentChecksum,
@@ -29,7 +29,7 @@ const frameBytesMin = 1024
 export function* compressSteps(
   source: JobFile,
   target: JobFile,
-  codec: FrameCodec,
+  { codec, syncBytes }: JobMeans,
   job: CompressJob,
 ): Steps<Compressed> {
   checkJob(job)
@@ -48,7 +48,7 @@ export function* compressSteps(
     writer.addFrame(makeFrame(codec, choice, content, job), content, checksum)
     start = end
     yield "turn"
-    if (writer.isFull()) yield* writer.write()
+    if (writer.gatheredBytes >= syncBytes()) yield* writer.write()
   }
   checksum.check(job.source, job.checksum64)
   const result = writer.finish(tailOffset)
@@ -147,9 +147,9 @@ class WarmWriter {
     this.#contentBytes.push(content.length)
   }
 
-  /** True when there is as much to write as there may be between two syncs. */
-  isFull(): boolean {
-    return this.fileBytes - this.#writtenBytes >= backgroundSyncBytes
+  /** What is still to be written. */
+  get gatheredBytes(): number {
+    return this.fileBytes - this.#writtenBytes
   }
 
   /** Writes and syncs what was gathered, when the disk has had its rest. */

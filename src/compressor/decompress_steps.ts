@@ -11,17 +11,24 @@ import {
   type ZstdFrame,
 } from "../format/seekable_zstd.ts"
 import { assert } from "../model/assert.ts"
-import { backgroundSyncBytes } from "../model/background_sync.ts"
 import { Corrupt, corrupt } from "../model/errors.ts"
 import type { DecompressJob } from "../port/compressor.ts"
 import type { FrameCodec } from "./checked_codec.ts"
-import { checkFileBytes, checkSegmentBytes, type JobFile, readAll, SegmentChecksum, type Steps } from "./job.ts"
+import {
+  checkFileBytes,
+  checkSegmentBytes,
+  type JobFile,
+  type JobMeans,
+  readAll,
+  SegmentChecksum,
+  type Steps,
+} from "./job.ts"
 
 /** Restores the segment. `target` is empty. */
 export function* decompressSteps(
   source: JobFile,
   target: JobFile,
-  codec: FrameCodec,
+  { codec, syncBytes }: JobMeans,
   job: DecompressJob,
 ): Steps<undefined> {
   assert(job.source !== job.target, "a segment is another file than its warm file")
@@ -44,7 +51,7 @@ export function* decompressSteps(
     if (needsRest) yield "rest"
     target.writeUnsafe(content, 0, content.length, frame.contentOffset)
     const writtenBytes = frame.contentOffset + content.length
-    needsRest = writtenBytes - syncedBytes >= backgroundSyncBytes
+    needsRest = writtenBytes - syncedBytes >= syncBytes()
     if (needsRest) syncedBytes = writtenBytes
     yield needsRest ? "sync" : "turn"
   }

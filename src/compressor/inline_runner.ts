@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { loadCrc64 } from "../format/checksum.ts"
+import { backgroundSyncBytes } from "../model/background_sync.ts"
 import { type Corrupt, isAofError, type Unavailable, unavailable } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
 import type { EventLoop } from "../port/event_loop.ts"
@@ -52,7 +53,8 @@ const runSteps = Effect.fnUntraced(function* (
   },
 ): Effect.fn.Return<JobResult, Unavailable | Corrupt> {
   const { request, files, codec, isCanceled } = started
-  const steps = yield* attempt(() => startJob(request, files, codec))
+  const means = { codec, syncBytes: () => backgroundSyncBytes }
+  const steps = yield* attempt(() => startJob(request, files, means))
   for (;;) {
     const step = yield* attempt(() => steps.next())
     if (step.done) return step.value

@@ -8,6 +8,7 @@ import { corrupt } from "../model/errors.ts"
 import { segmentSpan } from "../model/record_id.ts"
 import type { ChecksumJob, Compressed, CompressJob, DecompressJob } from "../port/compressor.ts"
 import type { SegmentFile } from "../port/segment_file.ts"
+import type { FrameCodec } from "./checked_codec.ts"
 
 /** What a job does with a file; syncing is left to whoever runs it. */
 export type JobFile = Pick<SegmentFile, "readUnsafe" | "writeUnsafe" | "sizeUnsafe">
@@ -20,6 +21,13 @@ export type Step = "turn" | "rest" | "sync"
 
 /** A job under way; `next` throws `Corrupt`, or what the files throw. */
 export type Steps<A> = Generator<Step, A, void>
+
+/** How a job is to be done. */
+export interface JobMeans {
+  readonly codec: FrameCodec
+  /** Bytes after which the target is to be synced, as it is now. */
+  readonly syncBytes: () => number
+}
 
 /** Which job, and its description. */
 export type JobRequest =

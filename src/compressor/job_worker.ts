@@ -3,11 +3,13 @@ import * as fs from "node:fs"
 import { setPriority } from "node:os"
 import { parentPort, workerData } from "node:worker_threads"
 import { loadCrc64 } from "../format/checksum.ts"
+import { backgroundSyncBytes, quietSyncBytes } from "../model/background_sync.ts"
 import { loadCodec } from "./frame_codec.ts"
 import { type JobRequest, sourceOf, targetOf } from "./job.ts"
-import { describeError, type WorkerData, type WorkerMessage } from "./messages.ts"
+import { describeError, flag, type WorkerData, type WorkerMessage } from "./messages.ts"
 import { startJob } from "./run_job.ts"
 import { openSyncFile, type SyncFile } from "./sync_file.ts"
+import { TargetSyncs } from "./target_syncs.ts"
 
 /** Least important to the scheduler: who appends or reads comes first, on every core. */
 const leastPriority = 19
@@ -24,7 +26,11 @@ const yieldToOthers = (): void => {
 
 yieldToOthers()
 
-const cancelFlag = new Int32Array((workerData as WorkerData).cancelFlag)
+const flags = new Int32Array((workerData as WorkerData).flags)
+const isRaised = (index: number): boolean => Atomics.load(flags, index) !== 0
+/** Blocks for so long, or until the job is given up. */
+const pause = (ms: number): void => void Atomics.wait(flags, flag.canceled, 0, ms)
+const syncBytes = (): number => (isRaised(flag.isDiskWanted) ? backgroundSyncBytes : quietSyncBytes)
 
 const answer = async (request: JobRequest): Promise<WorkerMessage> => {
   try {
@@ -32,14 +38,23 @@ const answer = async (request: JobRequest): Promise<WorkerMessage> => {
     const codec = await loadCodec()
     const source = openSyncFile(sourceOf(request), "read")
     try {
-      return withTarget(targetOf(request), (target) => {
-        const steps = startJob(request, { source, target }, codec)
-        for (;;) {
-          const step = steps.next()
-          if (step.done) return { type: "done", result: step.value }
-          if (step.value === "rest") rest()
-          if (step.value === "sync" && target !== undefined) syncPolitely(target)
-          if (Atomics.load(cancelFlag, 0) !== 0) return { type: "canceled" }
+      return await withTarget(targetOf(request), async (target) => {
+        const syncs = new TargetSyncs(target, { isDiskWanted: () => isRaised(flag.isDiskWanted), pause })
+        const steps = startJob(request, { source, target }, { codec, syncBytes })
+        try {
+          for (;;) {
+            const step = steps.next()
+            if (step.done) {
+              await syncs.ended()
+              return { type: "done", result: step.value }
+            }
+            if (step.value === "rest") await syncs.rest()
+            if (step.value === "sync") await syncs.begin()
+            if (isRaised(flag.canceled)) return { type: "canceled" }
+          }
+        } finally {
+          // The file is closed next.
+          await syncs.ended().catch(() => undefined)
         }
       })
     } finally {
@@ -50,34 +65,17 @@ const answer = async (request: JobRequest): Promise<WorkerMessage> => {
   }
 }
 
-/** Until when the disk is left to others, on the clock of `performance.now`. */
-let restEnd = 0
-
-/**
- * After each sync the disk is left to others for as long as the sync took: who waits for one of theirs waits for one of ours at most.
- * Meanwhile the next frames are made, which nothing of the disk is needed for.
- */
-const syncPolitely = (target: SyncFile): void => {
-  const started = performance.now()
-  target.syncUnsafe()
-  const ended = performance.now()
-  restEnd = ended + (ended - started)
-}
-
-/** Waits for what is left of that. A cancellation ends it. */
-const rest = (): void => {
-  const leftMs = restEnd - performance.now()
-  if (leftMs > 0) Atomics.wait(cancelFlag, 0, 0, leftMs)
-}
-
 /** Makes the target in place of what is there, and leaves it only when the job is done. */
-const withTarget = (path: string | undefined, use: (target: SyncFile | undefined) => WorkerMessage): WorkerMessage => {
-  if (path === undefined) return use(undefined)
+const withTarget = async (
+  path: string | undefined,
+  use: (target: SyncFile | undefined) => Promise<WorkerMessage>,
+): Promise<WorkerMessage> => {
+  if (path === undefined) return await use(undefined)
   fs.rmSync(path, { force: true })
   const target = openSyncFile(path, "create")
   let isDone = false
   try {
-    const message = use(target)
+    const message = await use(target)
     isDone = message.type === "done"
     return message
   } finally {

@@ -2,9 +2,20 @@
 import { Corrupt, Unavailable } from "../model/errors.ts"
 import type { JobResult } from "./job.ts"
 
-/** Given to a worker at its start: one number, which is 1 while the job that runs is to be given up. */
+/** What the main thread tells the job that runs, in the memory that is given to a worker at its start: numbers of 32 bits, 0 or 1. */
+export const flag = {
+  /** The job is to be given up. */
+  canceled: 0,
+  /** Others wait for syncs of the disk. */
+  isDiskWanted: 1,
+} as const
+
+/** The memory for them. */
+export const makeFlags = (): Int32Array<SharedArrayBuffer> => new Int32Array(new SharedArrayBuffer(8))
+
+/** Given to a worker at its start. */
 export interface WorkerData {
-  readonly cancelFlag: SharedArrayBuffer
+  readonly flags: SharedArrayBuffer
 }
 
 /** From a worker: it is there, or what came of the request. */

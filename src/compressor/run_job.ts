@@ -1,9 +1,8 @@
 /** From a request to the steps of its job. */
 import { assert } from "../model/assert.ts"
-import type { FrameCodec } from "./checked_codec.ts"
 import { compressSteps } from "./compress_steps.ts"
 import { decompressSteps } from "./decompress_steps.ts"
-import { checksumSteps, type JobFile, type JobRequest, type JobResult, type Steps } from "./job.ts"
+import { checksumSteps, type JobFile, type JobMeans, type JobRequest, type JobResult, type Steps } from "./job.ts"
 
 /** The files of a job; one that makes none has no target. */
 export interface JobFiles<F extends JobFile = JobFile> {
@@ -12,10 +11,10 @@ export interface JobFiles<F extends JobFile = JobFile> {
 }
 
 /** Starts a job; `next` of the result does its work. Needs `loadCrc64`. */
-export const startJob = (request: JobRequest, files: JobFiles, codec: FrameCodec): Steps<JobResult> => {
+export const startJob = (request: JobRequest, files: JobFiles, means: JobMeans): Steps<JobResult> => {
   const { source, target } = files
   if (request.kind === "checksum") return checksumSteps(source, request.job)
   assert(target !== undefined, "a job that makes a file has one to write into")
-  if (request.kind === "compress") return compressSteps(source, target, codec, request.job)
-  return decompressSteps(source, target, codec, request.job)
+  if (request.kind === "compress") return compressSteps(source, target, means, request.job)
+  return decompressSteps(source, target, means, request.job)
 }

@@ -7,8 +7,10 @@ import type { JobFile } from "./job.ts"
 
 /** An open file; what fails throws the error of `node:fs`. */
 export interface SyncFile extends JobFile {
-  /** Makes what was written durable. */
+  /** Makes what was written durable, and the thread wait for it. */
   readonly syncUnsafe: () => void
+  /** The same by another thread; the file stays open until that has ended. */
+  readonly sync: () => Promise<void>
   readonly closeUnsafe: () => void
 }
 
@@ -35,6 +37,10 @@ export const openSyncFile = (path: string, mode: "read" | "create"): SyncFile =>
     },
     sizeUnsafe: () => fs.fstatSync(descriptor).size,
     syncUnsafe: () => fs.fdatasyncSync(descriptor),
+    sync: () =>
+      new Promise((resolve, reject) => {
+        fs.fdatasync(descriptor, (error) => (error === null || error === undefined ? resolve() : reject(error)))
+      }),
     closeUnsafe: () => {
       try {
         fs.closeSync(descriptor)

@@ -5,7 +5,7 @@
  * its job and is replaced for the next one. A worker keeps the process alive while somebody waits for its job, and no longer.
  */
 import { rmSync } from "node:fs"
-import { clearTimeout, setTimeout } from "node:timers"
+import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers"
 import { Worker } from "node:worker_threads"
 import * as Effect from "effect/Effect"
 import { corrupt, unavailable } from "../model/errors.ts"
@@ -13,7 +13,7 @@ import { systemError } from "../runtime/system_error.ts"
 import { workerSource } from "../runtime/worker_source.ts"
 import { type JobRequest, operationOf, sourceOf, targetOf } from "./job.ts"
 import { canceled, type JobEffect } from "./lane.ts"
-import type { WorkerData, WorkerMessage } from "./messages.ts"
+import { flag, makeFlags, type WorkerData, type WorkerMessage } from "./messages.ts"
 
 /** What is used of a worker. */
 export type JobWorker = Pick<Worker, "on" | "postMessage" | "ref" | "unref" | "terminate">
@@ -32,6 +32,8 @@ export const startJobWorker: StartWorker = (workerData) => {
 
 /** A worker without a job ends after so long. */
 const idleMs = 60_000
+/** How often a worker is told whether others want the disk. */
+const lookMs = 5
 
 /** What ends the job that runs. */
 type Outcome = WorkerMessage | { readonly type: "died" } | { readonly type: "refused" }
@@ -42,7 +44,7 @@ export class WorkerRunner {
   /** In a process that may not start workers the first try says so, and later jobs need not ask again. */
   #isRefused = false
   #worker: JobWorker | undefined
-  #flag: Int32Array = new Int32Array(new SharedArrayBuffer(4))
+  #flags: Int32Array<SharedArrayBuffer> = makeFlags()
   #settle: ((outcome: Outcome) => void) | undefined
   #idle: ReturnType<typeof setTimeout> | undefined
 
@@ -56,14 +58,18 @@ export class WorkerRunner {
     if (this.#isRefused) return inline
     return Effect.callback((resume) => {
       let ended: (() => void) | undefined
+      let look: ReturnType<typeof setInterval> | undefined
       const settle = (outcome: Outcome): void => {
         this.#settle = undefined
+        clearInterval(look)
         this.#rest()
         if (outcome.type === "died") removeTarget(request)
         resume(outcome.type === "refused" ? inline : effectOf(request, outcome))
         ended?.()
       }
       this.#settle = settle
+      look = setInterval(() => this.#tell(request), lookMs)
+      look.unref()
       this.#post(request)
       return Effect.callback<void>((done) => {
         if (this.#settle !== settle) return done(Effect.void)
@@ -89,9 +95,9 @@ export class WorkerRunner {
 
   /** Makes the job that runs end soon, if there is one. */
   cancel(): void {
-    Atomics.store(this.#flag, 0, 1)
+    Atomics.store(this.#flags, flag.canceled, 1)
     // It may rest behind a sync.
-    Atomics.notify(this.#flag, 0)
+    Atomics.notify(this.#flags, flag.canceled)
   }
 
   /** Ends the worker, which has no job. A later job starts another. */
@@ -101,7 +107,7 @@ export class WorkerRunner {
 
   #post(request: JobRequest): void {
     clearTimeout(this.#idle)
-    Atomics.store(this.#flag, 0, 0)
+    Atomics.store(this.#flags, flag.canceled, 0)
     try {
       this.#worker ??= this.#begin()
     } catch {
@@ -113,12 +119,19 @@ export class WorkerRunner {
       return
     }
     this.#worker.ref()
-    this.#worker.postMessage(request)
+    this.#tell(request)
+    this.#worker.postMessage(messageOf(request))
+  }
+
+  /** Tells the worker whether others want the disk of its target. */
+  #tell({ kind, job }: JobRequest): void {
+    const isWanted = kind === "checksum" || job.isDiskWanted === undefined || job.isDiskWanted()
+    Atomics.store(this.#flags, flag.isDiskWanted, isWanted ? 1 : 0)
   }
 
   #begin(): JobWorker | undefined {
-    this.#flag = new Int32Array(new SharedArrayBuffer(4))
-    const worker = this.#start({ cancelFlag: this.#flag.buffer as SharedArrayBuffer })
+    this.#flags = makeFlags()
+    const worker = this.#start({ flags: this.#flags.buffer })
     if (worker === undefined) return undefined
     let isReady = false
     const die = (): void => {
@@ -158,6 +171,10 @@ export class WorkerRunner {
     await worker?.terminate()
   }
 }
+
+/** Functions do not cross threads. */
+const messageOf = ({ kind, job }: JobRequest): JobRequest =>
+  kind === "checksum" ? { kind, job } : ({ kind, job: { ...job, isDiskWanted: undefined } } as JobRequest)
 
 const effectOf = (request: JobRequest, outcome: Exclude<Outcome, { readonly type: "refused" }>): JobEffect => {
   const operation = operationOf(request)

@@ -97,14 +97,14 @@ export const openManager: (
   const background = yield* makeBackground
   const eventLoop = yield* EventLoop
   const compressor = compressorWithRoom(guardedCompressor(yield* Compressor, guard), openFiles)
-  const { fork } = background
   const common = { config, rootId: root.rootId, directory, eventLoop, clock, manifest, openFiles }
   const bucket = opened?.bucket
   if (bucket !== undefined) yield* bucket.attach(manifest)
   const readingTurns = new ReadingTurns({ eventLoop, nowMs, run: background.run })
-  const tiers = new Tiers({ ...common, readingTurns, clock: steady, compressor, fork, tier2, bucket, emit, reserve })
-  yield* Scope.addFinalizer(scope, tiers.abandon)
   const gauge = new SyncGauge(config.inlineSyncMsMax, clock)
+  const forTiers = { ...common, readingTurns, isDiskWanted: () => gauge.isInUse, compressor, tier2, bucket }
+  const tiers = new Tiers({ ...forTiers, fork: background.fork, clock: steady, emit, reserve })
+  yield* Scope.addFinalizer(scope, tiers.abandon)
   const forJournal = { config, directory, clock: steady, random32, eventLoop, gauge, run: background.run }
   const journal = yield* openJournal(forJournal, root)
   yield* Scope.addFinalizer(scope, journal.close)
@@ -124,8 +124,8 @@ export const openManager: (
   }
   yield* Scope.addFinalizer(scope, Effect.sync(background.stop))
   if (!config.readOnly && manifest.state.nextStreamId === 1) yield* syncNewRoot(directory, config.root)
-  const isRestored = opened?.isRestored === true
-  const parts = { startMs, rootFile: journal.rootFile, journal, isRootDamaged, isRestored, store }
+  const { rootFile } = journal
+  const parts = { startMs, rootFile, journal, isRootDamaged, isRestored: opened?.isRestored === true, store }
   const manager = yield* makeManager(services, scope, parts)
   yield* Scope.addFinalizer(yield* Scope.Scope, Effect.ignore(manager.close))
   return manager

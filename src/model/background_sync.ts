@@ -3,3 +3,6 @@
  * for much of what is dirty by then.
  */
 export const backgroundSyncBytes: number = 192 * 1024
+
+/** The same while nobody syncs anything on that disk: more is faster, and whoever begins then waits for this at most. */
+export const quietSyncBytes: number = 1024 * 1024

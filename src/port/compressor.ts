@@ -7,6 +7,12 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { Corrupt, Unavailable } from "../model/errors.ts"
 
+/**
+ * True while others wait for syncs of the disk that a job writes to: the job leaves it to them half of the time then. Asked every few
+ * milliseconds; a job without it takes it for always true.
+ */
+export type DiskWanted = () => boolean
+
 /** A sealed segment to compress. */
 export interface CompressJob {
   /** The sealed segment file. */
@@ -23,6 +29,7 @@ export interface CompressJob {
   readonly level: number
   /** Bytes of segment in one zstd frame, about, 1 KiB to 16 MiB: a frame ends where a log frame ends, a longer log frame is cut. */
   readonly frameBytes: number
+  readonly isDiskWanted?: DiskWanted | undefined
 }
 
 /** A warm file that was made: complete, synced, and decoded once for comparison. Its directory entry is not synced. */
@@ -51,6 +58,7 @@ export interface DecompressJob {
   readonly targetBytes: number
   /** CRC-64/NVME in the last 8 bytes of the segment, over all bytes before. */
   readonly targetChecksum64: bigint
+  readonly isDiskWanted?: DiskWanted | undefined
 }
 
 /** Bytes of a file to checksum. */

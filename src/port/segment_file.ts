@@ -15,6 +15,8 @@ export interface SegmentFile {
   readonly readUnsafe: (buffer: Uint8Array, start: number, end: number, position: number) => number
   /** The current length. */
   readonly sizeUnsafe: () => number
+  /** A text that is another one for another file, and after whatever write into this one; missing where it cannot be had. Throws `Unavailable`. */
+  readonly stampUnsafe?: () => string
   /**
    * The first `length` bytes as read-only memory, or undefined where the runtime cannot. Only for files that never shrink
    * again. The memory stays valid for as long as any view of it is held, also after close and unlink.

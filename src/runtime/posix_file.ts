@@ -109,6 +109,14 @@ class PosixFile implements SegmentFile {
     return callUnsafe("measuring", this.path, () => fs.fstatSync(this.#descriptor).size)
   }
 
+  stampUnsafe(): string {
+    if (this.#closed) throw this.#closedError("looking at")
+    const { dev, ino, size, mtimeNs } = callUnsafe("looking at", this.path, () =>
+      fs.fstatSync(this.#descriptor, { bigint: true }),
+    )
+    return `${dev}:${ino}:${size}:${mtimeNs}`
+  }
+
   mapUnsafe(length: number): Uint8Array | undefined {
     // A page past the end of the file would kill the process at the first read, so the size is asked each time.
     if (this.#map === mapNothing || length <= 0 || this.sizeUnsafe() < length) return undefined

@@ -109,6 +109,33 @@ test("a worker that cannot be started now leaves its job to this thread, and the
   await Effect.runPromise(compressor.close)
 })
 
+test("makes the same files whether others want the disk or not, and asks while it works", async () => {
+  const { compressor, job, segment } = prepare(startJobWorker, [400_000, 3_000_000])
+  let asked = 0
+  const wishes = [undefined, () => false, () => true, () => asked++ % 2 === 0]
+  const found: Array<string> = []
+  for (const isDiskWanted of wishes) {
+    const made = await Effect.runPromise(compressor.compress({ ...job, isDiskWanted }))
+    const restored = join(root, "restored.seg")
+    await Effect.runPromise(
+      compressor.decompress({
+        source: target,
+        target: restored,
+        sourceBytes: made.fileBytes,
+        sourceChecksum64: made.checksum64,
+        targetBytes: segment.bytes.length,
+        targetChecksum64: segment.checksum64,
+        isDiskWanted,
+      }),
+    )
+    found.push(fs.readFileSync(target).toString("base64"))
+    expect(fs.readFileSync(restored).equals(segment.bytes)).toBe(true)
+  }
+  expect(new Set(found).size).toBe(1)
+  expect(asked).toBeGreaterThan(2)
+  await Effect.runPromise(compressor.close)
+})
+
 test("a hydration does not wait behind compressions", async () => {
   const { compressor, job, segment } = prepare(startJobWorker)
   const made = await Effect.runPromise(compressor.compress(job))

@@ -81,6 +81,28 @@ export function describeDirectory(name: string, makeSubject: () => Subject | Pro
         file.closeUnsafe()
       })
 
+      test("has a stamp that changes with whatever is written, if it has one", async () => {
+        const folder = await fresh()
+        const file = directory.openUnsafe(`${folder}/a`, "create")
+        if (file.stampUnsafe === undefined) return file.closeUnsafe()
+        // Clocks of file systems go in steps.
+        const later = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, 20))
+        const stamps = [file.stampUnsafe()]
+        file.writeUnsafe(bytesOf("hello"), 0, 5, 0)
+        stamps.push(file.stampUnsafe())
+        await later()
+        file.writeUnsafe(bytesOf("j"), 0, 1, 0)
+        stamps.push(file.stampUnsafe())
+        const reading = directory.openUnsafe(file.path, "read")
+        expect(reading.stampUnsafe?.()).toBe(stamps[2]!)
+        const other = directory.openUnsafe(`${folder}/b`, "create")
+        other.writeUnsafe(bytesOf("jello"), 0, 5, 0)
+        stamps.push(other.stampUnsafe?.() ?? "")
+        expect(new Set(stamps).size).toBe(4)
+        for (const one of [file, reading, other]) one.closeUnsafe()
+        expect(await codeOf(() => file.stampUnsafe?.())).toBe("EBADF")
+      })
+
       test("reads and writes off the main thread as it does on it", async () => {
         const file = directory.openUnsafe(`${await fresh()}/a`, "create")
         await run(file.write(bytesOf("..hello.."), 2, 7, 3))

@@ -29,6 +29,8 @@ const tolerance = 2
 const rest = 50
 /** Turns of the event loop that take so many times as long as a sync have work that the thread pool leaves room for. */
 const busyTurn = 3
+/** Who has asked for a sync so short a time ago will ask again. */
+const inUseMs = 250
 /** No sync is taken for shorter than this. */
 const shortMs = 0.05
 
@@ -43,6 +45,8 @@ export class SyncGauge {
   #turnMs = 0
   #restUntilMs = Number.NEGATIVE_INFINITY
   #lastMs = Number.NEGATIVE_INFINITY
+  /** When a sync was last asked for. */
+  #askedMs = Number.NEGATIVE_INFINITY
 
   /** `limitMs`: what a sync may take on average to be made on the main thread; 0 for never. */
   constructor(limitMs: number, clock: Clock.Clock) {
@@ -56,6 +60,11 @@ export class SyncGauge {
     return monotonicMs(this.#clock)
   }
 
+  /** True while appends have their bytes synced again and again, by whatever thread. */
+  get isInUse(): boolean {
+    return this.nowMs - this.#askedMs < inUseMs
+  }
+
   /** True when the main thread has made a sync since `ageMs` ago. */
   isFresh(ageMs: number): boolean {
     return this.nowMs - this.#lastMs < ageMs
@@ -63,9 +72,10 @@ export class SyncGauge {
 
   /** Makes a sync of `bytes` where it is best made. `mayWait`: the caller has a turn of the event loop for itself. */
   sync(file: SegmentFile, bytes: number, mayWait: boolean): Effect.Effect<void, AofError> {
-    if (bytes > smallBytesMax || this.#limitMs === 0) return file.syncData
     return Effect.suspend(() => {
       const startMs = this.nowMs
+      this.#askedMs = startMs
+      if (bytes > smallBytesMax || this.#limitMs === 0) return file.syncData
       const isInline = mayWait && this.#isInline(startMs) && file.syncDataUnsafe !== undefined
       const sync = isInline ? attempt(() => file.syncDataUnsafe?.()) : file.syncData
       const noted = Effect.map(sync, () => {

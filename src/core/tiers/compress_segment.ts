@@ -13,6 +13,7 @@ import { refuseLinks } from "../files/refuse_links.ts"
 import type { Residency } from "./residency.ts"
 import { forgetFailures, noteFailure } from "./tier_retry.ts"
 import type { TierServices } from "./tier_services.ts"
+import { noteWarmChecked } from "./warm_check.ts"
 
 /** How far the expected size is above that of the last segment. */
 const ratioMargin = 1.25
@@ -54,6 +55,7 @@ const compress = Effect.fnUntraced(function* (
       checksum64: seal.checksum64,
       level,
       frameBytes: services.tier1.frameBytes,
+      isDiskWanted: services.isDiskWanted,
     }),
     () => Effect.ignore(directory.remove(target)),
   )
@@ -67,6 +69,7 @@ const compress = Effect.fnUntraced(function* (
   yield* manifest.commit
   if (residency.isGone) return yield* Effect.ignore(directory.remove(residency.warmPath))
   residency.changeForm(made)
+  noteWarmChecked(services, residency)
   residency.isWarm = true
   residency.warmSinceMs = services.clock.currentTimeMillisUnsafe()
   services.segments.changed(residency)

@@ -165,6 +165,7 @@ const restoreHot = Effect.fnUntraced(function* (
     sourceChecksum64: form.checksum64,
     targetBytes: seal.fileBytes,
     targetChecksum64: seal.checksum64,
+    isDiskWanted: services.isDiskWanted,
   })
   const folder = segmentsPath(services.root, stream)
   const placed = placeFile(directory, { residency, target, path: residency.hotPath, folder, made: restored })

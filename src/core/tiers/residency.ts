@@ -105,6 +105,8 @@ export class Residency {
   scannedTo = 0
   /** When the warm file came, Unix milliseconds. */
   warmSinceMs = 0
+  /** When this process last knew that all of the warm file is right, on the clock for pauses, and its stamp then. */
+  warmChecked: { readonly ms: number; readonly stamp: string } | undefined = undefined
   /** A job that changes its copies runs: there is one at a time. */
   isBusy = false
   /** Failed tries of the next step in a row, and when it is tried again. */

@@ -70,6 +70,8 @@ export interface TierServices {
   readonly compressor: Compressor
   readonly eventLoop: EventLoop
   readonly readingTurns: ReadingTurns
+  /** True while appends wait for syncs, or did a moment ago. */
+  readonly isDiskWanted: () => boolean
   /** For pauses and how long something takes; what says when takes `wallMsUnsafe`. */
   readonly clock: SteadyClock
   readonly manifest: ManifestLog

@@ -31,6 +31,7 @@ export interface TiersOptions
     | "compressor"
     | "eventLoop"
     | "readingTurns"
+    | "isDiskWanted"
     | "clock"
     | "manifest"
     | "fork"
