@@ -227,6 +227,7 @@ const makeManager = Effect.fnUntraced(function* (
   services.staging.onShort = () => {
     for (const stream of streams.values())
       if (stream.closedAs === undefined && unflushedBytes(stream) > 0) requestFlush(stream)
+    services.shared.hurry()
   }
   const damage = manifest.replay.damage.map((one) => `${one.file}, bytes ${one.from} to ${one.to}: ${one.why}`)
   if (isRootDamaged) damage.unshift("ROOT: a byte of it had changed and was put right")

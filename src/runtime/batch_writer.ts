@@ -36,8 +36,8 @@ const filesMin = 32
 /** A sync may take so long for each file, and so long in all. */
 const [syncMsEach, syncMsOnce] = [0.25, 20]
 /** When others have more to write than this, a sync takes its time, and with it every other sync of the disk. */
-const dirtyBytesUsual = 16 * 1024 * 1024
-/** How long there is no batch when others have much to write, or a sync took longer; each time in a row doubles it. */
+const dirtyBytesUsual = 64 * 1024 * 1024
+/** How long there is no batch when others have much to write, or a sync took longer; each slow one in a row doubles it. */
 const [restMsMin, restMsMax] = [1000, 60_000]
 
 /** A thread that is told to stop has so long for the file that it is at. */
@@ -136,7 +136,8 @@ class ThreadWriter {
       return
     }
     this.#restUntilMs = performance.now() + this.#restMs
-    this.#restMs = Math.min(restMsMax, this.#restMs * 2)
+    // Looking again costs nothing.
+    if (ended.type !== "busy") this.#restMs = Math.min(restMsMax, this.#restMs * 2)
   }
 
   #begin(): BatchThread | undefined {

@@ -14,6 +14,8 @@ export interface StagingBudgetHooks<Claimant> {
   readonly nextTurn: (callback: () => void) => void
 }
 
+/** So many buffers fit the budget for each that has one. */
+const sharesEach = 4
 /** Turns of the event loop for which room is kept for one who was woken: an awaiting caller comes a few turns later. */
 const turnsKept = 4
 
@@ -41,6 +43,15 @@ export class StagingBudget<Claimant> {
   /** Bytes of all buffers that are in use. */
   get usedBytes(): number {
     return this.pool.lentBytes
+  }
+
+  /**
+   * What a buffer should have at most, a power of two: so many as hold one now take a part of the budget with the ones that they fill, and leave the
+   * rest to what waits to become durable.
+   */
+  get shareBytes(): number {
+    const share = Math.floor(this.bytesMax / (sharesEach * Math.max(1, this.pool.holders)))
+    return share >= this.pool.bufferBytes ? this.pool.bufferBytes : 2 ** (31 - Math.clz32(share))
   }
 
   /** True when `claimant` may take a buffer now; otherwise it is woken when there is room. */

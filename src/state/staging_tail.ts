@@ -5,8 +5,9 @@
  */
 import { assert } from "../model/assert.ts"
 
-/** Smaller buffers are kept up to so many bytes in all. */
-const smallBytesMax = 16 * 1024 * 1024
+/** Smaller buffers are kept up to so many bytes in all, or up to a part of the budget where that is more. */
+const smallBytesLeast = 16 * 1024 * 1024
+const smallPart = 1 / 4
 
 /**
  * Buffers, kept for use again: those of the full size, and smaller ones by size. Of the full size as many are kept as were in use at once,
@@ -14,6 +15,8 @@ const smallBytesMax = 16 * 1024 * 1024
  */
 export class BufferPool {
   readonly bufferBytes: number
+  /** Tails that have buffers in use. */
+  holders = 0
   readonly #free: Array<Uint8Array> = []
   #lent = 0
   /** So many are in use and kept at most. */
@@ -24,6 +27,7 @@ export class BufferPool {
   readonly #small: Map<number, Array<Uint8Array>> = new Map()
   #smallBytes = 0
   readonly #heldBytesMax: number
+  readonly #smallBytesMax: number
   readonly #onGiven: () => void
 
   /** What is kept makes room for what is in use beyond `heldBytesMax`; `onGiven` is called when a buffer has come back. */
@@ -34,6 +38,7 @@ export class BufferPool {
   ) {
     this.bufferBytes = bufferBytes
     this.#heldBytesMax = heldBytesMax
+    this.#smallBytesMax = Math.max(smallBytesLeast, heldBytesMax * smallPart)
     this.#onGiven = onGiven
   }
 
@@ -104,7 +109,8 @@ export class BufferPool {
       return
     }
     if (isPinned) return
-    if (length > this.bufferBytes || (length & (length - 1)) !== 0 || this.#smallBytes + length > smallBytesMax) return
+    if (length > this.bufferBytes || (length & (length - 1)) !== 0 || this.#smallBytes + length > this.#smallBytesMax)
+      return
     this.#smallBytes += length
     const kept = this.#small.get(length)
     if (kept === undefined) this.#small.set(length, [bytes])
@@ -146,7 +152,8 @@ export class StagingTail {
   /** Adds the buffer that begins at `base`, where the one before ends. */
   push(base: number, bytes: Uint8Array): void {
     const last = this.#buffers.at(-1)
-    if (last !== undefined) {
+    if (last === undefined) this.#pool.holders++
+    else {
       assert(base <= last.end, "staging buffers follow each other")
       last.end = base
     }
@@ -165,6 +172,7 @@ export class StagingTail {
   /** Lets go of buffers that end at or before `offset`; of the last one only when `all`. */
   release(offset: number, all: boolean): void {
     const kept = all ? 0 : 1
+    if (all) this.#leave()
     while (this.#buffers.length > kept && (this.#buffers[0]!.end <= offset || all)) {
       const one = this.#buffers.shift()!
       if (!this.#isAbandoned) this.#pool.give(one.bytes, one.pinned)
@@ -176,7 +184,12 @@ export class StagingTail {
   /** Its stream has ended: nothing of it is used again, as a write or a sync may still be on its way. */
   abandon(): void {
     if (this.#isAbandoned) return
+    this.#leave()
     this.#isAbandoned = true
     for (const one of this.#buffers) this.#pool.give(one.bytes, true)
+  }
+
+  #leave(): void {
+    if (this.#buffers.length > 0 && !this.#isAbandoned) this.#pool.holders--
   }
 }

@@ -2,6 +2,7 @@
 
 import { expect, test } from "bun:test"
 import { StagingBudget } from "../../src/state/staging_budget.ts"
+import { StagingTail } from "../../src/state/staging_tail.ts"
 
 const make = (bytesMax: number) => {
   const turns: Array<() => void> = []
@@ -96,4 +97,34 @@ test("says that memory is short with the first refusal, and for those who still 
   pool.give(held, false)
   turn()
   expect(calls).toBe(2)
+})
+
+test("a buffer is the smaller the more tails have some, so that one for each leaves most of the budget", () => {
+  const budget = new StagingBudget<string>(65_536, 1024 * 1024, { nextTurn: () => undefined, wake: () => undefined })
+  const { pool } = budget
+  expect(budget.shareBytes).toBe(65_536)
+  const shares: Array<number> = []
+  const tails: Array<StagingTail> = []
+  for (let count = 1; count <= 100; count++) {
+    const tail = new StagingTail(pool)
+    tail.push(1536, pool.take(100, budget.shareBytes))
+    tail.push(1636, pool.take(100, 128))
+    tails.push(tail)
+    expect(pool.holders).toBe(count)
+    if ([1, 4, 5, 16, 100].includes(count)) shares.push(budget.shareBytes)
+  }
+  expect(shares).toEqual([65_536, 65_536, 32_768, 16_384, 2048])
+  tails[0]!.release(1636, false)
+  expect(pool.holders).toBe(100)
+  for (const tail of tails.slice(0, 50)) {
+    tail.release(1736, true)
+    tail.abandon()
+  }
+  for (const tail of tails.slice(50)) {
+    tail.abandon()
+    tail.release(1736, true)
+  }
+  expect([pool.holders, pool.lentBytes, budget.shareBytes]).toEqual([0, 0, 65_536])
+  tails[0]!.release(0, true)
+  expect(pool.holders).toBe(0)
 })

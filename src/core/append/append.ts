@@ -21,7 +21,14 @@ import {
   recordOverheadMax,
 } from "../../state/segment_writer.ts"
 import { caught } from "../flow/attempt.ts"
-import { bufferBytesOf, checkOpen, type StreamState, takeBufferBytes, unflushedBytes } from "../stream/stream_state.ts"
+import {
+  bufferBytesOf,
+  checkOpen,
+  nextBufferBytesOf,
+  type StreamState,
+  takeBufferBytes,
+  unflushedBytes,
+} from "../stream/stream_state.ts"
 import { tier2Trouble } from "../tier2/tier2_trouble.ts"
 import { APPEND_ADMISSION, APPEND_FLUSH, APPEND_ROLLOVER } from "./append_codes.ts"
 import { planTurn, requestFlush, startFlushing } from "./flusher.ts"
@@ -253,7 +260,7 @@ const refused = (stream: StreamState, code: number): number => {
 }
 
 const nextBuffer = (stream: StreamState, sizeBytesMax: number): number => {
-  const bufferBytes = Math.min(stream.nextBufferBytes, bufferBytesOf(stream))
+  const bufferBytes = nextBufferBytesOf(stream)
   const code = admitBytes(stream, Math.min(bufferBytes, sizeBytesMax))
   if (code < 0) return code
   if (!admitTier0(stream, Math.max(bufferBytes, sizeBytesMax + recordOverheadMax + 2 * frameOverheadMax))) {
@@ -286,8 +293,10 @@ const takeBuffer = (stream: StreamState, sizeBytes: number): void => {
   if (guard !== undefined && guard.bytes < writer.endOffset) guard.resize(writer.endOffset)
   active.tail.push(writer.endOffset, bytes)
   writer.useBuffer(bytes)
+  // What the commit journal has is written behind it, with that of others.
+  const isJournaled = active.segment.maker !== undefined || active.journaledOffset > active.durableOffset
   // Last, as who is woken by it may append.
-  if (active.segment.maker === undefined) writeOut(stream)
+  if (!isJournaled) writeOut(stream)
 }
 
 const nextSegment = (stream: StreamState): number => {
@@ -296,7 +305,7 @@ const nextSegment = (stream: StreamState): number => {
   if (code < 0) return code
   const { tiers } = stream.services
   // With room for a first buffer: an empty segment could not even be sealed.
-  const firstBytes = segmentHeaderBytes + Math.min(stream.nextBufferBytes, bufferBytesOf(stream))
+  const firstBytes = segmentHeaderBytes + nextBufferBytesOf(stream)
   if (!tiers.tier0.hasRoom(stream.owner, firstBytes + tailBytesMax(firstBytes)))
     return refused(stream, APPEND_ADMISSION)
   const failure = caught(() => openNextSegment(stream))

@@ -126,6 +126,10 @@ export class JournalSync implements SharedSync {
     )
   }
 
+  hurry(): void {
+    if (this.#behind.dirty.size > 0) this.settler.hurry()
+  }
+
   get settleAll(): Effect.Effect<void> {
     return this.settler.all
   }

@@ -5,7 +5,7 @@
 import type { WritingSegment } from "../append/writing_segment.ts"
 import type { StreamState } from "../stream/stream_state.ts"
 import type { Journal, JournalFile } from "./journal.ts"
-import { quietMs, type SegmentBehind, type SettlingSegments } from "./settle_order.ts"
+import { quietSpanMs, type SegmentBehind, type SettlingSegments } from "./settle_order.ts"
 
 export class SegmentsBehind implements SettlingSegments {
   /** The one that was appended to longest ago comes first. */
@@ -30,8 +30,8 @@ export class SegmentsBehind implements SettlingSegments {
     const before = this.dirty.get(writing)
     if (before !== undefined) {
       before.end = end
-      // Those who are appended to all the time need no new place each time.
-      if (nowMs - before.lastMs < quietMs / 4) return
+      // Those who are appended to all the time need no new place each time: how exactly they were matters less the more there are.
+      if (nowMs - before.lastMs < quietSpanMs(this.dirty.size, true) / 4) return
       before.lastMs = nowMs
       this.dirty.delete(writing)
     }

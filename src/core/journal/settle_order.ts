@@ -34,13 +34,17 @@ export interface Settling {
   readonly stream: StreamState
 }
 
+/** After so long without an append a segment is quiet, when so many are behind. */
+export const quietSpanMs = (dirtyCount: number, isBusy: boolean): number =>
+  quietMs + (isBusy ? quietMsEach * dirtyCount : 0)
+
 /** How long it takes until one may have to catch up. */
 export const sweepMs = (dirtyCount: number): number => (dirtyCount <= seenMax ? unseenMs / 2 : quietMs)
 
-/** Those that have to catch up now, the next one first, but for those that are about to. */
+/** Those that have to catch up now, the next one first, but for those that are about to: all of them when staging memory `isShort`. */
 export function* toSettle(
   { dirty, full, settling }: SettlingSegments,
-  { nowMs, isBusy }: { readonly nowMs: number; readonly isBusy: boolean },
+  { nowMs, isBusy, isShort }: { readonly nowMs: number; readonly isBusy: boolean; readonly isShort: boolean },
 ): Generator<Settling, void> {
   for (const file of full) {
     for (const one of file.dirty.keys()) {
@@ -49,11 +53,11 @@ export function* toSettle(
       if (found !== undefined && !settling.has(writing)) yield { writing, stream: found.stream }
     }
   }
-  const quietSinceMs = nowMs - quietMs - (isBusy ? quietMsEach * dirty.size : 0)
+  const quietSinceMs = nowMs - quietSpanMs(dirty.size, isBusy)
   for (const [writing, { stream, lastMs }] of dirty) {
     if (settling.has(writing)) continue
     // A clock that was put back must not make all of them wait.
-    if (lastMs > quietSinceMs && lastMs <= nowMs) break
+    if (lastMs > quietSinceMs && lastMs <= nowMs && !isShort) break
     yield { writing, stream }
   }
   if (dirty.size > seenMax) return

@@ -15,6 +15,8 @@ import { type Settling, showUnseen, sweepMs, toSettle } from "./settle_order.ts"
 const settlesAtOnce = 3
 /** The same while nobody commits: their syncs of directories end up in one transaction of the file system. */
 const settlesAtOnceIdle = 24
+/** How long a moment is in which memory is short; who still waits for some says so again. */
+const shortMs = 100
 /** Nobody else waits longer for a batch. */
 const batchMsMax = 500
 
@@ -35,6 +37,7 @@ export interface SettlerOptions {
 export class Settler {
   readonly #options: SettlerOptions
   #isWatching = false
+  #shortSinceMs = Number.NEGATIVE_INFINITY
 
   constructor(options: SettlerOptions) {
     this.#options = options
@@ -52,19 +55,26 @@ export class Settler {
     if (!this.#isWatching && behind.dirty.size > 0) run(this.#sweep)
   }
 
+  /** Staging memory is short, and what only the journal has is kept in it: all catch up, for a moment. */
+  hurry(): void {
+    this.#shortSinceMs = this.#nowMs
+    this.more()
+  }
+
   /** Starts as many as may catch up at once. */
   more(): void {
     const { behind, batch, run, isBusy, isUrgent } = this.#options
     const agoMs = Math.abs(this.#nowMs - batch.sinceMs)
     if (batch.isWriting && agoMs < batchMsMax) return
     // As long as a batch took the disk is left to others.
-    if (!batch.isWriting && agoMs < Math.min(2 * batch.tookMs, batchMsMax) && !isUrgent()) return
+    const isHurried = isUrgent() || this.#isShort
+    if (!batch.isWriting && agoMs < Math.min(2 * batch.tookMs, batchMsMax) && !isHurried) return
     if (behind.dirty.size >= batch.filesMin && batch.isReady) {
       const many = this.#take(batch.filesMax)
       if (many.length >= batch.filesMin) return run(Effect.andThen(this.#write(many), this.#goOn))
       this.#giveBack(many)
     }
-    const most = isBusy() && !isUrgent() ? settlesAtOnce : settlesAtOnceIdle
+    const most = isBusy() && !isHurried ? settlesAtOnce : settlesAtOnceIdle
     for (const one of this.#take(most - this.flushing)) {
       const { writing, stream } = one
       if (writing.segment.maker === undefined) startFlushing(stream)
@@ -92,6 +102,10 @@ export class Settler {
   /** Ends when no batch is on its way; there is none afterwards. */
   get close(): Effect.Effect<void> {
     return this.#options.batch.close
+  }
+
+  get #isShort(): boolean {
+    return Math.abs(this.#nowMs - this.#shortSinceMs) < shortMs
   }
 
   get #nowMs(): number {
@@ -123,7 +137,7 @@ export class Settler {
     const taken: Array<Settling> = []
     if (most <= 0) return taken
     const { behind, isBusy } = this.#options
-    for (const one of toSettle(behind, { nowMs: this.#nowMs, isBusy: isBusy() })) {
+    for (const one of toSettle(behind, { nowMs: this.#nowMs, isBusy: isBusy(), isShort: this.#isShort })) {
       behind.settling.add(one.writing)
       if (taken.push(one) === most) break
     }

@@ -46,6 +46,8 @@ export interface SharedSync {
   readonly lostIndexes: number
   /** Before all are closed: has those that are behind the journal catch up, as far as they can do it together. */
   readonly settleAll: Effect.Effect<void>
+  /** Staging memory is short: what only the journal has is kept in it until the files of the segments have it too. */
+  readonly hurry: () => void
   /** What was written and synced for all of them, beside their own files. */
   readonly counters: Readonly<StreamState["counters"]>
   /** True while streams sync what they have appended. */
@@ -360,9 +362,15 @@ export const firstBufferBytes = 4096
 /** How much larger the next one is. */
 const bufferGrowth = 4
 
-/** Size of the next staging buffer of a stream, but for larger records. */
+/** Size of the next staging buffer of a stream, but for larger records: small for one that begins, and where very many have one. */
+export const nextBufferBytesOf = (stream: StreamState): number => {
+  const share = Math.max(firstBufferBytes, stream.services.staging.shareBytes)
+  return Math.min(stream.nextBufferBytes, share, bufferBytesOf(stream))
+}
+
+/** The same, for one that is taken now: the one behind it is larger. */
 export const takeBufferBytes = (stream: StreamState): number => {
-  const bytes = Math.min(stream.nextBufferBytes, bufferBytesOf(stream))
+  const bytes = nextBufferBytesOf(stream)
   stream.nextBufferBytes = bytes * bufferGrowth
   return bytes
 }
