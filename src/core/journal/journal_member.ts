@@ -27,15 +27,17 @@ export const gatherMember = (stream: StreamState, writer: JournalWriter): Journa
   // Without it recovery could not make a file of which a power cut has left nothing.
   const isNew = !writing.isEntrySynced && from === segmentHeaderBytes
   if (!writer.fits(end - from + (isNew ? segmentHeader.sizeBytes : 0), 2)) return undefined
-  const place = { streamId: stream.streamId, segmentIndex: writing.segment.index }
+  const { streamId } = stream
+  const { index: segmentIndex } = writing.segment
   if (isNew) {
-    const at = writer.add({ ...place, offset: 0, lengthBytes: segmentHeader.sizeBytes })
+    const at = writer.add({ streamId, segmentIndex, offset: 0, lengthBytes: segmentHeader.sizeBytes })
     const block = new Uint8Array(segmentHeaderBytes)
     encodeSegmentHeader(block, writing.segment.header)
     writer.bytes.set(block.subarray(0, segmentHeader.sizeBytes), at)
   }
   if (end > from) {
-    copyStaged(writing, { from, end }, writer.bytes, writer.add({ ...place, offset: from, lengthBytes: end - from }))
+    const at = writer.add({ streamId, segmentIndex, offset: from, lengthBytes: end - from })
+    copyStaged(writing, { from, end }, writer.bytes, at)
   }
   stream.flushWanted = 0
   return { stream, writing, end, hasBytes: end > from, mark: appendedMark(stream) }

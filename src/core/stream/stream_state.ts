@@ -248,10 +248,9 @@ export const unsettledBytes = (stream: StreamState): number => {
 /** The mark behind everything that was appended. */
 export const appendedMark = (stream: StreamState): Mark => {
   const last = stream.active ?? stream.sealing.at(-1)
-  return {
-    position: Math.max(stream.written.position, last === undefined ? 0 : last.segment.position(last.endOffset)),
-    ...stream.writer,
-  }
+  const position = Math.max(stream.written.position, last === undefined ? 0 : last.segment.position(last.endOffset))
+  const { nextRecordNumber, lastRecordId, lastTimestampMs, timestampMsMax, extIdMax } = stream.writer
+  return { position, nextRecordNumber, lastRecordId, lastTimestampMs, timestampMsMax, extIdMax }
 }
 
 /** Serves the appends that wait for room, in order, and wakes all others who wait for it. */
