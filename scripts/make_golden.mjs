@@ -3,13 +3,11 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { loadCrc64 } from "../src/format/checksum.ts"
 import { describeStore } from "../test/support/describe_store.ts"
 import { makeTypesManifest } from "../test/support/manifest_samples.ts"
 import { makeSampleStore } from "../test/support/sample_store.ts"
 
 const golden = fileURLToPath(new URL("../test/golden/v1", import.meta.url))
-await loadCrc64()
 const rootId = Uint8Array.from({ length: 16 }, (_, index) => 0xb0 + index)
 // The second set, of every type of manifest record, came later.
 const sets = [

@@ -99,7 +99,7 @@ async function installArchive(archive: string): Promise<void> {
   const target = join(modules, "bop-aof")
   mkdirSync(target, { recursive: true })
   await runSuccessfully(["tar", "-xzf", archive, "-C", target, "--strip-components=1"], project)
-  for (const name of ["effect", "hash-wasm", "@bokuweb/zstd-wasm", "@aws-sdk/client-s3"]) {
+  for (const name of ["effect", "@bokuweb/zstd-wasm", "@aws-sdk/client-s3"]) {
     const link = join(modules, name)
     rmSync(link, { recursive: true, force: true })
     mkdirSync(dirname(link), { recursive: true })

@@ -219,7 +219,6 @@ function isPackageAllowed(source: Source, specifier: string): boolean {
     const isChecksum = source.path === "src/format/checksum.ts" && specifier === "node:zlib"
     return isChecksum || [...adapters, ...edges].includes(source.layer)
   }
-  if (specifier === "hash-wasm") return source.path === "src/format/checksum.ts"
   return importTable[source.layer]!.packages.some(
     (name) => name === "*" || specifier === name || specifier.startsWith(`${name}/`),
   )

@@ -4,7 +4,6 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { loadCrc64 } from "../format/checksum.ts"
 import { backgroundSyncBytes } from "../model/background_sync.ts"
 import { type Corrupt, isAofError, type Unavailable, unavailable } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
@@ -30,7 +29,6 @@ export const runInline: (services: InlineServices, request: JobRequest, isCancel
   Effect.fnUntraced(function* (services, request, isCanceled) {
     const load = Effect.tryPromise({
       try: async () => {
-        await loadCrc64()
         return await services.loadCodec()
       },
       catch: (error) => unavailable("loading zstd", "ENOTSUP", String(error)),

@@ -2,7 +2,6 @@
 import * as fs from "node:fs"
 import { setPriority } from "node:os"
 import { parentPort, workerData } from "node:worker_threads"
-import { loadCrc64 } from "../format/checksum.ts"
 import { backgroundSyncBytes, quietSyncBytes } from "../model/background_sync.ts"
 import { loadCodec } from "./frame_codec.ts"
 import { type JobRequest, sourceOf, targetOf } from "./job.ts"
@@ -34,7 +33,6 @@ const syncBytes = (): number => (isRaised(flag.isDiskWanted) ? backgroundSyncByt
 
 const answer = async (request: JobRequest): Promise<WorkerMessage> => {
   try {
-    await loadCrc64()
     const codec = await loadCodec()
     const source = openSyncFile(sourceOf(request), "read")
     try {
@@ -88,5 +86,5 @@ parentPort?.on("message", (request: JobRequest) => {
   void answer(request).then((message) => parentPort?.postMessage(message))
 })
 // Loaded before they are needed: later the process may have no descriptor to load them with. What fails now is tried again with each job.
-await Promise.allSettled([loadCrc64(), loadCodec()])
+await Promise.allSettled([loadCodec()])
 parentPort?.postMessage({ type: "ready" } satisfies WorkerMessage)

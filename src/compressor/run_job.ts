@@ -10,7 +10,7 @@ export interface JobFiles<F extends JobFile = JobFile> {
   readonly target: F | undefined
 }
 
-/** Starts a job; `next` of the result does its work. Needs `loadCrc64`. */
+/** Starts a job; `next` of the result does its work. */
 export const startJob = (request: JobRequest, files: JobFiles, means: JobMeans): Steps<JobResult> => {
   const { source, target } = files
   if (request.kind === "checksum") return checksumSteps(source, request.job)

@@ -3,8 +3,10 @@
  * `crc32_combine` of zlib (crc32.c, `multmodp` and `x2nmodp`). Numbers are two halves of 32 bits, for speed; the highest bit is x^0.
  */
 
-/** The reflected polynomial of CRC-64/NVME. */
-const [polynomialHigh, polynomialLow] = [0x9a6c9329 | 0, 0xac4bc9b5 | 0]
+/** The reflected polynomial of CRC-64/NVME in two halves; the check value of "123456789" is ae8b14860a799888. */
+export const polynomialHigh: number = 0x9a6c9329 | 0
+/** The lower half. */
+export const polynomialLow: number = 0xac4bc9b5 | 0
 /** The result of `multiply`: nothing is allocated for it. */
 let [productHigh, productLow] = [0, 0]
 
@@ -40,23 +42,20 @@ const fillPowers = (): void => {
   }
 }
 
-/**
- * Sets the checksum at `at` of `view`, eight bytes, to what it is `shifted` behind `lengthBytes` bytes, below 2^32, and exclusive-or with the
- * checksum at `otherAt` of `other`.
- */
-export const shiftCrc64 = (
-  [view, at]: readonly [DataView, number],
-  lengthBytes: number,
-  [other, otherAt]: readonly [DataView, number],
-): void => {
+const view = new DataView(new ArrayBuffer(8))
+
+/** The CRC-64/NVME of bytes with the checksum `first` and, behind them, `secondBytes` more, below 2^32, with the checksum `second`. */
+export const joinCrc64 = (first: bigint, second: bigint, secondBytes: number): bigint => {
   if (powers[0] === 0 && powers[1] === 0) fillPowers()
-  let [high, low] = [view.getInt32(at + 4, true), view.getInt32(at, true)]
-  for (let index = 0, rest = lengthBytes >>> 0; rest !== 0; index++, rest >>>= 1) {
+  view.setBigUint64(0, first)
+  let [high, low] = [view.getInt32(0), view.getInt32(4)]
+  for (let index = 0, rest = secondBytes >>> 0; rest !== 0; index++, rest >>>= 1) {
     if ((rest & 1) === 0) continue
     multiply(powers[2 * index]!, powers[2 * index + 1]!, high, low)
     high = productHigh
     low = productLow
   }
-  view.setInt32(at + 4, high ^ other.getInt32(otherAt + 4, true), true)
-  view.setInt32(at, low ^ other.getInt32(otherAt, true), true)
+  view.setInt32(0, high)
+  view.setInt32(4, low)
+  return view.getBigUint64(0) ^ second
 }

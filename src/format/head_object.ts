@@ -142,7 +142,7 @@ const formatVersionMax = 1
 const checksumOf = (bytes: Uint8Array): bigint =>
   crc64(bytes.subarray(0, checksumAt), bytes.subarray(headBytes.sizeBytes))
 
-/** The bytes of a HEAD. Needs `loadCrc64`. */
+/** The bytes of a HEAD. */
 export const encodeHead = (head: HeadObject): Uint8Array => {
   const keys = head.files.map(({ key }) => utf8.encode(key))
   const lengthBytes = keys.reduce((sum, key) => sum + headFile.sizeBytes + padded(key.length), headBytes.sizeBytes)
@@ -177,7 +177,7 @@ export interface DecodedHead extends HeadObject {
   readonly featuresIncompatible: number
 }
 
-/** Reads a HEAD; undefined when it does not check. Needs `loadCrc64`. */
+/** Reads a HEAD; undefined when it does not check. */
 export const decodeHead = (bytes: Uint8Array): DecodedHead | undefined => {
   const value = headBytes.decode(bytes, 0)
   if (value === undefined || value.magic !== headMagic || value.version !== 1) return undefined

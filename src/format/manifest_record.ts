@@ -156,7 +156,7 @@ const checksumAt = manifestRecordHeader.at.checksum64
 export const manifestTypeNumber = (record: ManifestEvent | ManifestRecord): number =>
   record.type === "Raw" ? record.typeNumber : manifestTypes.indexOf(record.type)
 
-/** The bytes of a record. Needs `loadCrc64`. A record that is too large, or a text in it, is a mistake of the program. */
+/** The bytes of a record. A record that is too large, or a text in it, is a mistake of the program. */
 export const encodeManifestRecord = (record: ManifestRecord): Uint8Array => {
   const payload = record.type === "Raw" ? record.payload : encodePayload(record.type, record)
   const rest = record.type === "Raw" ? undefined : record.rest

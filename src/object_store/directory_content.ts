@@ -3,7 +3,7 @@
  * memory ever holds more than a piece, and the disk never gets much to sync at once, for which others would wait.
  */
 import * as Effect from "effect/Effect"
-import { crc64Start, isCrc64Loaded, loadCrc64 } from "../format/checksum.ts"
+import { crc64Start } from "../format/checksum.ts"
 import { backgroundSyncBytes } from "../model/background_sync.ts"
 import type { Unavailable } from "../model/errors.ts"
 import type { Directory } from "../port/directory.ts"
@@ -20,7 +20,6 @@ export const writeBody: (
   file: SegmentFile,
   object: { readonly key: string; readonly body: ObjectBody; readonly checksum64: bigint | undefined },
 ) => Effect.Effect<string, StoreError> = Effect.fnUntraced(function* (file, { key, body, checksum64 }) {
-  if (!isCrc64Loaded()) yield* Effect.promise(loadCrc64)
   const failed = Effect.mapError((error: Unavailable) => fileError("put", key, error))
   const checksum = crc64Start()
   let syncedBytes = 0
@@ -73,7 +72,6 @@ export const etagOfFile: (
   file: SegmentFile,
 ) => Effect.Effect<{ readonly etag: string; readonly lengthBytes: number }, Unavailable> = Effect.fnUntraced(
   function* (file) {
-    if (!isCrc64Loaded()) yield* Effect.promise(loadCrc64)
     const checksum = crc64Start()
     const buffer = new Uint8Array(pieceBytes)
     let lengthBytes = 0

@@ -3,7 +3,7 @@
  * after its whole body was taken in.
  */
 import * as Effect from "effect/Effect"
-import { crc64Start, isCrc64Loaded, loadCrc64 } from "../format/checksum.ts"
+import { crc64Start } from "../format/checksum.ts"
 import type { InvalidArgument } from "../model/errors.ts"
 import type { ObjectBody, ObjectPage, ObjectStore, PutOptions } from "../port/object_store.ts"
 import { type StoreError, storeError } from "../port/store_error.ts"
@@ -107,7 +107,6 @@ const takeIn = Effect.fnUntraced(function* (
   body: ObjectBody,
   options: PutOptions,
 ): Effect.fn.Return<StoredObject, StoreError> {
-  if (!isCrc64Loaded()) yield* Effect.promise(loadCrc64)
   const { lengthBytes } = body
   const checksum = crc64Start()
   let bytes = new Uint8Array(0)

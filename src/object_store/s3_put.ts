@@ -8,7 +8,7 @@
 import { randomUUID } from "node:crypto"
 import type { PutObjectCommandInput } from "@aws-sdk/client-s3"
 import * as Effect from "effect/Effect"
-import { crc64Start, isCrc64Loaded, loadCrc64 } from "../format/checksum.ts"
+import { crc64Start } from "../format/checksum.ts"
 import { InvalidArgument, invalidArgument } from "../model/errors.ts"
 import type { ObjectBody, PutOptions } from "../port/object_store.ts"
 import { type StoreError, storeError } from "../port/store_error.ts"
@@ -49,7 +49,7 @@ export const putObject = (
     const put: S3Put = { key, body, options, mark, metadata }
     const isLarge = lengthBytes > target.config.multipartThresholdBytes
     const run = isLarge && !isStrict ? putParts(target, put) : putWhole(target, put)
-    return isCrc64Loaded() ? run : Effect.andThen(Effect.promise(loadCrc64), run)
+    return run
   })
 
 const putWhole = Effect.fnUntraced(function* (target: S3Target, put: S3Put): Effect.fn.Return<Stored, Failure> {

@@ -77,7 +77,7 @@ export interface ScanOptions {
   readonly durableBefore: number | undefined
 }
 
-/** Scans a whole file. `bytes` stays the caller's; records hold copies. Needs `loadCrc64`. */
+/** Scans a whole file. `bytes` stays the caller's; records hold copies. */
 export const scanManifestFile = (bytes: Uint8Array, options: ScanOptions): ScannedManifestFile => {
   const header = decodeManifestHeader(bytes)
   const slots = decodeCommitSlots(bytes)

@@ -1,19 +1,16 @@
 // A replica reads from the bucket alone what its writer has put there, follows it, and costs little when nothing happens.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import { memoryStore, openReplica, Replica } from "bop-aof"
 import { openReplica as openReplicaEffect } from "bop-aof/effect"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { runtimeLayer } from "../../src/api/manager.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
 import { FaultyObjectStore } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { failure, makeRoot, rejection, turns } from "../support/api.ts"
 import { appendTexts, keysIn, numbersIn, openBucketStore, textOfNumber, until, upTo } from "../support/bucket.ts"
-
-beforeAll(loadCrc64)
 
 const requestsOf = ({ counts }: FaultyObjectStore): ReadonlyArray<number> =>
   [counts.head, counts.get, counts.put, counts.list, counts.remove].map(({ requests }) => requests)

@@ -1,12 +1,9 @@
 // Where zstd frames end: with log frames, near the wished size, never above twice of it.
 
-import { beforeAll, expect, test } from "bun:test"
+import { expect, test } from "bun:test"
 import fc from "fast-check"
 import { cutWindowBytes, FrameCutter } from "../../src/compressor/frame_cutter.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { makeSegment, type SampleSegment } from "../support/compressor_segment.ts"
-
-beforeAll(loadCrc64)
 
 /** All cuts, with no more of the segment in the window than the cutter may look at. */
 const cutsOf = (segment: Pick<SampleSegment, "bytes" | "framesEnd">, frameBytes: number): number[] => {

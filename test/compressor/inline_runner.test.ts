@@ -1,20 +1,18 @@
 // The main thread's runner with codecs that fail, and with the event loop counted.
 
-import { beforeAll, expect, test } from "bun:test"
+import { expect, test } from "bun:test"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { FrameCodec } from "../../src/compressor/checked_codec.ts"
 import { makeInlineCompressor } from "../../src/compressor/compressor.ts"
 import { zlibCodec } from "../../src/compressor/frame_codec.ts"
-import { crc64, loadCrc64 } from "../../src/format/checksum.ts"
+import { crc64 } from "../../src/format/checksum.ts"
 import { encodeSeekTable } from "../../src/format/seekable_zstd.ts"
 import { Directory } from "../../src/port/directory.ts"
 import { EventLoop } from "../../src/port/event_loop.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { tagOf } from "../support/compressor_conformance.ts"
 import { compressJobOf, makeSegment } from "../support/compressor_segment.ts"
-
-beforeAll(loadCrc64)
 
 const zlib = zlibCodec()!
 

@@ -1,17 +1,14 @@
 // What a compressor says is there is there after a power cut; what fails leaves nothing; syncs come while it writes.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { backgroundSyncBytes } from "../../src/model/background_sync.ts"
 import { Compressor } from "../../src/port/compressor.ts"
 import { Directory } from "../../src/port/directory.ts"
 import { type DiskOperation, MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { tagOf } from "../support/compressor_conformance.ts"
 import { compressJobOf, makeSegment } from "../support/compressor_segment.ts"
-
-beforeAll(loadCrc64)
 
 const run = Effect.runPromise
 const frameBytes = 65_536

@@ -17,7 +17,6 @@ import { currentRuntime, rootDirectory, runtimeCommand, runtimePath } from "../.
 import { makeWorkerCompressor } from "../../src/compressor/compressor.ts"
 import { loadCodec } from "../../src/compressor/frame_codec.ts"
 import { type StartWorker, startJobWorker } from "../../src/compressor/worker_runner.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { Directory } from "../../src/port/directory.ts"
 import { EventLoop } from "../../src/port/event_loop.ts"
 import { tagOf } from "../support/compressor_conformance.ts"
@@ -32,7 +31,6 @@ const target = join(root, "a.zst")
 let services: { readonly directory: Directory; readonly eventLoop: EventLoop }
 
 beforeAll(async () => {
-  await loadCrc64()
   const context = await Effect.runPromise(Layer.buildWithScope(await loadRuntimeLayer(), scope))
   services = { directory: Context.get(context, Directory), eventLoop: Context.get(context, EventLoop) }
 })

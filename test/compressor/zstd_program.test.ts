@@ -1,6 +1,6 @@
 // The warm file of a segment that the store wrote and sealed is one that the zstd program takes.
 
-import { afterAll, beforeAll, expect, test } from "bun:test"
+import { afterAll, expect, test } from "bun:test"
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import { tmpdir } from "node:os"
@@ -10,7 +10,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { decodeSeekTable } from "../../src/format/seekable_zstd.ts"
 import { decodeSegmentFooter, segmentFooter } from "../../src/format/segment_footer.ts"
 import { decodeSegmentHeader } from "../../src/format/segment_header.ts"
@@ -21,7 +20,6 @@ const root = fs.mkdtempSync(join(tmpdir(), "bop-aof-"))
 const golden = join(import.meta.dirname!, "..", "golden", "v1", "streams", "orders", "segments", "0000000001.seg")
 const hasProgram = spawnSync("zstd", ["--version"], { stdio: "ignore" }).status === 0
 
-beforeAll(loadCrc64)
 afterAll(() => fs.rmSync(root, { recursive: true }))
 
 test("the golden segment has one frame for its index and footer, and comes back", async () => {

@@ -1,13 +1,12 @@
 // What a root keeps in its bucket: HEAD names the manifest there, and that names the segments. Whatever ends the writer, at any step of seal, upload,
 // HEAD and delete, both its own disk and another machine with nothing but the bucket go on with all that was called cold.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import * as Effect from "effect/Effect"
 import type { Aof } from "../../src/api/aof.ts"
 import { type AofManager, openWith } from "../../src/api/manager.ts"
 import { memoryStore } from "../../src/api/object_store.ts"
 import { CommitTimes } from "../../src/core/bucket/bucket_times.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
 import { FaultyObjectStore } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
@@ -23,8 +22,6 @@ import {
   until,
   upTo,
 } from "../support/bucket.ts"
-
-beforeAll(loadCrc64)
 
 const allRequests = ({ counts }: FaultyObjectStore): number =>
   Object.values(counts).reduce((sum, { requests }) => sum + requests, 0)

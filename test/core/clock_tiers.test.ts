@@ -1,17 +1,14 @@
 // What is measured in time, and not by the clock of the machine: graces, leases and the age of what is to be sealed, while that clock is set.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import { memoryStore, openReplica } from "bop-aof"
 import { type Aof, AofManager } from "bop-aof/effect"
 import * as Effect from "effect/Effect"
 import { steadyClock } from "../../src/core/flow/steady_clock.ts"
 import { DeleteTimes } from "../../src/core/tier2/delete_times.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
 import { segmentsIn } from "../support/bucket.ts"
 import { hourMs, type Jump, jumping, runWith } from "../support/jumping_clock.ts"
-
-beforeAll(loadCrc64)
 
 const graceMs = 60_000
 

@@ -1,10 +1,9 @@
 // What an orderly close brings to the bucket: everything that is sealed, and a HEAD that names it, as long as the bucket answers. A bucket that
 // does not answer is not waited for, and a kill in the middle costs nothing.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import type { AofManager } from "../../src/api/manager.ts"
 import { memoryStore } from "../../src/api/object_store.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import type { ColdOptions } from "../../src/model/cold_config.ts"
 import type { AofManagerOptions } from "../../src/model/config.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
@@ -12,8 +11,6 @@ import { CircuitBreaker } from "../../src/state/circuit_breaker.ts"
 import { FaultyObjectStore } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { appendTexts, filled, headIn, numbersIn, openBucketStore, segmentsIn, until, upTo } from "../support/bucket.ts"
-
-beforeAll(loadCrc64)
 
 /** What a new machine has of the stream, and what it is told of the rest. */
 const newMachine = async (store: ObjectStore) => {

@@ -1,12 +1,11 @@
 // Calls that go through a whole root, and a store that does not answer: `close` ends them and waits for their ends, and nothing of them is left
 // behind it. A move is not cut off where neither bucket would be the root's, unless there is no time left.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import * as Effect from "effect/Effect"
 import type { Aof } from "../../src/api/aof.ts"
 import type { AofManager } from "../../src/api/manager.ts"
 import { memoryStore } from "../../src/api/object_store.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import type { ColdOptions } from "../../src/model/cold_config.ts"
 import type { AofManagerOptions } from "../../src/model/config.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
@@ -14,8 +13,6 @@ import { FaultyObjectStore, type StoreRequestKind } from "../../src/testing/faul
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { failure } from "../support/api.ts"
 import { appendTexts, headIn, numbersIn, openBucketStore, until, upTo } from "../support/bucket.ts"
-
-beforeAll(loadCrc64)
 
 /** Far more than any test waits. */
 const requestTimeoutMs = 3_600_000

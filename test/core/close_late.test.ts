@@ -1,17 +1,14 @@
 // Closing takes no longer than it may, also while the disk does not answer: whoever waits is told `Closed` then, and what is left behind changes nothing
 // any more when the disk goes on.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import * as Effect from "effect/Effect"
 import type { AofManager } from "../../src/api/manager.ts"
 import { RootGuard } from "../../src/core/files/root_guard.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { unavailable } from "../../src/model/errors.ts"
 import { type DiskOperation, MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { failure, openMemory, turns } from "../support/api.ts"
 import { until } from "../support/bucket.ts"
-
-beforeAll(loadCrc64)
 
 /** Holds what `isHeld` names until it is let go. */
 const holdable = () => {

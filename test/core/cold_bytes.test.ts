@@ -1,17 +1,14 @@
 // What `stream.segments()` says of the bucket: bytes of the object of a segment, once another machine would find it there.
 
-import { beforeAll, expect, test } from "bun:test"
+import { expect, test } from "bun:test"
 import { AofManager } from "bop-aof/effect"
 import * as Effect from "effect/Effect"
 import type { Aof } from "../../src/api/aof.ts"
 import { memoryStore } from "../../src/api/object_store.ts"
 import { openReplica } from "../../src/api/replica.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { FaultyObjectStore } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { appendTexts, bucketOptions, openBucketStore, segmentsIn, until } from "../support/bucket.ts"
-
-beforeAll(loadCrc64)
 
 const coldOf = (stream: Pick<Aof, "segments">): ReadonlyArray<number | undefined> =>
   stream.segments().map(({ coldBytes }) => coldBytes)

@@ -1,11 +1,10 @@
 // Two writers and one bucket: one goes on, the other is told so before it can harm anything, in whatever order they come. What the loser
 // had called uploaded is there for the winner; what it puts late counts for nothing.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import * as Effect from "effect/Effect"
 import type { AofManager } from "../../src/api/manager.ts"
 import { memoryStore } from "../../src/api/object_store.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import type { TierEvent } from "../../src/model/tier_event.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
 import { FaultyObjectStore, type StoreFault } from "../../src/testing/faulty_object_store.ts"
@@ -22,8 +21,6 @@ import {
   until,
   upTo,
 } from "../support/bucket.ts"
-
-beforeAll(loadCrc64)
 
 /** A store whose requests may be held up: `before` is awaited with the number and the key of each. */
 const heldUp = (

@@ -1,13 +1,13 @@
 // HEAD: its bytes, whose it is, and how it is replaced on a store that goes wrong.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
 import { OwnHeads } from "../../src/core/bucket/head_owner.ts"
 import { HeadStore } from "../../src/core/bucket/head_store.ts"
-import { crc64, loadCrc64 } from "../../src/format/checksum.ts"
+import { crc64 } from "../../src/format/checksum.ts"
 import {
   decodeHead,
   encodeHead,
@@ -23,8 +23,6 @@ import { makeTier2Config } from "../../src/model/tier2_config.ts"
 import { makeMemoryStore } from "../../src/object_store/memory.ts"
 import { FaultyObjectStore, type StoreFault } from "../../src/testing/faulty_object_store.ts"
 import { expectCutsRejected, expectFlipsRejected } from "../support/codec.ts"
-
-beforeAll(loadCrc64)
 
 const writer = (seed: number): Uint8Array => Uint8Array.from({ length: 12 }, (_, at) => seed * 16 + at)
 const file = (chunkSequence: number, kind = 0): HeadFile => ({

@@ -1,12 +1,11 @@
 // A DELETE that had no answer in time may be carried out much later: it never takes an object that was put after it was sent.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import * as Effect from "effect/Effect"
 import { memoryStore } from "../../src/api/object_store.ts"
 import { BucketFiles } from "../../src/core/bucket/bucket_files.ts"
 import { HeadStore } from "../../src/core/bucket/head_store.ts"
 import type { ManifestLog } from "../../src/core/manifest/manifest_log.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import type { HeadFile } from "../../src/format/head_object.ts"
 import type { ManifestEvent } from "../../src/format/manifest_record.ts"
 import { makeTier2Config } from "../../src/model/tier2_config.ts"
@@ -26,8 +25,6 @@ import {
   until,
   upTo,
 } from "../support/bucket.ts"
-
-beforeAll(loadCrc64)
 
 const run = <A, E>(effect: Effect.Effect<A, E>): Promise<A> => Effect.runPromise(effect)
 

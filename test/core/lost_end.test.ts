@@ -1,19 +1,16 @@
 // The last segments of a stream are known and no tier has them: whoever reads all there is comes to the end of it, and what looks for a record that
 // is lost, or comes to one that was appended behind, says so. A stream of which only the records of an open segment are gone ends where it ends.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import type { Aof } from "../../src/api/aof.ts"
 import { type AofManager, openWith } from "../../src/api/manager.ts"
 import { memoryStore } from "../../src/api/object_store.ts"
 import { openReplica } from "../../src/api/replica.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
 import { FaultyObjectStore } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { failure } from "../support/api.ts"
 import { appendTexts, bucketOptions, headIn, numbersIn, openBucketStore, until, upTo } from "../support/bucket.ts"
-
-beforeAll(loadCrc64)
 
 const kept = 10
 const sealed = 20

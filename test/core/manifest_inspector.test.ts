@@ -1,18 +1,15 @@
 // The inspector shows every record of every type with names, and never throws for what is in the files.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { inspectManifest, type ManifestInspection } from "../../src/core/manifest/manifest_inspector.ts"
 import { plainJson } from "../../src/core/plain_json.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { encodeRootFile } from "../../src/format/root_file.ts"
 import { Directory } from "../../src/port/directory.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { appendNumber, manifestRootId, withManifest } from "../support/manifest.ts"
 import { makeTypesManifest } from "../support/manifest_samples.ts"
-
-beforeAll(loadCrc64)
 
 const onDisk = <A, E>(disk: MemoryDisk, use: (directory: Directory) => Effect.Effect<A, E>): Promise<A> =>
   Effect.runPromise(Effect.flatMap(Directory, use).pipe(Effect.provide(disk.layer)))

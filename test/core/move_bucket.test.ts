@@ -1,11 +1,10 @@
 // A root moves to another bucket while it is open: everything is there, nobody can go on in the old one by mistake, and a move that fails or is cut off
 // by a crash at any request loses nothing.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import { openReplica } from "bop-aof"
 import * as Effect from "effect/Effect"
 import { memoryStore } from "../../src/api/object_store.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import type { TierEvent } from "../../src/model/tier_event.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
 import { FaultyObjectStore, type StoreFault } from "../../src/testing/faulty_object_store.ts"
@@ -22,8 +21,6 @@ import {
   until,
   upTo,
 } from "../support/bucket.ts"
-
-beforeAll(loadCrc64)
 
 const run = <A, E>(effect: Effect.Effect<A, E>): Promise<A> => Effect.runPromise(effect)
 

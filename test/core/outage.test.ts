@@ -1,6 +1,6 @@
 // When Tier 2 answers again after an outage in which everything has failed often, it is asked as soon as the breaker lets one pass. Time is virtual.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import { AofManager } from "bop-aof/effect"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -11,7 +11,6 @@ import { makeInlineCompressor } from "../../src/compressor/compressor.ts"
 import type { Tier2Gate } from "../../src/core/tier2/tier2_gate.ts"
 import type { Residency } from "../../src/core/tiers/residency.ts"
 import { TierProbe } from "../../src/core/tiers/tier_probe.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import type { AofManagerOptions } from "../../src/model/config.ts"
 import { makeMemoryStore } from "../../src/object_store/memory.ts"
 import { Compressor } from "../../src/port/compressor.ts"
@@ -23,8 +22,6 @@ import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { simCodec } from "../../src/testing/simulation/sim_codec.ts"
 import { SimLoop } from "../../src/testing/simulation/sim_loop.ts"
 import { SimRandom } from "../../src/testing/simulation/sim_random.ts"
-
-beforeAll(loadCrc64)
 
 /** Runs a program in a world whose time goes on when nothing can run. */
 const runVirtual = <A, E>(program: Effect.Effect<A, E, never>): A => {

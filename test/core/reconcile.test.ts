@@ -1,10 +1,9 @@
 // What lies in Tier 2 beside what the manifest says: objects that nothing names, and segments whose object is gone.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import { openReplica } from "bop-aof"
 import * as Effect from "effect/Effect"
 import { memoryStore } from "../../src/api/object_store.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { FaultyObjectStore } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { failure, openMemory } from "../support/api.ts"
@@ -20,8 +19,6 @@ import {
   until,
   upTo,
 } from "../support/bucket.ts"
-
-beforeAll(loadCrc64)
 
 const run = <A, E>(effect: Effect.Effect<A, E>): Promise<A> => Effect.runPromise(effect)
 

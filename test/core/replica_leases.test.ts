@@ -1,13 +1,12 @@
 // Registered replicas: what they may still read stays in the bucket, for as long as their lease by the writer's clock.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import { openReplica } from "bop-aof"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { memoryStore } from "../../src/api/object_store.ts"
 import { ReplicaLeases } from "../../src/core/replica/replica_leases.ts"
 import { makeTier2 } from "../../src/core/tier2/tier2.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { decodeReplicaLease, encodeReplicaLease, type ReplicaLease } from "../../src/format/replica_lease.ts"
 import { makeTier2Config } from "../../src/model/tier2_config.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
@@ -23,8 +22,6 @@ import {
   until,
   upTo,
 } from "../support/bucket.ts"
-
-beforeAll(loadCrc64)
 
 const run = <A, E>(effect: Effect.Effect<A, E>): Promise<A> => Effect.runPromise(effect)
 

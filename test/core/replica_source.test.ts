@@ -1,13 +1,12 @@
 // What a replica takes in of HEAD: never what was there before, and its registration says what its readers see.
 
-import { beforeAll, expect, test } from "bun:test"
+import { expect, test } from "bun:test"
 import { openReplica } from "bop-aof"
 import * as Effect from "effect/Effect"
 import type { AofManager } from "../../src/api/manager.ts"
 import { memoryStore } from "../../src/api/object_store.ts"
 import { HeadStore } from "../../src/core/bucket/head_store.ts"
 import { ReplicaSource } from "../../src/core/replica/replica_source.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { headKey } from "../../src/format/head_object.ts"
 import { unavailable } from "../../src/model/errors.ts"
 import type { TierEventInput } from "../../src/model/tier_event.ts"
@@ -17,8 +16,6 @@ import type { ObjectStore } from "../../src/port/object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { rejection } from "../support/api.ts"
 import { appendTexts, numbersIn, openBucketStore, upTo } from "../support/bucket.ts"
-
-beforeAll(loadCrc64)
 
 const run = <A, E>(effect: Effect.Effect<A, E>): Promise<A> => Effect.runPromise(effect)
 

@@ -1,10 +1,9 @@
 // A root that is made from its bucket alone: every stream comes back without a listing, what never got there is named, and appends go on above
 // every id that was ever given out.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import { memoryStore } from "../../src/api/object_store.ts"
 import { openReplica } from "../../src/api/replica.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { FaultyObjectStore, type StoreFault, type StoreRequest } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { failure } from "../support/api.ts"
@@ -19,8 +18,6 @@ import {
   until,
   upTo,
 } from "../support/bucket.ts"
-
-beforeAll(loadCrc64)
 
 describe("an empty root with a bucket that holds one", () => {
   test("has every stream, cold, with the same records under the same ids", async () => {

@@ -1,15 +1,12 @@
 // What a scan of the bucket brings may overlap: frames that were damaged on their way come once more, with good ones between them. A record that lies in
 // several such pieces is read whole, and nothing is made up behind them.
 
-import { beforeAll, expect, test } from "bun:test"
+import { expect, test } from "bun:test"
 import * as Effect from "effect/Effect"
 import { memoryStore } from "../../src/api/object_store.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { decodeSeekTable, type SeekTable } from "../../src/format/seekable_zstd.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
 import { openBucketStore, segmentsIn } from "../support/bucket.ts"
-
-beforeAll(loadCrc64)
 
 const count = 60
 const MiB = 1024 * 1024

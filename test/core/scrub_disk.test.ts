@@ -5,7 +5,7 @@ import * as fs from "node:fs"
 import { AofManager } from "bop-aof"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { crc64, loadCrc64 } from "../../src/format/checksum.ts"
+import { crc64 } from "../../src/format/checksum.ts"
 import { Compressor } from "../../src/port/compressor.ts"
 import { makeRandom, makeRoot } from "../support/api.ts"
 import { loadRuntimeLayer } from "../support/runtime_layer.ts"
@@ -13,7 +13,6 @@ import { loadRuntimeLayer } from "../support/runtime_layer.ts"
 const MiB = 1024 * 1024
 
 test("the checksum of a file may be taken in pieces, each from where the one before ended", async () => {
-  await loadCrc64()
   const layer = await loadRuntimeLayer()
   const path = `${makeRoot()}/file`
   const random = makeRandom(3)

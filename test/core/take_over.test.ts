@@ -1,19 +1,16 @@
 // A root that has data is taken back with `takeOver`: it stays as it was until the epoch is surely its own, also when the power goes meanwhile, and
 // nobody takes a root over who was not told to.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import * as Effect from "effect/Effect"
 import type { AofManager } from "../../src/api/manager.ts"
 import { memoryStore } from "../../src/api/object_store.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
 import { storeError } from "../../src/port/store_error.ts"
 import { FaultyObjectStore, type StoreFault } from "../../src/testing/faulty_object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { failure } from "../support/api.ts"
 import { appendTexts, headIn, numbersIn, openBucketStore, upTo } from "../support/bucket.ts"
-
-beforeAll(loadCrc64)
 
 /** The disk of a machine that is fenced: 10 records that the bucket has, and 5 that only it has. The one that has the root now has closed it. */
 const fencedDisk = async (store: ObjectStore, disk = new MemoryDisk()): Promise<MemoryDisk> => {

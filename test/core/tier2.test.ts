@@ -1,12 +1,12 @@
 // The client of Tier 2 on a store that goes wrong. Time is the test's own: nothing here waits.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import { makeTier2, type Tier2, type Tier2Upload } from "../../src/core/tier2/tier2.ts"
-import { crc64, loadCrc64 } from "../../src/format/checksum.ts"
+import { crc64 } from "../../src/format/checksum.ts"
 import type { AofError } from "../../src/model/errors.ts"
 import type { TierEventInput } from "../../src/model/tier_event.ts"
 import { makeTier2Config, type Tier2Options } from "../../src/model/tier2_config.ts"
@@ -85,8 +85,6 @@ const failureOf = (effect: Effect.Effect<unknown, AofError>): Effect.Effect<AofE
 const script = (...faults: ReadonlyArray<StoreFault | undefined>): FaultyStoreOptions => ({
   script: ({ sequence }) => faults[sequence - 1],
 })
-
-beforeAll(loadCrc64)
 
 describe("an upload", () => {
   test("stores the object, and tells and counts it", () =>

@@ -1,12 +1,12 @@
 // What keeps requests to Tier 2 back: a breaker while it does not answer, and a limit of bytes in a second. Time is the test's own.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import { makeTier2, type Tier2Upload } from "../../src/core/tier2/tier2.ts"
-import { crc64, loadCrc64 } from "../../src/format/checksum.ts"
+import { crc64 } from "../../src/format/checksum.ts"
 import type { TierEventInput } from "../../src/model/tier_event.ts"
 import { makeTier2Config, type Tier2Options } from "../../src/model/tier2_config.ts"
 import { makeMemoryStore } from "../../src/object_store/memory.ts"
@@ -51,8 +51,6 @@ const uploadOf = (key: string, bytes: Uint8Array): Tier2Upload => ({
   body: bodyOf(bytes),
   checksum64: crc64(bytes),
 })
-
-beforeAll(loadCrc64)
 
 describe("while the store does not answer", () => {
   const breaker = { failuresMax: 3, openMs: 1000, openMsMax: 2000 }

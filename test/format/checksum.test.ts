@@ -1,12 +1,12 @@
 // The two checksums have their published check values and can be continued.
 
-import { beforeAll, describe, expect, test } from "bun:test"
-import { crc32, crc64, crc64Start, loadCrc64 } from "../../src/format/checksum.ts"
+import { describe, expect, test } from "bun:test"
+import { createCRC64 } from "hash-wasm"
+import { crc32, crc64, crc64Start } from "../../src/format/checksum.ts"
+import { joinCrc64 } from "../../src/format/crc64_shift.ts"
 import { makeRandom } from "../support/random.ts"
 
 const digits = new TextEncoder().encode("123456789")
-
-beforeAll(loadCrc64)
 
 describe("crc32()", () => {
   test("has the check value of CRC-32", () => {
@@ -23,6 +23,30 @@ describe("crc64()", () => {
     expect(crc64(digits)).toBe(0xae8b14860a799888n)
     expect(crc64(digits.subarray(0, 3), digits.subarray(3))).toBe(0xae8b14860a799888n)
     expect(crc64()).toBe(0n)
+  })
+
+  test("is that of hash-wasm for bytes of any length, and on from any checksum before", async () => {
+    const other = await createCRC64("9a6c9329ac4bc9b5")
+    const reference = (...parts: ReadonlyArray<Uint8Array>): bigint => {
+      other.init()
+      for (const part of parts) other.update(part)
+      return BigInt(`0x${other.digest()}`)
+    }
+    const random = makeRandom(7)
+    const bytes = Uint8Array.from({ length: 200_000 }, () => random(256))
+    const around = [0, 8, 64, 8192, 16_384, 32_768, 65_536, 98_304, 131_072]
+    const lengths = around.flatMap((length) => [length - 9, length - 8, length - 1, length, length + 1, length + 7])
+    for (const length of [...lengths, 199_000]) {
+      if (length < 0) continue
+      const from = random(1000)
+      const part = bytes.subarray(from, from + length)
+      expect([length, crc64(part)]).toEqual([length, reference(part)])
+      const cut = random(length + 1)
+      const running = crc64Start(crc64(part.subarray(0, cut)))
+      running.update(part.subarray(cut))
+      expect([length, cut, running.digest()]).toEqual([length, cut, reference(part)])
+      expect(joinCrc64(crc64(digits), crc64(part), length)).toBe(reference(digits, part))
+    }
   })
 
   test("runs several times side by side, and on after a digest", () => {

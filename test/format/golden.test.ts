@@ -1,11 +1,10 @@
 // The files of version 1, made once, decode to what they decoded to then.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import { readdirSync, readFileSync } from "node:fs"
 import { dirname, join, relative, sep } from "node:path"
 import { fileURLToPath } from "node:url"
 import { decodeFrameUnsafe } from "../../src/compressor/frame_codec.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { manifestTypes } from "../../src/format/manifest_record.ts"
 import { decodeSeekTable } from "../../src/format/seekable_zstd.ts"
 import { describeStore } from "../support/describe_store.ts"
@@ -34,8 +33,6 @@ function readSet(place: string): GoldenSet {
 
 const { files, expected } = readSet(folder)
 const types = readSet(join(folder, "types"))
-
-beforeAll(loadCrc64)
 
 describe("golden files of version 1", () => {
   test("are one of each kind", () => {

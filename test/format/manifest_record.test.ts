@@ -1,7 +1,6 @@
 // Manifest records: round trip of each type, unknown types and longer payloads kept, each byte flipped, each length cut.
 
-import { beforeAll, describe, expect, test } from "bun:test"
-import { loadCrc64 } from "../../src/format/checksum.ts"
+import { describe, expect, test } from "bun:test"
 import {
   decodeManifestRecord,
   decodeManifestRecordUnsafe,
@@ -14,8 +13,6 @@ import {
 } from "../../src/format/manifest_record.ts"
 import { expectCutsRejected, expectFlipsRejected } from "../support/codec.ts"
 import { sampleRecords } from "../support/manifest_samples.ts"
-
-beforeAll(loadCrc64)
 
 const head = { streamId: 7, reasonCode: 3, sequence: 2 ** 41, timestampMs: 1_700_000_000_000, rest: undefined }
 const seal: ManifestRecordOf<"SealSegment"> = {

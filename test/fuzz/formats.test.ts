@@ -6,7 +6,7 @@ import fc from "fast-check"
 import { decodeFrameUnsafe, loadCodec } from "../../src/compressor/frame_codec.ts"
 import { replayManifest } from "../../src/core/manifest/manifest_load.ts"
 import { rebuildHeader } from "../../src/core/repair/repair_header.ts"
-import { crc32, loadCrc64 } from "../../src/format/checksum.ts"
+import { crc32 } from "../../src/format/checksum.ts"
 import { frameHeader, isFrameHeader, isFrameIntact } from "../../src/format/frame.ts"
 import { decodeCommitSlots, decodeManifestHeader } from "../../src/format/manifest_chunk.ts"
 import {
@@ -28,7 +28,6 @@ import { fuzzOptions, hostile, withAllocationLimit } from "../support/fuzz.ts"
 import { makeSampleStore } from "../support/sample_store.ts"
 
 beforeAll(async () => {
-  await loadCrc64()
   await loadCodec()
 })
 

@@ -1,17 +1,14 @@
 // What a store of somebody's own may answer, and what becomes of anything else.
 
-import { beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import { AofManager, memoryStore } from "bop-aof/memory"
 import * as Effect from "effect/Effect"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { checkedStore } from "../../src/object_store/checked_store.ts"
 import { makeMemoryStore } from "../../src/object_store/memory.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
 import { StoreError, storeError } from "../../src/port/store_error.ts"
 import { failure } from "../support/api.ts"
 import { bodyOf, describeObjectStore } from "../support/object_store_conformance.ts"
-
-beforeAll(loadCrc64)
 
 describeObjectStore("a checked store", () => ({ store: checkedStore(makeMemoryStore()) }))
 

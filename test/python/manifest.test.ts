@@ -1,6 +1,6 @@
 // The reader in Python and the inspector agree on every record of every type, and on what they add up to.
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import { afterAll, describe, expect, test } from "bun:test"
 import { spawnSync } from "node:child_process"
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -8,7 +8,6 @@ import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { ManifestInspector } from "../../src/api/manifest_inspector.ts"
 import { plainJson } from "../../src/core/plain_json.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { encodeRootFile } from "../../src/format/root_file.ts"
 import { makeDraw, makeManifestFile, makeTypesManifest, sampleHistory } from "../support/manifest_samples.ts"
 import { runProcess } from "../support/run_process.ts"
@@ -19,7 +18,6 @@ const withPython = hasPython ? "" : " (skipped: python3 is missing)"
 const rootId = Uint8Array.from({ length: 16 }, (_, index) => 3 * index)
 const roots: Array<string> = []
 
-beforeAll(loadCrc64)
 afterAll(() => {
   for (const root of roots) rmSync(root, { recursive: true, force: true })
 })

@@ -8,7 +8,6 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { AofManager } from "../../mod.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { type ProcessResult, runProcess } from "../support/run_process.ts"
 import { makeSampleStore, type SampleFiles } from "../support/sample_store.ts"
 
@@ -25,7 +24,6 @@ const sha256 = (text: string): string => createHash("sha256").update(text).diges
 const run = (...args: ReadonlyArray<string>): Promise<ProcessResult> => runProcess(["python3", reader, ...args], root)
 
 beforeAll(async () => {
-  await loadCrc64()
   root = mkdtempSync(join(tmpdir(), "aof-python-"))
   files = makeSampleStore()
   for (const [path, bytes] of files) {

@@ -6,7 +6,7 @@ import * as fs from "node:fs"
 import { inspect } from "node:util"
 import type { TierEvent } from "bop-aof"
 import { AofManager } from "bop-aof"
-import { crc64, loadCrc64 } from "../../src/format/checksum.ts"
+import { crc64 } from "../../src/format/checksum.ts"
 import { encodeCommitSlot, encodeManifestHeader } from "../../src/format/manifest_chunk.ts"
 import { encodeManifestRecord } from "../../src/format/manifest_record.ts"
 import { encodeRootFile } from "../../src/format/root_file.ts"
@@ -70,7 +70,6 @@ describe("names", () => {
   })
 
   test("a manifest that names a stream outside of the root is not followed", async () => {
-    await loadCrc64()
     for (const name of ["../../outside", "..", "/tmp/outside", ".deleted-1", "a/../../../outside"]) {
       const root = makeRoot()
       const store = `${root}/store`

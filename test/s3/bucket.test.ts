@@ -1,10 +1,9 @@
 // The bucket of a real server as the place that outlives machines: restored from it alone, followed by replicas, fenced between two
 // writers, and a writer that dies after each of its requests.
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import { afterAll, describe, expect, test } from "bun:test"
 import { type AofManager, openReplica } from "bop-aof"
 import * as Effect from "effect/Effect"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
 import { failure } from "../support/api.ts"
@@ -57,7 +56,6 @@ const noting = (inner: ObjectStore, after: (what: string) => void): ObjectStore 
 
 describe.skipIf(!hasServer)(serverName, () => {
   const proxies: Array<FaultProxy> = []
-  beforeAll(loadCrc64)
   afterAll(async () => {
     for (const proxy of proxies) await proxy.close()
   })

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { crc64, loadCrc64 } from "../../src/format/checksum.ts"
+import { crc64 } from "../../src/format/checksum.ts"
 import type { ObjectStore } from "../../src/port/object_store.ts"
 import { bodyOf, describeObjectStore, outcomeOf, pattern, textOf } from "../support/object_store_conformance.ts"
 import { type FaultProxy, type ProxyFault, type ProxyRequest, startProxy } from "./fault_proxy.ts"
@@ -33,7 +33,6 @@ describe.skipIf(!hasServer)(serverName, () => {
   let direct: ObjectStore
 
   beforeAll(async () => {
-    await loadCrc64()
     proxy = await startProxy({ target: endpoint })
     const parts = { multipartThresholdBytes: 5 * MiB, partBytes: 5 * MiB }
     store = openStore({ endpoint: proxy.endpoint, prefix, ...parts })

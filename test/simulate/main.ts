@@ -4,7 +4,6 @@
 import { writeFileSync } from "node:fs"
 import process from "node:process"
 import { currentRuntime } from "../../scripts/runtimes.mjs"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { exhaust, makePlan, runPlan, type SimPlan, type SimResult, shrink } from "../../src/testing/simulation/mod.ts"
 import { addResult, emptyTotals, printTotals, type Totals } from "./totals.ts"
 
@@ -32,7 +31,6 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 }
 
 const main = async (): Promise<void> => {
-  await loadCrc64()
   const totals = emptyTotals()
   const hashes: Array<string> = []
   for (let at = 0; at < options.seeds && !isOver(); at++) {

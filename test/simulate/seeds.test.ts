@@ -3,7 +3,6 @@
 // BOP_AOF_SIMULATE_SEEDS=N runs N more, from BOP_AOF_SIMULATE_FROM on.
 
 import { describe, expect, test } from "bun:test"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { exhaust, makePlan, runPlan, simulate } from "../../src/testing/simulation/mod.ts"
 
 const steps = 60
@@ -61,7 +60,6 @@ describe("the simulated store", () => {
   }
 
   test("survives a power cut at each third operation of a short run, and of the opening behind one", async () => {
-    await loadCrc64()
     for (const where of ["run", "opening"] as const) {
       const keeps = ["half", "nothing", "entries", "bytes"] as const
       for (const { violation, seed } of exhaust(3, { steps: 8, keeps, stride: 3, where })) {
@@ -80,7 +78,6 @@ describe("the simulated store", () => {
   }, 60_000)
 
   test("reads what a medium has changed as it was, or as damage, and loses nothing else", async () => {
-    await loadCrc64()
     for (const damage of ["bitFlip", "lostWrite", "misdirectedWrite"] as const) {
       for (let seed = 1; seed <= 4; seed++) {
         const { violation } = runPlan({ ...makePlan(seed, 40), damage })

@@ -1,11 +1,9 @@
 // The shrinker, on a run that fails whatever it does: an option that no store takes.
 
 import { expect, test } from "bun:test"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { kindOf, makePlan, shrink } from "../../src/testing/simulation/mod.ts"
 
 test("shrink() drops all that a violation does not need, and keeps the violation", async () => {
-  await loadCrc64()
   const plan = { ...makePlan(1, 60), segmentBytes: 1 }
   const { plan: least, result, tries } = shrink(plan, 200)
   expect(result.violation).toContain("opening failed with InvalidArgument: segmentBytes is 1")
@@ -15,7 +13,6 @@ test("shrink() drops all that a violation does not need, and keeps the violation
 })
 
 test("shrink() tries nothing when nothing is wrong", async () => {
-  await loadCrc64()
   const plan = { ...makePlan(2, 5), damage: "none" as const }
   const { plan: same, tries, result } = shrink(plan, 100)
   expect([same, tries, result.violation]).toEqual([plan, 0, undefined])

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import { crc64, loadCrc64 } from "../../src/format/checksum.ts"
+import { crc64 } from "../../src/format/checksum.ts"
 import { decodeSeekTable } from "../../src/format/seekable_zstd.ts"
 import { type Compressed, Compressor, type DecompressJob } from "../../src/port/compressor.ts"
 import { Directory } from "../../src/port/directory.ts"
@@ -30,7 +30,6 @@ export function describeCompressor(
     let directory: Directory
     let compressor: Compressor
     beforeAll(async () => {
-      await loadCrc64()
       const subject = await makeSubject()
       root = subject.root
       const context = await Effect.runPromise(Layer.buildWithScope(subject.layer, scope))

@@ -13,7 +13,7 @@ export interface SampleSegment {
   readonly checksum64: bigint
 }
 
-/** Makes a segment with log frames of these lengths, header included, and `tailBytes` behind them. Needs `loadCrc64`. */
+/** Makes a segment with log frames of these lengths, header included, and `tailBytes` behind them. */
 export function makeSegment(frameLengths: ReadonlyArray<number>, tailBytes = 200): SampleSegment {
   const frameOffsets: number[] = []
   let end = segmentHeaderBytes

@@ -6,7 +6,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { Aof } from "../../src/api/aof.ts"
 import { type AofManager, openWith } from "../../src/api/manager.ts"
-import { loadCrc64 } from "../../src/format/checksum.ts"
 import { alignFrame, frameHeader, isFrameHeader } from "../../src/format/frame.ts"
 import { decodeSeekTable } from "../../src/format/seekable_zstd.ts"
 import type { AofManagerOptions } from "../../src/model/config.ts"
@@ -82,7 +81,6 @@ const fillStream = async (
 
 /** Makes the store, brings its sealed segments to their place, and closes it. */
 export const makeBase = async (place: Place): Promise<BaseStore> => {
-  await loadCrc64()
   const disk = new MemoryDisk({ modelsCrashes: false, mapsFiles: false })
   const manager = await openWith(disk.layer, optionsOf(place))
   const one = await manager.stream("one")

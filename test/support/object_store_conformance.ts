@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { crc64, loadCrc64 } from "../../src/format/checksum.ts"
+import { crc64 } from "../../src/format/checksum.ts"
 import { InvalidArgument } from "../../src/model/errors.ts"
 import type { ObjectBody, ObjectStore, PutOptions } from "../../src/port/object_store.ts"
 import { StoreError } from "../../src/port/store_error.ts"
@@ -89,7 +89,6 @@ export function describeObjectStore(name: string, makeSubject: () => StoreSubjec
 
   describe(name, () => {
     beforeAll(async () => {
-      await loadCrc64()
       subject = await makeSubject()
       store = subject.store
     })

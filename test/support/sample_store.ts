@@ -24,7 +24,7 @@ const rootId = Uint8Array.from({ length: 16 }, (_, index) => 0xa0 + index)
 const startMs = 1_700_000_000_000
 const streamId = 2
 
-/** The files of a store with a snapshot, a chunk, a stream with a sealed and an open segment. Needs `loadCrc64`. */
+/** The files of a store with a snapshot, a chunk, a stream with a sealed and an open segment. */
 export function makeSampleStore(): SampleFiles {
   const files = new Map<string, Uint8Array>()
   const state: WriterState = {

@@ -3,7 +3,6 @@
  * over is refused, unless it is to be taken back. A root with data opens also while the bucket does not answer.
  */
 import * as Effect from "effect/Effect"
-import { isCrc64Loaded, loadCrc64 } from "../../format/checksum.ts"
 import type { RootFile } from "../../format/root_file.ts"
 import type { AofManagerConfig } from "../../model/config.ts"
 import { type AofError, invalidArgument, notFound, unavailable } from "../../model/errors.ts"
@@ -53,7 +52,6 @@ const takeOversMax = 16
 export const openBucket: (opening: BucketOpening, root: RootFile | undefined) => Effect.Effect<OpenedBucket, AofError> =
   Effect.fnUntraced(function* (opening, root) {
     const { config, directory } = opening
-    if (!isCrc64Loaded()) yield* Effect.promise(loadCrc64)
     const headStore = makeHeadStore(opening)
     const marker = yield* readMarker(directory, config.root)
     if (root === undefined || marker !== undefined) return yield* openEmpty(opening, headStore, { root, marker })

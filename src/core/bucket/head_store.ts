@@ -3,7 +3,7 @@
  * was lost is asked for: what is there says whether the put was carried out.
  */
 import * as Effect from "effect/Effect"
-import { crc64, isCrc64Loaded, loadCrc64 } from "../../format/checksum.ts"
+import { crc64 } from "../../format/checksum.ts"
 import {
   type DecodedHead,
   decodeHead,
@@ -203,7 +203,6 @@ export class HeadStore {
       error instanceof StoreError && error.kind === "NotFound" ? Effect.succeed(undefined) : Effect.fail(error),
     )
     return Effect.gen(function* () {
-      if (!isCrc64Loaded()) yield* Effect.promise(loadCrc64)
       for (let reads = 1; ; reads++) {
         const info = yield* head
         if (info === undefined) return undefined

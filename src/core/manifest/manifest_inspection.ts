@@ -90,7 +90,7 @@ export interface InspectedFile {
   readonly records: ReadonlyArray<InspectedRecord>
 }
 
-/** Takes a file apart; never throws. `durableBefore` is the first sequence of the next chunk, if there is one. Needs `loadCrc64`. */
+/** Takes a file apart; never throws. `durableBefore` is the first sequence of the next chunk, if there is one. */
 export const inspectFile = (
   name: string,
   bytes: Uint8Array,

@@ -3,7 +3,6 @@
  * living writer, and on whatever damage: what does not check is said, not thrown.
  */
 import * as Effect from "effect/Effect"
-import { isCrc64Loaded, loadCrc64 } from "../../format/checksum.ts"
 import { decodeManifestHeader, parseManifestFileName } from "../../format/manifest_chunk.ts"
 import { decodeRootFile } from "../../format/root_file.ts"
 import type { AofError } from "../../model/errors.ts"
@@ -84,7 +83,6 @@ export interface ManifestInspection {
 export const inspectManifest: (root: string) => Effect.Effect<ManifestInspection, AofError, Directory> =
   Effect.fnUntraced(function* (root: string): Effect.fn.Return<ManifestInspection, AofError, Directory> {
     const directory = yield* Directory
-    if (!isCrc64Loaded()) yield* Effect.promise(loadCrc64)
     if ((yield* directory.kind(root)) !== "directory") return yield* missingRoot(root)
     const rootBytes = yield* directory.readFile(rootFilePath(root))
     const rootFile = rootBytes === undefined ? undefined : decodeRootFile(rootBytes)

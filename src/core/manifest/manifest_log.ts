@@ -8,7 +8,6 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import { isCrc64Loaded, loadCrc64 } from "../../format/checksum.ts"
 import {
   chunkBytesDefault,
   chunkBytesMax,
@@ -107,7 +106,6 @@ export const open: (options: ManifestLogOptions) => Effect.Effect<ManifestLog, A
     const directory = yield* Directory
     const clock = yield* Clock.Clock
     const startMs = clock.currentTimeMillisUnsafe()
-    if (!isCrc64Loaded()) yield* Effect.promise(loadCrc64)
     const path = manifestPath(options.root)
     const { rootId } = options
     if (!options.readOnly) yield* directory.makeDirectory(path)

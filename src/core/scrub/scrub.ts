@@ -7,7 +7,6 @@
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
-import { isCrc64Loaded, loadCrc64 } from "../../format/checksum.ts"
 import type { RootFile } from "../../format/root_file.ts"
 import { type AofError, closed, notFound } from "../../model/errors.ts"
 import type { ScrubConfig, ScrubPlan, ScrubReport } from "../../model/scrub.ts"
@@ -64,7 +63,6 @@ export class Scrubber {
     return Effect.gen({ self: this }, function* () {
       yield* this.#lookAgain
       yield* this.#checkStreams(plan)
-      if (!isCrc64Loaded()) yield* Effect.promise(loadCrc64)
       const { tiers } = this.#options.services
       const startedMs = this.#clock.currentTimeMillisUnsafe()
       const beganMs = this.#steady.currentTimeMillisUnsafe()

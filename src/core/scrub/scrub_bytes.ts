@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { crc32, crc64Start, isCrc64Loaded, loadCrc64 } from "../../format/checksum.ts"
+import { crc32, crc64Start } from "../../format/checksum.ts"
 import { alignFrame, frameHeader, frameHeaderBytes, isFrameHeader } from "../../format/frame.ts"
 import type { AofError } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
@@ -55,10 +55,7 @@ export const fileChecksum = (
   lengthBytes: number,
 ): Effect.Effect<bigint, AofError> =>
   lengthBytes < workerBytesMin
-    ? Effect.andThen(
-        Effect.suspend(() => (isCrc64Loaded() ? Effect.void : Effect.promise(loadCrc64))),
-        Effect.suspend(() => checksumHere(services, { path, offset: 0, count: lengthBytes, before: 0n })),
-      )
+    ? Effect.suspend(() => checksumHere(services, { path, offset: 0, count: lengthBytes, before: 0n }))
     : services.compressor.checksum({ path, lengthBytes })
 
 const checksumHere = (

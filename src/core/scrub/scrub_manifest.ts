@@ -3,7 +3,6 @@
  * it can be made good: the root file is written again, and a snapshot takes the place of chunks and snapshots.
  */
 import * as Effect from "effect/Effect"
-import { isCrc64Loaded, loadCrc64 } from "../../format/checksum.ts"
 import { decodeCommitSlots, decodeManifestHeader, manifestHeaderBytes } from "../../format/manifest_chunk.ts"
 import { decodeRootFile, encodeRootFile, type RootFile } from "../../format/root_file.ts"
 import type { AofError } from "../../model/errors.ts"
@@ -105,7 +104,6 @@ const renew = (run: ScrubRun, places: ReadonlyArray<string>): Effect.Effect<stri
 const checkFile = (run: ScrubRun, place: string): Effect.Effect<Damage | undefined, AofError> =>
   Effect.scoped(
     Effect.gen(function* () {
-      if (!isCrc64Loaded()) yield* Effect.promise(loadCrc64)
       run.files++
       for (let tries = 1; ; tries++) {
         const file = yield* openToRead(run.services.directory, place)

@@ -7,7 +7,7 @@
  * Everything can be interrupted, and then leaves no permit, no timer and no request behind.
  */
 import * as Effect from "effect/Effect"
-import { crc64Start, isCrc64Loaded, loadCrc64 } from "../../format/checksum.ts"
+import { crc64Start } from "../../format/checksum.ts"
 import { type AofError, corrupt, type InvalidArgument, invalidArgument } from "../../model/errors.ts"
 import type { Tier2ClientSnapshot, Tier2Operation } from "../../model/tier_metrics.ts"
 import type { ObjectBody, ObjectInfo, ObjectPage, ObjectStore } from "../../port/object_store.ts"
@@ -273,7 +273,6 @@ class Tier2Client implements Tier2 {
     { subject, lengthBytes }: { readonly subject: Tier2Subject; readonly lengthBytes: number },
     sink: Tier2Sink["write"],
   ): Effect.fn.Return<bigint, Failure> {
-    if (!isCrc64Loaded()) yield* Effect.promise(loadCrc64)
     const checksum = crc64Start()
     const takeSlices = (bytes: Uint8Array, position: number): Effect.Effect<void, AofError> => {
       const take = (at: number): Effect.Effect<void, AofError> =>

@@ -17,7 +17,7 @@ export interface ExhaustOptions {
   readonly where: "run" | "opening"
 }
 
-/** Gives the result of each cut, until the run or the opening has no more operations. Needs `loadCrc64`. */
+/** Gives the result of each cut, until the run or the opening has no more operations. */
 export function* exhaust(seed: number, options: ExhaustOptions): Generator<SimResult, void, void> {
   const plan = calmPlan(seed, options.steps)
   const limit = operationsOf(plan, options.where)

@@ -13,7 +13,7 @@ export interface Shrunk {
   readonly tries: number
 }
 
-/** Shrinks a plan that fails, with at most so many tries. Needs `loadCrc64`. */
+/** Shrinks a plan that fails, with at most so many tries. */
 export const shrink = (plan: SimPlan, triesMax: number): Shrunk => {
   const first = runPlan(plan)
   const kind = kindOf(first.violation)

@@ -3,7 +3,6 @@
  * what fails and when the power goes; and compares it with a model at every step. The same seed gives the same trace on every runtime.
  */
 import * as Effect from "effect/Effect"
-import { loadCrc64 } from "../../format/checksum.ts"
 import { runDamaged } from "./sim_damage.ts"
 import { checkFiles } from "./sim_files.ts"
 import { runDamagedMaintenance, runMaintenance } from "./sim_maintain.ts"
@@ -41,7 +40,6 @@ export const stepsDefault = 120
 
 /** Runs the simulation of a seed. It blocks until it is done. */
 export const simulate = async (seed: number, options: SimOptions = {}): Promise<SimResult> => {
-  await loadCrc64()
   return runPlan(makePlan(seed, options.steps ?? stepsDefault), options.keepsTrace)
 }
 
@@ -61,7 +59,7 @@ const lastSession: SimSession = {
   hasFaults: false,
 }
 
-/** Runs a plan, at once. Needs `loadCrc64`. */
+/** Runs a plan, at once. */
 export const runPlan = (plan: SimPlan, keepsTrace = false): SimResult => {
   const world = new SimWorld(plan, keepsTrace)
   let violation: string | undefined
