@@ -20,7 +20,7 @@ export interface InlineServices {
   readonly eventLoop: EventLoop
   /** Gives the codec; it is asked for each job. */
   readonly loadCodec: () => Promise<FrameCodec>
-  /** Taken instead, without waiting, where it is given: whoever gives it has loaded CRC-64 too. */
+  /** Taken instead, without waiting, where it is given. */
   readonly codec?: FrameCodec | undefined
 }
 

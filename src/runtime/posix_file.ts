@@ -9,7 +9,8 @@ import * as Effect from "effect/Effect"
 import type { Unavailable } from "../model/errors.ts"
 import { unavailable } from "../model/errors.ts"
 import type { OpenMode } from "../port/directory.ts"
-import type { SegmentFile } from "../port/segment_file.ts"
+import type { FileStamp, SegmentFile } from "../port/segment_file.ts"
+import { stampOf } from "./file_stamp.ts"
 import { callAsync, callUnsafe, systemError } from "./system_error.ts"
 
 /**
@@ -109,12 +110,9 @@ class PosixFile implements SegmentFile {
     return callUnsafe("measuring", this.path, () => fs.fstatSync(this.#descriptor).size)
   }
 
-  stampUnsafe(): string {
+  stampUnsafe(): FileStamp | undefined {
     if (this.#closed) throw this.#closedError("looking at")
-    const { dev, ino, size, mtimeNs } = callUnsafe("looking at", this.path, () =>
-      fs.fstatSync(this.#descriptor, { bigint: true }),
-    )
-    return `${dev}:${ino}:${size}:${mtimeNs}`
+    return callUnsafe("looking at", this.path, () => stampOf(this.#descriptor))
   }
 
   mapUnsafe(length: number): Uint8Array | undefined {

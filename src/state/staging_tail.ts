@@ -54,10 +54,10 @@ export class BufferPool {
 
   /** A buffer of at least `sizeBytes`, by itself of `bufferBytes`; its content is arbitrary. */
   take(sizeBytes: number, bufferBytes: number = this.bufferBytes): Uint8Array {
-    const length = Math.max(sizeBytes, bufferBytes)
+    const length = sizeBytes <= bufferBytes ? bufferBytes : this.#roundUp(sizeBytes)
     this.#lentBytes += length
+    this.#wasInUse = true
     if (length === this.bufferBytes) {
-      this.#wasInUse = true
       this.#lentMost = Math.max(this.#lentMost, ++this.#lent)
       return this.#free.pop() ?? this.#make(length)
     }
@@ -65,6 +65,11 @@ export class BufferPool {
     if (kept === undefined) return this.#make(length)
     this.#smallBytes -= length
     return kept
+  }
+
+  /** A size that is kept for use again, if there is one as large. */
+  #roundUp(sizeBytes: number): number {
+    return sizeBytes > this.bufferBytes ? sizeBytes : Math.min(this.bufferBytes, 2 ** (32 - Math.clz32(sizeBytes - 1)))
   }
 
   /** A new buffer, in place of what is kept where that would be too much. */
@@ -85,11 +90,11 @@ export class BufferPool {
   /** Called now and then: when none was in use since the last time, lets go of all but `bytesMax`. */
   trim(bytesMax: number): void {
     const wasInUse = this.#wasInUse
-    this.#wasInUse = this.#lent > 0
+    this.#wasInUse = this.#lentBytes > 0
     if (wasInUse) return
     this.#lentMost = Math.ceil(bytesMax / this.bufferBytes)
     this.#free.length = Math.min(this.#free.length, this.#lentMost)
-    if (this.#smallBytes <= bytesMax) return
+    if (!this.keepsMore(bytesMax)) return
     this.#small.clear()
     this.#smallBytes = 0
   }

@@ -103,7 +103,8 @@ test("a worker that cannot be started now leaves its job to this thread, and the
   isScarce = false
   const there = await Effect.runPromise(compressor.compress(job))
   expect(started()).toBe(1)
-  expect(there).toEqual(here)
+  // Another file.
+  expect({ ...there, stamp: undefined }).toEqual({ ...here, stamp: undefined })
   await Effect.runPromise(compressor.close)
 })
 

@@ -219,3 +219,26 @@ describe("a store whose main thread syncs", () => {
     await manager.close()
   })
 })
+
+test("is in use while a sync is on its way, however long, and for a moment after the last one, by whatever thread", async () => {
+  const { gauge, file, pass } = makeSubject()
+  expect(gauge.isInUse).toBe(false)
+  for (const bytes of [100, 1024 * 1024]) {
+    let end = (): void => undefined
+    const syncData = Effect.callback<void>((resume) => {
+      end = () => resume(Effect.void)
+    })
+    const waiting = Effect.runPromise(gauge.sync({ ...file, syncData } as SegmentFile, bytes, false))
+    await new Promise((resolve) => setTimeout(resolve, 0))
+    pass(5000)
+    expect(gauge.isInUse).toBe(true)
+    end()
+    await waiting
+    expect(gauge.isInUse).toBe(true)
+    pass(5000)
+    expect(gauge.isInUse).toBe(false)
+  }
+  const quick = makeQuick()
+  quick.pass(5000)
+  expect([quick.gauge.isInUse, quick.sync(), quick.gauge.isInUse]).toEqual([false, "main", true])
+})

@@ -45,8 +45,9 @@ export class SyncGauge {
   #turnMs = 0
   #restUntilMs = Number.NEGATIVE_INFINITY
   #lastMs = Number.NEGATIVE_INFINITY
-  /** When a sync was last asked for. */
-  #askedMs = Number.NEGATIVE_INFINITY
+  /** Syncs that are on their way, and when the last one ended. */
+  #running = 0
+  #lastUseMs = Number.NEGATIVE_INFINITY
 
   /** `limitMs`: what a sync may take on average to be made on the main thread; 0 for never. */
   constructor(limitMs: number, clock: Clock.Clock) {
@@ -62,7 +63,7 @@ export class SyncGauge {
 
   /** True while appends have their bytes synced again and again, by whatever thread. */
   get isInUse(): boolean {
-    return this.nowMs - this.#askedMs < inUseMs
+    return this.#running > 0 || this.nowMs - this.#lastUseMs < inUseMs
   }
 
   /** True when the main thread has made a sync since `ageMs` ago. */
@@ -74,8 +75,7 @@ export class SyncGauge {
   sync(file: SegmentFile, bytes: number, mayWait: boolean): Effect.Effect<void, AofError> {
     return Effect.suspend(() => {
       const startMs = this.nowMs
-      this.#askedMs = startMs
-      if (bytes > smallBytesMax || this.#limitMs === 0) return file.syncData
+      if (bytes > smallBytesMax || this.#limitMs === 0) return this.#counted(file.syncData)
       const isInline = mayWait && this.#isInline(startMs) && file.syncDataUnsafe !== undefined
       const sync = isInline ? attempt(() => file.syncDataUnsafe?.()) : file.syncData
       const noted = Effect.map(sync, () => {
@@ -84,7 +84,22 @@ export class SyncGauge {
         else this.#notePool(nowMs - startMs)
       })
       // The main thread has stood still all the same.
-      return isInline ? Effect.tapError(noted, () => Effect.sync(() => this.#noteRest(this.nowMs, startMs))) : noted
+      return isInline
+        ? Effect.tapError(noted, () => Effect.sync(() => this.#noteRest(this.nowMs, startMs)))
+        : this.#counted(noted)
+    })
+  }
+
+  #counted<A, E>(sync: Effect.Effect<A, E>): Effect.Effect<A, E> {
+    return Effect.suspend(() => {
+      this.#running++
+      return Effect.ensuring(
+        sync,
+        Effect.sync(() => {
+          this.#running--
+          this.#lastUseMs = this.nowMs
+        }),
+      )
     })
   }
 
@@ -101,6 +116,7 @@ export class SyncGauge {
   #noteInline(nowMs: number, tookMs: number): void {
     this.inlineSyncs++
     this.#lastMs = nowMs
+    this.#lastUseMs = nowMs
     this.#inlineMs += (this.#capped(tookMs) - this.#inlineMs) * weight
     this.#noteRest(nowMs, nowMs - tookMs)
   }

@@ -15,7 +15,7 @@ import { type Settling, showUnseen, sweepMs, toSettle } from "./settle_order.ts"
 const settlesAtOnce = 3
 /** The same while nobody commits: their syncs of directories end up in one transaction of the file system. */
 const settlesAtOnceIdle = 24
-/** How long a moment is in which memory is short; who still waits for some says so again. */
+/** How long a moment is in which memory is short; while some comes back and others still wait, it begins anew. */
 const shortMs = 100
 /** Nobody else waits longer for a batch. */
 const batchMsMax = 500
@@ -67,14 +67,14 @@ export class Settler {
     const agoMs = Math.abs(this.#nowMs - batch.sinceMs)
     if (batch.isWriting && agoMs < batchMsMax) return
     // As long as a batch took the disk is left to others.
-    const isHurried = isUrgent() || this.#isShort
-    if (!batch.isWriting && agoMs < Math.min(2 * batch.tookMs, batchMsMax) && !isHurried) return
+    const rests = agoMs < Math.min(2 * batch.tookMs, batchMsMax)
+    if (!batch.isWriting && rests && !isUrgent() && !this.#isShort) return
     if (behind.dirty.size >= batch.filesMin && batch.isReady) {
       const many = this.#take(batch.filesMax)
       if (many.length >= batch.filesMin) return run(Effect.andThen(this.#write(many), this.#goOn))
       this.#giveBack(many)
     }
-    const most = isBusy() && !isHurried ? settlesAtOnce : settlesAtOnceIdle
+    const most = isBusy() && !isUrgent() ? settlesAtOnce : settlesAtOnceIdle
     for (const one of this.#take(most - this.flushing)) {
       const { writing, stream } = one
       if (writing.segment.maker === undefined) startFlushing(stream)

@@ -46,7 +46,7 @@ const compress = Effect.fnUntraced(function* (
   yield* refuseLinks(directory, [folder])
   yield* makeDurableFolder(directory, folder)
   const target = `${residency.warmPath}.tmp`
-  const made = yield* Effect.onInterrupt(
+  const { stamp, ...made } = yield* Effect.onInterrupt(
     compressor.compress({
       source: residency.hotPath,
       target,
@@ -69,7 +69,7 @@ const compress = Effect.fnUntraced(function* (
   yield* manifest.commit
   if (residency.isGone) return yield* Effect.ignore(directory.remove(residency.warmPath))
   residency.changeForm(made)
-  noteWarmChecked(services, residency)
+  noteWarmChecked(services, residency, stamp)
   residency.isWarm = true
   residency.warmSinceMs = services.clock.currentTimeMillisUnsafe()
   services.segments.changed(residency)

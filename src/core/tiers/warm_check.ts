@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import { type AofError, isMissingFile } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
+import type { FileStamp } from "../../port/segment_file.ts"
 import { caught } from "../flow/attempt.ts"
 import type { Residency } from "./residency.ts"
 import type { TierServices } from "./tier_services.ts"
@@ -12,13 +13,18 @@ import type { TierServices } from "./tier_services.ts"
 /** How long it counts that a warm file was right: what a medium forgets is not seen in its stamp. */
 const momentMs = 10_000
 
-/** Notes that the warm file was made now, out of frames that were all decoded and compared. */
-export const noteWarmChecked = ({ directory, clock }: TierServices, residency: Residency): void => {
+/** Notes that the warm file, which has its name now, is right: out of frames that were all decoded and compared, and as it was `made`. */
+export const noteWarmChecked = (
+  { directory, clock }: TierServices,
+  residency: Residency,
+  made: FileStamp | undefined,
+): void => {
   residency.warmChecked = undefined
   // Where it cannot be looked at it is read as a whole later.
   caught(() => {
     const { stamp } = lookAt(directory, residency.warmPath)
-    if (stamp !== undefined) residency.warmChecked = { ms: clock.currentTimeMillisUnsafe(), stamp }
+    if (stamp === undefined || stamp.written !== made?.written) return
+    residency.warmChecked = { ms: clock.currentTimeMillisUnsafe(), stamp }
   })
 }
 
@@ -36,14 +42,14 @@ export const isWarmIntact = (
     if (error !== undefined && !isMissingFile(error)) return Effect.fail(error)
     if (form === undefined || file?.lengthBytes !== form.fileBytes) return Effect.succeed(false)
     const isFresh = warmChecked !== undefined && clock.currentTimeMillisUnsafe() - warmChecked.ms < momentMs
-    if (isFresh && warmChecked.stamp === file.stamp) return Effect.succeed(true)
+    if (isFresh && isEqual(warmChecked.stamp, file.stamp)) return Effect.succeed(true)
     const checksum = compressor.checksum({ path: warmPath, lengthBytes: form.fileBytes })
     return Effect.map(checksum, (checksum64) => checksum64 === form.checksum64)
   })
 
 interface FileLook {
   readonly lengthBytes: number
-  readonly stamp: string | undefined
+  readonly stamp: FileStamp | undefined
 }
 
 const lookAt = (directory: Directory, path: string): FileLook => {
@@ -56,3 +62,6 @@ const lookAt = (directory: Directory, path: string): FileLook => {
   if (error !== undefined) throw error
   return look
 }
+
+const isEqual = (one: FileStamp, other: FileStamp | undefined): boolean =>
+  one.written === other?.written && one.changed === other.changed
