@@ -7,8 +7,9 @@ export {
   type CompressJob,
   Compressor,
   type DecompressJob,
+  type DiskWanted,
 } from "../port/compressor.ts"
 export { Directory, type DirectoryEntry, type OpenMode } from "../port/directory.ts"
 export { EventLoop } from "../port/event_loop.ts"
 export { type HeldLock, RootLock } from "../port/root_lock.ts"
-export type { SegmentFile } from "../port/segment_file.ts"
+export type { FileStamp, SegmentFile } from "../port/segment_file.ts"

@@ -30,6 +30,7 @@ export interface CompressJob {
   readonly level: number
   /** Bytes of segment in one zstd frame, about, 1 KiB to 16 MiB: a frame ends where a log frame ends, a longer log frame is cut. */
   readonly frameBytes: number
+  /** Whether others want the disk of `target` now. */
   readonly isDiskWanted?: DiskWanted | undefined
 }
 
@@ -61,6 +62,7 @@ export interface DecompressJob {
   readonly targetBytes: number
   /** CRC-64/NVME in the last 8 bytes of the segment, over all bytes before. */
   readonly targetChecksum64: bigint
+  /** Whether others want the disk of `target` now. */
   readonly isDiskWanted?: DiskWanted | undefined
 }
 
