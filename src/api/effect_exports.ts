@@ -12,4 +12,4 @@ export {
 export { Directory, type DirectoryEntry, type OpenMode } from "../port/directory.ts"
 export { EventLoop } from "../port/event_loop.ts"
 export { type HeldLock, RootLock } from "../port/root_lock.ts"
-export type { FileStamp, SegmentFile } from "../port/segment_file.ts"
+export type { SegmentFile } from "../port/segment_file.ts"

@@ -53,7 +53,7 @@ export function* compressSteps(
   checksum.check(job.source, job.checksum64)
   const result = writer.finish(tailOffset)
   yield* writer.write()
-  return { ...result, stamp: target.stampUnsafe?.() }
+  return result
 }
 
 const checkJob = ({ source, target, sourceBytes, framesEnd, level, frameBytes }: CompressJob): void => {

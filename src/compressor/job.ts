@@ -11,7 +11,7 @@ import type { SegmentFile } from "../port/segment_file.ts"
 import type { FrameCodec } from "./checked_codec.ts"
 
 /** What a job does with a file; syncing is left to whoever runs it. */
-export type JobFile = Pick<SegmentFile, "readUnsafe" | "writeUnsafe" | "sizeUnsafe" | "stampUnsafe">
+export type JobFile = Pick<SegmentFile, "readUnsafe" | "writeUnsafe" | "sizeUnsafe">
 
 /**
  * What has to happen before the next step: nothing, the rest that the disk is given after a sync, or a sync of the target. Much is

@@ -3,7 +3,6 @@
  * double the time that it takes to start.
  */
 import * as fs from "node:fs"
-import { stampOf } from "../runtime/file_stamp.ts"
 import type { JobFile } from "./job.ts"
 
 /** An open file; what fails throws the error of `node:fs`. */
@@ -37,7 +36,6 @@ export const openSyncFile = (path: string, mode: "read" | "create"): SyncFile =>
       }
     },
     sizeUnsafe: () => fs.fstatSync(descriptor).size,
-    stampUnsafe: () => stampOf(descriptor),
     syncUnsafe: () => fs.fdatasyncSync(descriptor),
     sync: () =>
       new Promise((resolve, reject) => {

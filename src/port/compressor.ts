@@ -6,7 +6,6 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { Corrupt, Unavailable } from "../model/errors.ts"
-import type { FileStamp } from "./segment_file.ts"
 
 /**
  * True while others wait for syncs of the disk that a job writes to: the job leaves it to them half of the time then. Asked every few
@@ -44,8 +43,6 @@ export interface Compressed {
   readonly tailOffset: number
   /** CRC-64/NVME of the whole file. */
   readonly checksum64: bigint
-  /** Of the file when all of it was synced; undefined where files have none. */
-  readonly stamp?: FileStamp | undefined
 }
 
 /** A warm file to restore. */

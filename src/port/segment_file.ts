@@ -5,14 +5,6 @@
 import type * as Effect from "effect/Effect"
 import type { Unavailable } from "../model/errors.ts"
 
-/** Two stamps of a file that are equal tell that nobody has written into it in between. */
-export interface FileStamp {
-  /** Another one for another file, and after a write; a program may set it back. */
-  readonly written: string
-  /** Another one also after a new name, new rights or a time that was set. */
-  readonly changed: string
-}
-
 /** An open file. */
 export interface SegmentFile {
   /** Where it was opened. */
@@ -23,8 +15,6 @@ export interface SegmentFile {
   readonly readUnsafe: (buffer: Uint8Array, start: number, end: number, position: number) => number
   /** The current length. */
   readonly sizeUnsafe: () => number
-  /** Which file it is and when it was last changed; missing, or undefined, where that cannot be had. Throws `Unavailable`. */
-  readonly stampUnsafe?: () => FileStamp | undefined
   /**
    * The first `length` bytes as read-only memory, or undefined where the runtime cannot. Only for files that never shrink
    * again. The memory stays valid for as long as any view of it is held, also after close and unlink.

@@ -9,8 +9,7 @@ import * as Effect from "effect/Effect"
 import type { Unavailable } from "../model/errors.ts"
 import { unavailable } from "../model/errors.ts"
 import type { OpenMode } from "../port/directory.ts"
-import type { FileStamp, SegmentFile } from "../port/segment_file.ts"
-import { stampOf } from "./file_stamp.ts"
+import type { SegmentFile } from "../port/segment_file.ts"
 import { callAsync, callUnsafe, systemError } from "./system_error.ts"
 
 /**
@@ -108,11 +107,6 @@ class PosixFile implements SegmentFile {
   sizeUnsafe(): number {
     if (this.#closed) throw this.#closedError("measuring")
     return callUnsafe("measuring", this.path, () => fs.fstatSync(this.#descriptor).size)
-  }
-
-  stampUnsafe(): FileStamp | undefined {
-    if (this.#closed) throw this.#closedError("looking at")
-    return callUnsafe("looking at", this.path, () => stampOf(this.#descriptor))
   }
 
   mapUnsafe(length: number): Uint8Array | undefined {

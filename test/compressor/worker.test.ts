@@ -103,8 +103,7 @@ test("a worker that cannot be started now leaves its job to this thread, and the
   isScarce = false
   const there = await Effect.runPromise(compressor.compress(job))
   expect(started()).toBe(1)
-  // Another file.
-  expect({ ...there, stamp: undefined }).toEqual({ ...here, stamp: undefined })
+  expect(there).toEqual(here)
   await Effect.runPromise(compressor.close)
 })
 

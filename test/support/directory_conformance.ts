@@ -10,7 +10,6 @@ import { Unavailable } from "../../src/model/errors.ts"
 import { Directory } from "../../src/port/directory.ts"
 import { EventLoop } from "../../src/port/event_loop.ts"
 import { RootLock } from "../../src/port/root_lock.ts"
-import type { FileStamp, SegmentFile } from "../../src/port/segment_file.ts"
 
 type Services = Directory | RootLock | EventLoop
 
@@ -80,33 +79,6 @@ export function describeDirectory(name: string, makeSubject: () => Subject | Pro
         expect(file.readUnsafe(buffer, 0, 10, 8)).toBe(0)
         expect(file.readUnsafe(buffer, 0, 10, 5_000_000_000)).toBe(0)
         file.closeUnsafe()
-      })
-
-      test("has a stamp that changes with whatever is written, if it has one", async () => {
-        const folder = await fresh()
-        const file = directory.openUnsafe(`${folder}/a`, "create")
-        const look = (one: SegmentFile): FileStamp => one.stampUnsafe!()!
-        if (file.stampUnsafe?.() === undefined) return file.closeUnsafe()
-        // Clocks of file systems go in steps.
-        const later = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, 20))
-        const stamps = [look(file)]
-        file.writeUnsafe(bytesOf("hello"), 0, 5, 0)
-        stamps.push(look(file))
-        await later()
-        file.writeUnsafe(bytesOf("j"), 0, 1, 0)
-        stamps.push(look(file))
-        const reading = directory.openUnsafe(file.path, "read")
-        expect(look(reading)).toEqual(stamps[2]!)
-        const other = directory.openUnsafe(`${folder}/b`, "create")
-        other.writeUnsafe(bytesOf("jello"), 0, 5, 0)
-        stamps.push(look(other))
-        expect(new Set(stamps.map(({ written }) => written)).size).toBe(4)
-        await later()
-        await run(directory.rename(file.path, `${folder}/c`))
-        expect(look(file).written).toBe(stamps[2]!.written)
-        expect(look(file).changed).not.toBe(stamps[2]!.changed)
-        for (const one of [file, reading, other]) one.closeUnsafe()
-        expect(await codeOf(() => file.stampUnsafe?.())).toBe("EBADF")
       })
 
       test("reads and writes off the main thread as it does on it", async () => {

@@ -13,7 +13,6 @@ import { refuseLinks } from "../files/refuse_links.ts"
 import type { Residency } from "./residency.ts"
 import { forgetFailures, noteFailure } from "./tier_retry.ts"
 import type { TierServices } from "./tier_services.ts"
-import { noteWarmChecked } from "./warm_check.ts"
 
 /** How far the expected size is above that of the last segment. */
 const ratioMargin = 1.25
@@ -46,7 +45,7 @@ const compress = Effect.fnUntraced(function* (
   yield* refuseLinks(directory, [folder])
   yield* makeDurableFolder(directory, folder)
   const target = `${residency.warmPath}.tmp`
-  const { stamp, ...made } = yield* Effect.onInterrupt(
+  const made = yield* Effect.onInterrupt(
     compressor.compress({
       source: residency.hotPath,
       target,
@@ -69,7 +68,6 @@ const compress = Effect.fnUntraced(function* (
   yield* manifest.commit
   if (residency.isGone) return yield* Effect.ignore(directory.remove(residency.warmPath))
   residency.changeForm(made)
-  noteWarmChecked(services, residency, stamp)
   residency.isWarm = true
   residency.warmSinceMs = services.clock.currentTimeMillisUnsafe()
   services.segments.changed(residency)

@@ -4,11 +4,11 @@
  */
 import * as Effect from "effect/Effect"
 import { manifestReason } from "../../format/manifest_reason.ts"
-import type { AofError } from "../../model/errors.ts"
+import { type AofError, isMissingFile } from "../../model/errors.ts"
 import { quarantineMove } from "../files/quarantine.ts"
+import { caught } from "../flow/attempt.ts"
 import type { Residency } from "./residency.ts"
 import type { TierServices } from "./tier_services.ts"
-import { isWarmIntact } from "./warm_check.ts"
 
 /** Removes the Tier 0 file. Nothing happens when it must not go (any more). */
 export const evictHot: (services: TierServices, residency: Residency) => Effect.Effect<void, AofError> =
@@ -82,6 +82,22 @@ export const evictWarm: (services: TierServices, residency: Residency) => Effect
 export const quarantineHot: (services: TierServices, residency: Residency) => Effect.Effect<void, AofError> =
   Effect.fnUntraced(function* ({ directory, root }, { hotPath, streamId, index }) {
     yield* quarantineMove(directory, { root, path: hotPath, name: `${streamId}-${index}.seg` })
+  })
+
+/** True when the warm file is there as it was made. */
+const isWarmIntact = (services: TierServices, { warmPath, form }: Residency): Effect.Effect<boolean, AofError> =>
+  Effect.suspend(() => {
+    let length = -1
+    const error = caught(() => {
+      const file = services.directory.openUnsafe(warmPath, "read")
+      length = file.sizeUnsafe()
+      file.closeUnsafe()
+    })
+    // What could not be looked at may be as it was.
+    if (error !== undefined && !isMissingFile(error)) return Effect.fail(error)
+    if (form === undefined || length !== form.fileBytes) return Effect.succeed(false)
+    const checksum = services.compressor.checksum({ path: warmPath, lengthBytes: length })
+    return Effect.map(checksum, (checksum64) => checksum64 === form.checksum64)
   })
 
 /** The segment is compressed anew. */

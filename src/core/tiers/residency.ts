@@ -8,7 +8,6 @@
  */
 import type { SeekTable } from "../../format/seekable_zstd.ts"
 import type { AofError } from "../../model/errors.ts"
-import type { FileStamp } from "../../port/segment_file.ts"
 import { DamageMap, Doubt, doubtMsMax } from "../../state/damage_map.ts"
 import { segmentPath, segmentsPath, warmPathOf } from "../files/paths.ts"
 import type { AdmissionGuard } from "./tier0.ts"
@@ -106,8 +105,6 @@ export class Residency {
   scannedTo = 0
   /** When the warm file came, Unix milliseconds. */
   warmSinceMs = 0
-  /** When this process last knew that all of the warm file is right, on the clock for pauses, and its stamp then. */
-  warmChecked: { readonly ms: number; readonly stamp: FileStamp } | undefined = undefined
   /** A job that changes its copies runs: there is one at a time. */
   isBusy = false
   /** Failed tries of the next step in a row, and when it is tried again. */

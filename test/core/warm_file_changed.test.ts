@@ -1,5 +1,4 @@
-// On a disk that stamps its files, a warm file that was made a moment ago is not read again before its segment leaves Tier 0, unless somebody
-// has written into it.
+// A warm file that somebody changes right after it was made is found out before its segment leaves Tier 0, and costs no record.
 
 import { afterAll, expect, test } from "bun:test"
 import * as fs from "node:fs"
