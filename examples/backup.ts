@@ -80,6 +80,8 @@ for await (const { recordId } of orders.read({ number: 100, limit: 1 })) await o
 const writing = write(501, 1000)
 const during = await backUp(original, copy)
 await writing
+// Who only reads sees the newest records when the stream has been quiet for some ten milliseconds.
+await new Promise((resolve) => setTimeout(resolve, 200))
 const after = await backUp(original, copy)
 console.log(`${during >= 400 ? "copied while it was written to" : "too few"}, ${during + after} records in all`)
 console.log(`a third run copies ${await backUp(original, copy)}`)
