@@ -28,9 +28,7 @@ export interface InlineServices {
 export const runInline: (services: InlineServices, request: JobRequest, isCanceled: () => boolean) => JobEffect =
   Effect.fnUntraced(function* (services, request, isCanceled) {
     const load = Effect.tryPromise({
-      try: async () => {
-        return await services.loadCodec()
-      },
+      try: () => services.loadCodec(),
       catch: (error) => unavailable("loading zstd", "ENOTSUP", String(error)),
     })
     const codec = services.codec ?? (yield* load)

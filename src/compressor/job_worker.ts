@@ -85,6 +85,6 @@ const withTarget = async (
 parentPort?.on("message", (request: JobRequest) => {
   void answer(request).then((message) => parentPort?.postMessage(message))
 })
-// Loaded before they are needed: later the process may have no descriptor to load them with. What fails now is tried again with each job.
-await Promise.allSettled([loadCodec()])
+// Loaded before it is needed: later the process may have no descriptor to load it with. What fails now is tried again with each job.
+await loadCodec().catch(() => undefined)
 parentPort?.postMessage({ type: "ready" } satisfies WorkerMessage)

@@ -4,8 +4,8 @@
  */
 import { crc32 as zlibCrc32 } from "node:zlib"
 import { assert } from "../model/assert.ts"
+import { joinCrc64 } from "./crc64_join.ts"
 import { Crc64Kernel } from "./crc64_kernel.ts"
-import { joinCrc64 } from "./crc64_shift.ts"
 
 /** CRC-32 of `bytes`, continued from `seed`; an unsigned 32-bit number. */
 export const crc32: (bytes: Uint8Array, seed: number) => number = zlibCrc32

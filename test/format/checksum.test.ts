@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test"
 import { createCRC64 } from "hash-wasm"
 import { crc32, crc64, crc64Start } from "../../src/format/checksum.ts"
-import { joinCrc64 } from "../../src/format/crc64_shift.ts"
+import { joinCrc64 } from "../../src/format/crc64_join.ts"
 import { makeRandom } from "../support/random.ts"
 
 const digits = new TextEncoder().encode("123456789")

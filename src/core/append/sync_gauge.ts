@@ -29,7 +29,7 @@ const tolerance = 2
 const rest = 50
 /** Turns of the event loop that take so many times as long as a sync have work that the thread pool leaves room for. */
 const busyTurn = 3
-/** Who has asked for a sync so short a time ago will ask again. */
+/** Who has had a sync so short a time ago will want another one. */
 const inUseMs = 250
 /** No sync is taken for shorter than this. */
 const shortMs = 0.05

@@ -65,10 +65,9 @@ export class Settler {
   more(): void {
     const { behind, batch, run, isBusy, isUrgent } = this.#options
     const agoMs = Math.abs(this.#nowMs - batch.sinceMs)
-    if (batch.isWriting && agoMs < batchMsMax) return
     // As long as a batch took the disk is left to others.
-    const rests = agoMs < Math.min(2 * batch.tookMs, batchMsMax)
-    if (!batch.isWriting && rests && !isUrgent() && !this.#isShort) return
+    const restMs = isUrgent() || this.#isShort ? 0 : Math.min(2 * batch.tookMs, batchMsMax)
+    if (agoMs < (batch.isWriting ? batchMsMax : restMs)) return
     if (behind.dirty.size >= batch.filesMin && batch.isReady) {
       const many = this.#take(batch.filesMax)
       if (many.length >= batch.filesMin) return run(Effect.andThen(this.#write(many), this.#goOn))
