@@ -81,7 +81,7 @@ const configOf = (
   })
   // What is in the bucket is read, and damaged objects are replaced; whose the root is, is not for a repair to say.
   return {
-    config: { ...config, tier2: { ...config.tier2, isBucket: false } },
+    config: { ...config, tier2: { ...config.tier2, isBucket: false, mayDelete: false } },
     isPlan: plan,
     onProgress: quietProgress(onProgress),
   }

@@ -45,6 +45,8 @@ export interface ColdConfig {
   readonly deleteGraceMs: number
   /** True when a store was named: it holds all that another machine needs. */
   readonly isBucket: boolean
+  /** False for one who does not look at HEAD and at replicas: what is queued for removal stays. */
+  readonly mayDelete: boolean
   readonly headIntervalMs: number
   readonly takeOver: boolean
   readonly requireBucket: boolean
@@ -60,7 +62,7 @@ export const hasOwnStore = (options: ColdOptions | false | undefined): boolean =
 /** Checks options and fills in defaults; `false` turns Tier 2 off. Throws `InvalidArgument`. */
 export const makeColdConfig = (options: ColdOptions | false | undefined, root: string): ColdConfig => {
   if (options === false) {
-    const none = { isBucket: false, headIntervalMs: 0, takeOver: false, requireBucket: false }
+    const none = { isBucket: false, mayDelete: true, headIntervalMs: 0, takeOver: false, requireBucket: false }
     return { client: makeTier2Config(), store: undefined, upload: "pressure", deleteGraceMs: 0, ...none }
   }
   if (options !== undefined) {
@@ -95,6 +97,7 @@ export const makeColdConfig = (options: ColdOptions | false | undefined, root: s
     upload: upload ?? (hasOwnStore(options) ? "eager" : "pressure"),
     deleteGraceMs,
     isBucket: hasOwnStore(options),
+    mayDelete: true,
     headIntervalMs,
     takeOver,
     requireBucket,

@@ -90,6 +90,7 @@ test("options have the documented defaults", () => {
       store: { directory: "/data/tier2" },
       upload: "pressure",
       deleteGraceMs: 60_000,
+      mayDelete: true,
       isBucket: false,
       headIntervalMs: 1000,
       takeOver: false,

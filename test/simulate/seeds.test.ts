@@ -27,6 +27,7 @@ const found: ReadonlyArray<readonly [number, number, string]> = [
     120,
     "what followed an id of a segment without a file had a lower one, as the segment before was gone on with",
   ],
+  [9427, 60, "a repair removed a file of the manifest that HEAD names, as it looked at no HEAD"],
   [
     1795932287445,
     120,

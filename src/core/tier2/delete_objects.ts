@@ -24,8 +24,9 @@ const isNeeded = ({ replicas }: Pick<TierServices, "replicas">, { sequence }: Qu
 
 /** When the first of them may be removed. One that a replica needs is looked at again with the replicas. */
 export const nextDeleteMs = (
-  services: Pick<TierServices, "bucket" | "replicas" | "manifest" | "deleteTimes">,
+  services: Pick<TierServices, "bucket" | "replicas" | "manifest" | "deleteTimes" | "mayDelete">,
 ): number => {
+  if (!services.mayDelete) return Number.POSITIVE_INFINITY
   const atMs = (record: QueuedObject): number =>
     isNeeded(services, record)
       ? Math.max(givenUpMs(services, record), services.replicas!.nextLookMs)

@@ -86,6 +86,7 @@ export interface TierServices {
   readonly replicas: ReplicaLeases | undefined
   readonly isUploadEager: boolean
   readonly deleteGraceMs: number
+  readonly mayDelete: boolean
   readonly deleteTimes: DeleteTimes
   /** Of cold history, while somebody appends. */
   readonly scanBytesPerSecondMax: number

@@ -102,6 +102,7 @@ export class Tiers {
       replicas,
       isUploadEager: config.tier2.upload === "eager",
       deleteGraceMs: config.tier2.deleteGraceMs,
+      mayDelete: config.tier2.mayDelete,
       deleteTimes: new DeleteTimes({
         clock,
         graceMs: config.tier2.deleteGraceMs,
