@@ -5,7 +5,6 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
-import type { RootFile } from "../format/root_file.ts"
 import type { AofManagerConfig } from "../model/config.ts"
 import { type AofError, unavailable } from "../model/errors.ts"
 import type { TierEventInput } from "../model/tier_event.ts"
@@ -32,6 +31,7 @@ import { Reserve } from "./files/reserve.ts"
 import { createRoot, makeRootDirectory, mendRoot, missingRoot, readRoot, syncNewRoot } from "./files/root.ts"
 import { guardedCompressor, guardedDirectory, RootGuard } from "./files/root_guard.ts"
 import { SharedFolder } from "./files/shared_folder.ts"
+import { SyncsTogether } from "./files/syncs_together.ts"
 import { makeBackground } from "./flow/background.ts"
 import { steadyClock } from "./flow/steady_clock.ts"
 import { type OpenedJournal, openJournal } from "./journal/journal_open.ts"
@@ -47,8 +47,8 @@ import { StoreSwitch } from "./tier2/store_switch.ts"
 import { makeTier2, type Tier2 } from "./tier2/tier2.ts"
 import { Tiers } from "./tiers/tiers.ts"
 
-/** Streams recovered side by side: most of it is waiting for syncs. */
-const recoveriesAtOnce = 8
+/** Streams recovered side by side, by syncs of their own and by those of many: most of it is waiting for them. */
+const [recoveriesAtOnce, recoveriesTogether] = [8, 64]
 /** Descriptors kept for reading sealed segments: 20 GiB of the usual size. */
 const openFilesMax = 320
 /** Mappings that readers hold: 64 GiB of segments of the usual size. */
@@ -109,8 +109,11 @@ export const openManager: (
   const journal = yield* openJournal(forJournal, root)
   yield* Scope.addFinalizer(scope, journal.close)
   readingTurns.isUrgent = () => journal.shared.isSyncing
+  const together = new SyncsTogether(directory, config, eventLoop)
+  yield* Scope.addFinalizer(scope, together.close)
   const services: StreamServices = {
     ...common,
+    directory: together.directory,
     nowMs: () => clock.currentTimeMillisUnsafe(),
     readingTurns,
     random32,
@@ -118,17 +121,14 @@ export const openManager: (
     fence,
     shared: journal.shared,
     gauge,
-    streamsFolder: new SharedFolder(directory, streamsPath(config.root)),
+    streamsFolder: new SharedFolder(together.directory, streamsPath(config.root)),
     ...makeStaging(config, eventLoop, background.run),
     run: background.run,
   }
   yield* Scope.addFinalizer(scope, Effect.sync(background.stop))
   if (!config.readOnly && manifest.state.nextStreamId === 1) yield* syncNewRoot(directory, config.root)
-  const { rootFile } = journal
-  const parts = { startMs, rootFile, journal, isRootDamaged, isRestored: opened?.isRestored === true, store }
-  const manager = yield* makeManager(services, scope, parts)
-  yield* Scope.addFinalizer(yield* Scope.Scope, Effect.ignore(manager.close))
-  return manager
+  const parts = { startMs, journal, isRootDamaged, isRestored: opened?.isRestored === true, store, together }
+  return yield* makeManager(services, scope, parts)
 })
 
 /** The writer has lost its root when that is not where it was opened. */
@@ -193,16 +193,16 @@ const refuseNetwork = Effect.fnUntraced(function* (directory: Directory, root: s
 interface OpenedRoot {
   readonly journal: OpenedJournal
   readonly startMs: number
-  readonly rootFile: RootFile
   readonly isRootDamaged: boolean
   readonly isRestored: boolean
   readonly store: StoreSwitch | undefined
+  readonly together: SyncsTogether
 }
 
 const makeManager = Effect.fnUntraced(function* (
   services: StreamServices,
   scope: Scope.Closeable,
-  { startMs, rootFile, journal, isRootDamaged, isRestored, store }: OpenedRoot,
+  { startMs, journal, isRootDamaged, isRestored, store, together }: OpenedRoot,
 ) {
   const { config, manifest, clock, fence, directory } = services
   const report = new RecoveryReport()
@@ -219,10 +219,9 @@ const makeManager = Effect.fnUntraced(function* (
   const recovered = yield* Effect.forEach(
     named,
     (known) => openKnownStream(services, known, { retention: {} }, report),
-    {
-      concurrency: recoveriesAtOnce,
-    },
+    { concurrency: together.isPossible ? recoveriesTogether : recoveriesAtOnce },
   )
+  yield* together.end
   for (const stream of recovered) streams.set(stream.name, stream)
   services.staging.onShort = () => {
     for (const stream of streams.values())
@@ -252,5 +251,8 @@ const makeManager = Effect.fnUntraced(function* (
     )
   }
   const recovery = report.finish(Math.max(0, clock.currentTimeMillisUnsafe() - startMs), damage)
-  return new Manager({ services, scope, streams, recovery, journalDamage, rootFile, store })
+  const { rootFile } = journal
+  const manager = new Manager({ services, scope, streams, recovery, journalDamage, rootFile, store })
+  yield* Scope.addFinalizer(yield* Scope.Scope, Effect.ignore(manager.close))
+  return manager
 })

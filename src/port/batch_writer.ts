@@ -27,7 +27,7 @@ export interface BatchPiece {
 /** What became of one file: durable, untouched or written in part but not lost, or perhaps lost by a sync that failed. */
 export type BatchOutcome = "durable" | "failed" | "lost"
 
-/** A thread that writes batches, one after the other. */
+/** A thread that writes batches, and syncs, one after the other. */
 export interface BatchWriter {
   /** Fewer files are as well written and synced one by one. */
   readonly filesMin: number
@@ -42,6 +42,13 @@ export interface BatchWriter {
     files: ReadonlyArray<BatchFile>,
     bytes: Uint8Array,
   ) => Effect.Effect<ReadonlyArray<BatchOutcome>, Unavailable>
+  /** From now on it is known of each write that is lost; throws `Unavailable`. `write` does it by itself. */
+  readonly watchUnsafe: () => void
+  /**
+   * Makes durable all that was written below the directory between `watchUnsafe` and the call, whoever wrote it, and the entries of all directories; `count` syncs are
+   * spared by it. Fails with `ENOTSUP` and `EAGAIN` as `write` does, and with `EIO` when something may have been lost, which is not said again.
+   */
+  readonly sync: (count: number) => Effect.Effect<void, Unavailable>
   /** Ends the thread. A batch that is on its way is cut off behind the call that it is in, and what became of its files is not known. */
   readonly close: Effect.Effect<void>
 }

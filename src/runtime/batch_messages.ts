@@ -24,6 +24,8 @@ export type BatchMessage =
   | {
       readonly type: "done"
       readonly outcomes: ReadonlyArray<BatchOutcome>
+      /** False when a sync has failed, or was left out as the thread was told to stop. */
+      readonly isSynced: boolean
       /** How long the sync took, ms. */
       readonly syncMs: number
     }

@@ -15,11 +15,11 @@ const stopFlag = new Int32Array((workerData as BatchThreadData).stopFlag)
 const answer = (syncfs: Syncfs, { files, bytes, descriptor, dirtyBytesMax }: BatchRequest): BatchMessage => {
   if (dirtyBytes() > dirtyBytesMax) return { type: "busy" }
   const outcomes = files.map((file) => writeOne(file, bytes))
-  if (isStopped()) return { type: "done", outcomes: lost(outcomes), syncMs: 0 }
+  if (isStopped()) return { type: "done", outcomes: lost(outcomes), isSynced: false, syncMs: 0 }
   const started = performance.now()
   const isSynced = syncfs(descriptor) === 0
   const syncMs = performance.now() - started
-  return { type: "done", outcomes: isSynced ? outcomes : lost(outcomes), syncMs }
+  return { type: "done", outcomes: isSynced ? outcomes : lost(outcomes), isSynced, syncMs }
 }
 
 /** What the system has not yet written of all file systems; 0 where it does not say. */

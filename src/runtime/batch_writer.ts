@@ -8,10 +8,11 @@ import * as fs from "node:fs"
 import { clearTimeout, setTimeout } from "node:timers"
 import { Worker } from "node:worker_threads"
 import * as Effect from "effect/Effect"
-import { unavailable } from "../model/errors.ts"
-import type { BatchOutcome, BatchWriter } from "../port/batch_writer.ts"
+import { type Unavailable, unavailable } from "../model/errors.ts"
+import type { BatchFile, BatchOutcome, BatchWriter } from "../port/batch_writer.ts"
 import type { BatchMessage, BatchRequest, BatchThreadData } from "./batch_messages.ts"
 import { isSyncfsTold } from "./syncfs.ts"
+import { callUnsafe } from "./system_error.ts"
 import { workerSource } from "./worker_source.ts"
 
 /** What is used of a worker. */
@@ -57,19 +58,32 @@ export const openBatchWriter = (
 ): BatchWriter | undefined => {
   if (!isSyncfsTold(path)) return undefined
   const writer = new ThreadWriter(path, start)
+  const run = (
+    files: ReadonlyArray<BatchFile>,
+    bytes: Uint8Array,
+    count: number,
+  ): Effect.Effect<Ended, Unavailable> => {
+    const ended = Effect.callback<Ended>((resume) => {
+      writer.write({ files, bytes, dirtyBytesMax }, count, (one) => resume(Effect.succeed(one)))
+    })
+    return Effect.tap(Effect.uninterruptible(ended), ({ type }) => {
+      if (type === "refused") return Effect.fail(unavailable("syncing the file system", "ENOTSUP", path))
+      return type === "busy" ? Effect.fail(unavailable("syncing the file system", "EAGAIN", path)) : Effect.void
+    })
+  }
   return {
     filesMin,
+    watchUnsafe: () => writer.watch(),
+    // What a thread that died has written is not known; whoever writes it again writes the same.
     write: (files, bytes) =>
-      Effect.uninterruptible(
-        Effect.callback((resume) => {
-          writer.write({ files, bytes, dirtyBytesMax }, (ended) => {
-            if (ended.type === "refused") resume(Effect.fail(unavailable("writing a batch", "ENOTSUP", path)))
-            else if (ended.type === "busy") resume(Effect.fail(unavailable("writing a batch", "EAGAIN", path)))
-            // What it has written is not known; whoever writes it again writes the same.
-            else if (ended.type === "died") resume(Effect.succeed(files.map((): BatchOutcome => "lost")))
-            else resume(Effect.succeed(ended.outcomes))
-          })
-        }),
+      Effect.map(run(files, bytes, files.length), (ended) =>
+        ended.type === "done" ? ended.outcomes : files.map((): BatchOutcome => "lost"),
+      ),
+    sync: (count) =>
+      Effect.flatMap(run([], new Uint8Array(0), count), (ended) =>
+        ended.type === "done" && ended.isSynced
+          ? Effect.void
+          : Effect.fail(unavailable("syncing the file system", "EIO", path)),
       ),
     get isResting() {
       return writer.isResting
@@ -101,15 +115,19 @@ class ThreadWriter {
     return performance.now() < this.#restUntilMs
   }
 
-  write(batch: Omit<BatchRequest, "descriptor">, settle: (ended: Ended) => void): void {
+  watch(): void {
+    this.#descriptor ??= callUnsafe("opening to sync", this.#path, () => fs.openSync(this.#path, fs.constants.O_RDONLY))
+  }
+
+  write(batch: Omit<BatchRequest, "descriptor">, count: number, settle: (ended: Ended) => void): void {
     clearTimeout(this.#idle)
-    const descriptor = this.#isRefused ? undefined : (this.#descriptor ??= openFolder(this.#path))
-    const thread = descriptor === undefined ? undefined : this.#begin()
+    const thread = this.#isRefused || !this.#isWatching() ? undefined : this.#begin()
+    const descriptor = this.#descriptor
     if (thread === undefined || descriptor === undefined) return settle({ type: "refused" })
     this.#settle = (ended) => {
       this.#settle = undefined
       this.#rest()
-      this.#note(ended, batch.files.length)
+      this.#note(ended, count)
       settle(ended)
     }
     thread.ref()
@@ -129,8 +147,18 @@ class ThreadWriter {
     this.#descriptor = undefined
   }
 
-  #note(ended: Ended, files: number): void {
-    const isWorthIt = ended.type === "done" && ended.syncMs <= files * syncMsEach + syncMsOnce
+  #isWatching(): boolean {
+    try {
+      this.watch()
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** `count` syncs were spared. */
+  #note(ended: Ended, count: number): void {
+    const isWorthIt = ended.type === "done" && ended.syncMs <= count * syncMsEach + syncMsOnce
     if (isWorthIt) {
       this.#restMs = restMsMin
       return
@@ -182,13 +210,5 @@ class ThreadWriter {
     const thread = this.#thread
     this.#thread = undefined
     await thread?.terminate()
-  }
-}
-
-const openFolder = (path: string): number | undefined => {
-  try {
-    return fs.openSync(path, fs.constants.O_RDONLY)
-  } catch {
-    return undefined
   }
 }

@@ -45,16 +45,18 @@ export const makeMemoryBatchWriter = (
   return {
     filesMin,
     isResting: false,
+    watchUnsafe: () => undefined,
     write: (files, bytes) => Effect.uninterruptible(write(files, bytes)),
+    sync: () => Effect.uninterruptible(syncEverything(state, run)),
     close: Effect.void,
   }
 }
 
-/** Makes everything durable; a fault loses what `files` hold. */
+/** Makes everything durable; a fault loses what `files` hold, or all that is not durable. */
 const syncEverything = (
   { tree }: DiskState,
   run: RunOperation,
-  files: ReadonlyArray<MemoryInode | undefined>,
+  files?: ReadonlyArray<MemoryInode | undefined>,
 ): Effect.Effect<void, Unavailable> =>
   run({ kind: "syncFileSystem", path: "/" }, () => {
     const entries = tree.unsyncedEverywhere()
@@ -63,7 +65,7 @@ const syncEverything = (
       if (fault === undefined) tree.settleEverywhere(entries)
       for (const { file, covered } of contents) {
         if (fault === undefined) file.settle(covered, "durable")
-        else if (files.includes(file)) file.settle(covered, "lost")
+        else if (files === undefined || files.includes(file)) file.settle(covered, "lost")
       }
     }
   })

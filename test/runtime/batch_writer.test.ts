@@ -60,6 +60,17 @@ needsIt(
     }),
 )
 
+needsIt("[needs syncfs] what others write is synced too", () =>
+  withWriter(async (writer) => {
+    writer.watchUnsafe()
+    fs.writeFileSync(join(root, "by-others"), "1")
+    expect(await Effect.runPromise(writer.sync(1))).toBeUndefined()
+    expect(
+      await Effect.runPromise(writer.write([{ ...newFile, path: join(root, "next"), folders: [] }], bytes())),
+    ).toEqual(["durable"])
+  }),
+)
+
 needsIt("[needs syncfs] files that cannot be written are named, and the others are written", () =>
   withWriter(async (writer) => {
     fs.writeFileSync(join(root, "plain"), "")
@@ -108,6 +119,7 @@ needsIt("[needs syncfs] where no thread can be started nothing is written", asyn
   const error = await Effect.runPromise(Effect.flip(refused.write([file], bytes())))
   expect(error.code).toBe("ENOTSUP")
   expect(fs.existsSync(file.path)).toBe(false)
+  expect(await Effect.runPromise(Effect.flip(refused.sync(1)))).toMatchObject({ code: "ENOTSUP" })
   await Effect.runPromise(refused.close)
 })
 
@@ -117,6 +129,7 @@ needsIt("[needs syncfs] while others have much to write there is none", async ()
   expect(writer.isResting).toBe(false)
   const error = await Effect.runPromise(Effect.flip(writer.write([file], bytes())))
   expect([error.code, fs.existsSync(file.path), writer.isResting]).toEqual(["EAGAIN", false, true])
+  expect(await Effect.runPromise(Effect.flip(writer.sync(1)))).toMatchObject({ code: "EAGAIN" })
   await Effect.runPromise(writer.close)
 })
 
@@ -124,6 +137,8 @@ needsIt("[needs syncfs] what a thread that died has written is not known", async
   const program = new URL(`file://${rootDirectory}/test/support/dying_batch_thread.ts`)
   const dying = openBatchWriter(root, { start: () => new Worker(program) })!
   expect(await Effect.runPromise(dying.write([newFile, more], bytes()))).toEqual(["lost", "lost"])
+  dying.watchUnsafe()
+  expect(await Effect.runPromise(Effect.flip(dying.sync(1)))).toMatchObject({ code: "EIO" })
   await Effect.runPromise(dying.close)
 })
 

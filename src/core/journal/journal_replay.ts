@@ -47,7 +47,7 @@ export interface LowestSegment {
   readonly baseOffset: number | undefined
 }
 
-/** Writes the entries of one stream where they belong, and syncs. */
+/** Writes the entries of one stream where they belong, and makes that durable. */
 export const replayJournal: (
   directory: Directory,
   target: ReplayTarget,
@@ -64,10 +64,25 @@ export const replayJournal: (
   }
   withholdTrimmed(target, bySegment, report)
   if (bySegment.size === 0) return
-  yield* directory.makeDirectory(target.path)
-  for (const [index, own] of bySegment) yield* replaySegment(directory, target, { index, entries: own }, report)
+  for (const folder of [...target.parents.slice(1), target.path]) yield* directory.makeSubdirectory(folder)
+  const files: Array<SegmentFile> = []
+  const written = Effect.forEach(
+    bySegment,
+    ([index, own]) => replaySegment(directory, target, { index, entries: own }, { report, files }),
+    { discard: true },
+  )
   // A process that was killed may have made the directories without a sync.
-  for (const folder of [...target.parents, target.path]) yield* directory.sync(folder)
+  const syncs = () => [
+    ...files.map((file) => file.syncData),
+    ...[...target.parents, target.path].map((folder) => directory.sync(folder)),
+  ]
+  const synced = Effect.suspend(() => Effect.all(syncs(), { concurrency: "unbounded", discard: true }))
+  yield* Effect.ensuring(
+    Effect.andThen(written, synced),
+    Effect.sync(() => {
+      for (const file of files) file.closeUnsafe()
+    }),
+  )
 })
 
 /**
@@ -108,7 +123,7 @@ const replaySegment = Effect.fnUntraced(function* (
   directory: Directory,
   target: ReplayTarget,
   { index, entries }: SegmentEntries,
-  report: RecoveryReport,
+  { report, files }: { readonly report: RecoveryReport; readonly files: Array<SegmentFile> },
 ) {
   const path = segmentPath(target.path, index)
   const hasHeader = entries.some((entry) => entry.offset === 0)
@@ -122,26 +137,34 @@ const replaySegment = Effect.fnUntraced(function* (
     return report.add(target.name, { ...gap, to: index * 2 ** 28 + 2 ** 28, reason })
   }
   const file = yield* attempt(() => directory.openUnsafe(path, isThere ? "write" : "create"))
-  const written = Effect.andThen(
-    attempt(() => {
-      const start = hasHeader || !isEmptyBefore(file, first.offset) ? undefined : startBefore(target, index, first)
-      if (start !== undefined) {
-        file.writeUnsafe(start, 0, start.length, 0)
-        report.add(target.name, { ...gap, reason: "of a segment nothing is left but what the commit journal has" })
-      }
-      const isOwn = hasOwnHeader(file, target.streamId, index)
-      for (const { offset, bytes } of entries) {
-        // The file's own header may be younger, and has slots.
-        if (offset > 0 || !isOwn) file.writeUnsafe(bytes, 0, bytes.length, offset)
-      }
-    }),
-    file.syncData,
-  )
-  yield* Effect.ensuring(
-    written,
-    Effect.sync(() => file.closeUnsafe()),
-  )
+  files.push(file)
+  yield* attempt(() => {
+    const start = hasHeader || !isEmptyBefore(file, first.offset) ? undefined : startBefore(target, index, first)
+    if (start !== undefined) {
+      file.writeUnsafe(start, 0, start.length, 0)
+      report.add(target.name, { ...gap, reason: "of a segment nothing is left but what the commit journal has" })
+    }
+    const isOwn = hasOwnHeader(file, target.streamId, index)
+    // The file's own header may be younger, and has slots.
+    writeRuns(
+      file,
+      entries.filter(({ offset }) => offset > 0 || !isOwn),
+    )
+  })
 })
+
+/** Writes them in their order, those that follow each other at once. */
+const writeRuns = (file: SegmentFile, entries: ReadonlyArray<JournalEntryBytes>): void => {
+  for (let from = 0; from < entries.length; ) {
+    const { offset } = entries[from]!
+    let [to, end] = [from, offset]
+    for (; entries[to]?.offset === end; to++) end += entries[to]!.bytes.length
+    const bytes = new Uint8Array(end - offset)
+    for (const one of entries.slice(from, to)) bytes.set(one.bytes, one.offset - offset)
+    file.writeUnsafe(bytes, 0, bytes.length, offset)
+    from = to
+  }
+}
 
 /**
  * Header and slot of a segment of which nothing is left that lies before what the journal has: that was durable, as the journal has what follows
