@@ -8,6 +8,7 @@ import { rootIdText } from "../core/bucket/head_fence.ts"
 import { HeadStore } from "../core/bucket/head_store.ts"
 import { attempt } from "../core/flow/attempt.ts"
 import { LongCalls } from "../core/flow/long_calls.ts"
+import { keepNoContext } from "../core/flow/plain_fiber.ts"
 import type { CoreManager } from "../core/manager.ts"
 import { openManager } from "../core/open_manager.ts"
 import { ReplicaRegistration } from "../core/replica/replica_registration.ts"
@@ -72,7 +73,7 @@ export const openCoreReplica: (
   const { refresh } = manager.manifest
   // It has just been opened with what was taken in.
   yield* source.show(Effect.void)
-  yield* Effect.forkScoped(source.follow(pollMs, refresh))
+  keepNoContext(yield* Effect.forkScoped(source.follow(pollMs, refresh)))
   const calls = new LongCalls("replica")
   // Polls can be interrupted at once.
   yield* Effect.addFinalizer(() => calls.end(managerConfig.closeTimeoutMs, () => 0))
@@ -109,7 +110,7 @@ const openSource = Effect.fnUntraced(function* (
   // First: it can be interrupted, and may have arrived then.
   yield* Effect.addFinalizer(() => registration.end)
   yield* registration.renew
-  yield* Effect.forkScoped(registration.keep)
+  keepNoContext(yield* Effect.forkScoped(registration.keep))
   // What went before it was registered, a HEAD that is newer does not name.
   yield* source.poll
   return source

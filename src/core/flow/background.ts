@@ -1,6 +1,7 @@
 /** The fibers that work behind the callers' backs: started from plain code, ended with the manager. */
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import { keepNoContext } from "./plain_fiber.ts"
 
 /** Starts an effect in a fiber that ends with the manager. */
 export type Fork = <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
@@ -19,7 +20,7 @@ export const makeBackground: Effect.Effect<Background> = Effect.map(Effect.conte
   const start = Effect.runForkWith(context)
   const fibers = new Set<Fiber.Fiber<unknown, unknown>>()
   const fork: Fork = (effect) => {
-    const fiber = start(effect)
+    const fiber = keepNoContext(start(effect))
     fibers.add(fiber)
     fiber.addObserver(() => fibers.delete(fiber))
     return fiber

@@ -16,6 +16,7 @@ import { type AofError, closed, isAofError, isDiskFull } from "../../model/error
 import type { Directory } from "../../port/directory.ts"
 import { applyManifestRecord, type ManifestState, snapshotRecords } from "../../state/manifest_state.ts"
 import { type Waiter, WaitQueue } from "../../state/wait_queue.ts"
+import { keepNoContext } from "../flow/plain_fiber.ts"
 import { type ManifestHooks, tell } from "./manifest_hooks.ts"
 import type { LoadedManifest } from "./manifest_load.ts"
 import { removeManifestFiles, writeManifestSnapshot } from "./manifest_snapshot.ts"
@@ -76,6 +77,7 @@ export class ManifestCommitter {
       Effect.suspend(() => this.#gate.withPermit(this.#writer.close)),
     )
     return Effect.forkIn(Effect.forever(this.#round(scope)), scope).pipe(
+      Effect.map(keepNoContext),
       Effect.andThen(this.#watchAge(scope)),
       Effect.andThen(Scope.addFinalizer(scope, close)),
     )
@@ -205,7 +207,7 @@ export class ManifestCommitter {
     Effect.suspend(() => {
       if (!this.#options.sealsIdle || this.#isWatchingAge || this.#writer.remainingMs === undefined) return Effect.void
       this.#isWatchingAge = true
-      return Effect.asVoid(Effect.forkIn(this.#sealInTime, scope))
+      return Effect.map(Effect.forkIn(this.#sealInTime, scope), (fiber) => void keepNoContext(fiber))
     })
 
   /** Goes on for as long as there is a chunk with records: one that was sealed by size has a younger one behind it. */
