@@ -86,6 +86,8 @@ export const openManager: (
   const isRootDamaged = yield* mendRoot(directory, config.root, { file: root, isReadOnly: config.readOnly })
   const scope = yield* Scope.fork(yield* Scope.Scope)
   const reserve = new Reserve(directory, config.root)
+  // One that was killed on a full disk needs it for what it left behind.
+  if (!config.readOnly) yield* reserve.give
   const manifest = yield* ManifestLog.open({
     root: config.root,
     rootId: root.rootId,

@@ -4,6 +4,9 @@ import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Unavailable } from "../model/errors.ts"
 
+/** The file of a root that keeps room for a full disk. Who takes over from a dead holder may shorten it where there is none for the lock. */
+export const reserveName = "RESERVE"
+
 /** A lock that is held. */
 export interface HeldLock {
   /**

@@ -16,9 +16,9 @@ import * as fs from "node:fs"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import { Unavailable, unavailable } from "../model/errors.ts"
-import type { HeldLock, RootLock } from "../port/root_lock.ts"
+import { type HeldLock, type RootLock, reserveName } from "../port/root_lock.ts"
 import type { RuntimeName } from "./detect.ts"
-import type { LockHolder, ProcessIdentity, TryFlock } from "./lock_holder.ts"
+import type { LockHolder, ProcessIdentity, TryFlock, Verdict } from "./lock_holder.ts"
 import { decodeHolder, encodeHolder, judge, ownIdentity } from "./lock_holder.ts"
 import { networkFileSystemUnsafe } from "./network_file_system.ts"
 import { callUnsafe, codeOf, systemError } from "./system_error.ts"
@@ -26,6 +26,8 @@ import { callUnsafe, codeOf, systemError } from "./system_error.ts"
 const lockName = "LOCK"
 /** Each step back means that another contender has moved on, so this bounds a loop that is not expected to turn twice. */
 const attemptsMax = 64
+/** What is taken for a claim on a full disk: the file, and what the file system needs for it. */
+const claimRoomBytes = 256 * 1024
 
 /** Makes the lock of a runtime; `tryFlock` is undefined where the runtime has no flock(2). */
 export const makeRootLock = (runtime: RuntimeName, tryFlock: TryFlock | undefined): RootLock => ({
@@ -110,6 +112,16 @@ class Claim implements HeldLock {
     this.#discard()
     this.#nonce = makeNonce()
     const path = `${this.#lockPath}.claim.${this.#nonce}`
+    try {
+      this.#write(path)
+    } catch (error) {
+      this.#discard()
+      if (codeOf(error) !== "ENOSPC" || !this.#makeRoom()) throw error
+      this.#write(path)
+    }
+  }
+
+  #write(path: string): void {
     // The name of the private file says nothing to whoever reads the error: it is the directory that does not take it.
     const descriptor = callUnsafe("taking the lock of the root", this.#root, () => fs.openSync(path, "wx", 0o600))
     this.#privatePath = path
@@ -120,6 +132,27 @@ class Claim implements HeldLock {
       fs.fsyncSync(descriptor)
     } finally {
       fs.closeSync(descriptor)
+    }
+  }
+
+  /** Takes a little of the room that a dead holder has kept for a full disk; false when there is none, or somebody may need it. */
+  #makeRoom(): boolean {
+    const holder = this.#read(this.#lockPath)
+    if (holder === undefined || this.#judge(this.#lockPath, holder) !== "dead") return false
+    try {
+      const descriptor = fs.openSync(
+        join(this.#root, reserveName),
+        fs.constants.O_RDWR | (fs.constants.O_NOFOLLOW ?? 0),
+      )
+      try {
+        const { size } = fs.fstatSync(descriptor)
+        fs.ftruncateSync(descriptor, Math.max(0, size - claimRoomBytes))
+        return size > 0
+      } finally {
+        fs.closeSync(descriptor)
+      }
+    } catch {
+      return false
     }
   }
 
@@ -135,9 +168,7 @@ class Claim implements HeldLock {
       }
       const holder = this.#read(path)
       if (holder === undefined) continue
-      const verdict = givenUp.has(holder.nonce)
-        ? "dead"
-        : judge(holder, this.#own, { path, tryFlock: this.#tryFlock, isLocal: this.#isOnLocalDisk() })
+      const verdict = this.#judge(path, holder)
       if (verdict !== "dead") throw busy(this.#root, path, holder, verdict)
       if (this.#takeOver(path, holder.nonce)) return
     }
@@ -146,6 +177,11 @@ class Claim implements HeldLock {
       "EBUSY",
       `${this.#root}: other processes keep taking and leaving it`,
     )
+  }
+
+  #judge(path: string, holder: LockHolder): Verdict {
+    if (givenUp.has(holder.nonce)) return "dead"
+    return judge(holder, this.#own, { path, tryFlock: this.#tryFlock, isLocal: this.#isOnLocalDisk() })
   }
 
   /** Puts this claim in the place of the dead one with `nonce`; false when somebody else has been there. */

@@ -7,9 +7,11 @@ import * as fs from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { AofManager as RealManager } from "bop-aof"
+import { currentRuntime } from "../../scripts/runtimes.mjs"
 import type { Aof } from "../../src/api/aof.ts"
 import type { AofManager } from "../../src/api/manager.ts"
 import { MemoryDisk } from "../../src/testing/memory_disk.ts"
+import { startChild } from "../support/child.ts"
 import { withStore } from "../support/crash_model.ts"
 import { quietDisk } from "../support/quiet_disk.ts"
 
@@ -182,6 +184,34 @@ test.skipIf(!isMounted)(
     const again = await RealManager.open({ ...options, root })
     await check(again, left)
     await again.close()
+  },
+  60_000,
+)
+
+test.skipIf(!isMounted)(
+  "[needs the right to mount] a root whose process was killed when its disk was full opens, holds all that was acknowledged, and goes on once something is trimmed",
+  async () => {
+    fs.rmSync(join(folder, "store"), { recursive: true, force: true })
+    const root = join(folder, "killed")
+    const writer = startChild(currentRuntime, "full_writer.ts", [root])
+    const count = Number(await writer.line())
+    await writer.closed
+    // Somebody else takes all that is left.
+    const rest = fs.openSync(join(folder, "rest"), "w")
+    expect(() => {
+      for (;;) fs.writeSync(rest, payload.subarray(0, 4096))
+    }).toThrow(/ENOSPC|os error 28/)
+    fs.closeSync(rest)
+    expect(fs.statSync(join(root, "RESERVE")).size).toBe(4 * 1024 * 1024)
+    const manager = await RealManager.open({ ...options, root })
+    expect(manager.recovery.lost).toEqual([])
+    const stream = await manager.stream("s")
+    let [found, last] = [0, 0]
+    for await (const { recordId } of stream.read()) [found, last] = [found + 1, recordId]
+    expect(found).toBeGreaterThanOrEqual(count)
+    await stream.trim({ before: last })
+    await appendSoon(stream)
+    await manager.close()
   },
   60_000,
 )

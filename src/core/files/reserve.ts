@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import type { Unavailable } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
+import { reserveName } from "../../port/root_lock.ts"
 import { attempt } from "../flow/attempt.ts"
 
 /** Length of the file. */
@@ -22,7 +23,7 @@ export class Reserve {
 
   constructor(directory: Directory, root: string) {
     this.#directory = directory
-    this.#path = `${root}/RESERVE`
+    this.#path = `${root}/${reserveName}`
   }
 
   /** Makes the file when the store has grown to need it and it is not there. Where there is no room for it, a later call may find some. */
