@@ -86,8 +86,6 @@ export const openManager: (
   const isRootDamaged = yield* mendRoot(directory, config.root, { file: root, isReadOnly: config.readOnly })
   const scope = yield* Scope.fork(yield* Scope.Scope)
   const reserve = new Reserve(directory, config.root)
-  // One that was killed on a full disk needs it for what it left behind.
-  if (!config.readOnly) yield* reserve.give
   const manifest = yield* ManifestLog.open({
     root: config.root,
     rootId: root.rootId,
@@ -169,6 +167,8 @@ const openRoot = Effect.fnUntraced(function* (
     return yield* Effect.fail(unavailable(what, "ENOENT", config.root))
   }
   const rootId = opened?.bucket.rootId ?? new Uint8Array(16).map(() => random32() & 255)
+  // What one that was killed on a full disk has left behind needs it.
+  yield* new Reserve(directory, config.root).give
   root ??= yield* createRoot(directory, config.root, { rootId, createdMs: nowMs() })
   yield* directory.makeDirectory(streamsPath(config.root))
   return { root, opened }
