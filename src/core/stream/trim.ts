@@ -131,14 +131,15 @@ const removeTrimmed: (stream: StreamState, point: TrimPoint | undefined) => Effe
 
 /** Removes the files of what was trimmed. One that cannot be removed keeps no other; it fails in the end, and the next try comes back to it. */
 const removeLeaving = Effect.fnUntraced(function* (stream: StreamState): Effect.fn.Return<void, AofError> {
-  const { directory } = stream.services
+  const { directory, tiers } = stream.services
+  const { removals } = tiers.services
   const { leaving } = stream
   if (leaving === undefined) return
   let failure: AofError | undefined
   for (const residency of [...leaving]) {
     if (stream.closedAs !== undefined) return
     const { hotPath, warmPath } = residency
-    const removed = yield* Effect.result(Effect.andThen(directory.remove(hotPath), directory.remove(warmPath)))
+    const removed = yield* Effect.result(Effect.andThen(removals.remove(hotPath), removals.remove(warmPath)))
     if (removed._tag === "Failure") failure = removed.failure
     else leaving.delete(residency)
   }

@@ -290,7 +290,7 @@ class Tier2Client implements Tier2 {
     yield* Effect.ensuring(
       delivered,
       Effect.sync(() => {
-        if (--this.#delivering === 0) this.#spare.clear()
+        if (--this.#delivering === 0) this.#spare.rest()
       }),
     )
     return checksum.digest()

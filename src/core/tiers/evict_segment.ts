@@ -33,7 +33,7 @@ export const evictHot: (services: TierServices, residency: Residency) => Effect.
       reasonCode: manifestReason.Budget,
     })
     const guard = residency.leaveHot()
-    yield* Effect.onExit(services.directory.remove(residency.hotPath), (exit) =>
+    yield* Effect.onExit(services.removals.remove(residency.hotPath), (exit) =>
       Effect.sync(() => {
         // A file that could not be removed is still there, and still counted.
         if (exit._tag === "Failure" && !residency.isGone) residency.enterHot(guard)
@@ -66,7 +66,7 @@ export const evictWarm: (services: TierServices, residency: Residency) => Effect
     residency.isWarm = false
     services.reader.release(residency)
     services.segments.changed(residency)
-    yield* Effect.tapError(services.directory.remove(residency.warmPath), () =>
+    yield* Effect.tapError(services.removals.remove(residency.warmPath), () =>
       Effect.sync(() => {
         // It is still there, counts, and is tried again.
         residency.isWarm = !residency.isGone

@@ -181,7 +181,7 @@ export class ScanAhead {
     })
     const ended = Effect.sync(() => {
       this.#running.delete(key)
-      if (this.#running.size === 0) this.#buffers.clear()
+      if (this.#running.size === 0) this.#buffers.rest()
     })
     return this.#flights.run(key, Effect.ensuring(fetched, ended))
   }

@@ -10,6 +10,7 @@ import type { EventLoop } from "../../port/event_loop.ts"
 import type { ByteCache } from "../../state/byte_cache.ts"
 import { LatencyWindow } from "../../state/latency_window.ts"
 import type { Bucket } from "../bucket/bucket.ts"
+import type { PoliteRemovals } from "../files/polite_removals.ts"
 import type { Fork } from "../flow/background.ts"
 import type { SteadyClock } from "../flow/steady_clock.ts"
 import type { ManifestLog } from "../manifest/manifest_log.ts"
@@ -67,6 +68,8 @@ export interface TierServices {
   readonly rootId: Uint8Array
   readonly isReadOnly: boolean
   readonly directory: Directory
+  /** For files of segments that leave their tier. */
+  readonly removals: PoliteRemovals
   readonly compressor: Compressor
   readonly eventLoop: EventLoop
   readonly readingTurns: ReadingTurns

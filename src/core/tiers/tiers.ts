@@ -10,6 +10,7 @@ import { ByteCache } from "../../state/byte_cache.ts"
 import type { SegmentTiers } from "../../state/manifest_tiers.ts"
 import { rootIdText } from "../bucket/head_fence.ts"
 import type { OpenFiles } from "../files/open_files.ts"
+import { PoliteRemovals } from "../files/polite_removals.ts"
 import { heldBytesMin, type Reserve } from "../files/reserve.ts"
 import { ReplicaLeases } from "../replica/replica_leases.ts"
 import { DeleteTimes } from "../tier2/delete_times.ts"
@@ -95,6 +96,7 @@ export class Tiers {
         : new ReplicaLeases({ tier2, rootId: rootIdText(rootId), nowMs, emit })
     this.services = {
       ...given,
+      removals: new PoliteRemovals(directory, { isDiskWanted: given.isDiskWanted, nowMs }),
       root: config.root,
       isReadOnly,
       tier0: new Tier0(config.tier0),

@@ -1,0 +1,49 @@
+/**
+ * Large files that nobody waits for go one after the other: taking one away keeps every sync of the disk waiting for some milliseconds, and of several at
+ * once they wait for all. While somebody waits for syncs the disk is left to them after each for as long as it took.
+ */
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import type { Unavailable } from "../../model/errors.ts"
+import type { Directory } from "../../port/directory.ts"
+
+/** A shorter one is not noticed by anybody, and a timer could not wait for so little. */
+const restMsMin = 1
+
+export class PoliteRemovals {
+  readonly #directory: Pick<Directory, "remove">
+  readonly #isDiskWanted: () => boolean
+  readonly #nowMs: () => number
+  readonly #gate: Semaphore.Semaphore = Semaphore.makeUnsafe(1)
+  #restUntilMs = 0
+
+  constructor(
+    directory: Pick<Directory, "remove">,
+    options: { readonly isDiskWanted: () => boolean; readonly nowMs: () => number },
+  ) {
+    this.#directory = directory
+    this.#isDiskWanted = options.isDiskWanted
+    this.#nowMs = options.nowMs
+  }
+
+  /** `Directory.remove`, when its turn has come. */
+  remove(path: string): Effect.Effect<void, Unavailable> {
+    return this.#gate.withPermit(Effect.andThen(this.#rested, this.#timed(path)))
+  }
+
+  readonly #rested: Effect.Effect<void> = Effect.suspend(() => {
+    const leftMs = this.#restUntilMs - this.#nowMs()
+    return leftMs > 0 && this.#isDiskWanted() ? Effect.sleep(leftMs) : Effect.void
+  })
+
+  #timed(path: string): Effect.Effect<void, Unavailable> {
+    return Effect.suspend(() => {
+      const startMs = this.#nowMs()
+      return Effect.tap(this.#directory.remove(path), () => {
+        const endMs = this.#nowMs()
+        if (endMs - startMs >= restMsMin) this.#restUntilMs = endMs + (endMs - startMs)
+        return Effect.void
+      })
+    })
+  }
+}
