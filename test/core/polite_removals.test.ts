@@ -64,3 +64,17 @@ test("the next one waits for as long as the last one took while somebody wants t
   expect(await pausesOf(false, 300)).toBe(false)
   expect(await pausesOf(true, 0)).toBe(false)
 })
+
+test("one that hangs, or whose caller goes away, keeps no other", async () => {
+  const removed: Array<string> = []
+  const remove = (path: string) => (path === "hangs" ? Effect.never : Effect.sync(() => void removed.push(path)))
+  const removals = new PoliteRemovals({ remove }, { isDiskWanted: () => true, nowMs: () => 0 })
+  const hanging = Effect.runFork(removals.remove("hangs"))
+  const waiting = Effect.runFork(removals.remove("waits"))
+  waiting.interruptUnsafe()
+  await all(removals, ["a", "b"])
+  expect(removed).toEqual(["a", "b"])
+  hanging.interruptUnsafe()
+  await all(removals, ["c"])
+  expect(removed).toEqual(["a", "b", "c"])
+})
