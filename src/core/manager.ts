@@ -324,6 +324,7 @@ export class Manager implements CoreManager {
 
   #closeAll(): Effect.Effect<void, AofError> {
     this.#isClosed = true
+    this.services.tiers.services.removals.hurry()
     const streams = (): ReadonlyArray<StreamState> =>
       [...this.#streams.values()].filter((stream) => stream.closedAs === undefined)
     // Behind the gate: a stream that is being made or deleted just now is part of it.

@@ -48,7 +48,7 @@ import { makeTier2, type Tier2 } from "./tier2/tier2.ts"
 import { Tiers } from "./tiers/tiers.ts"
 
 /** Streams recovered side by side, by syncs of their own and by those of many: most of it is waiting for them. */
-const [recoveriesAtOnce, recoveriesTogether] = [8, 64]
+const [recoveriesAtOnce, recoveriesTogether] = [8, 16]
 /** Descriptors kept for reading sealed segments: 20 GiB of the usual size. */
 const openFilesMax = 320
 /** Mappings that readers hold: 64 GiB of segments of the usual size. */

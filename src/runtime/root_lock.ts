@@ -15,7 +15,7 @@
 import * as fs from "node:fs"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
-import { Unavailable, unavailable } from "../model/errors.ts"
+import { isDiskFull, Unavailable, unavailable } from "../model/errors.ts"
 import { type HeldLock, type RootLock, reserveName } from "../port/root_lock.ts"
 import type { RuntimeName } from "./detect.ts"
 import type { LockHolder, ProcessIdentity, TryFlock, Verdict } from "./lock_holder.ts"
@@ -64,8 +64,8 @@ class Claim implements HeldLock {
 
   /** Takes the root, or throws `Unavailable`. */
   take(): this {
-    this.#prepare()
     try {
+      this.#prepare()
       this.#acquire(this.#lockPath)
     } catch (error) {
       this.#discard()
@@ -116,7 +116,7 @@ class Claim implements HeldLock {
       this.#write(path)
     } catch (error) {
       this.#discard()
-      if (codeOf(error) !== "ENOSPC" || !this.#makeRoom()) throw error
+      if (!isDiskFull(systemError("taking the lock of the root", this.#root, error)) || !this.#makeRoom()) throw error
       this.#write(path)
     }
   }
@@ -135,24 +135,24 @@ class Claim implements HeldLock {
     }
   }
 
-  /** Takes a little of the room that a dead holder has kept for a full disk; false when there is none, or somebody may need it. */
+  /** Takes a little of the room that a dead holder has kept for a full disk; false when there is none. Throws when the holder may be alive. */
   #makeRoom(): boolean {
-    const holder = this.#read(this.#lockPath)
-    if (holder === undefined || this.#judge(this.#lockPath, holder) !== "dead") return false
+    let descriptor: number | undefined
     try {
-      const descriptor = fs.openSync(
-        join(this.#root, reserveName),
-        fs.constants.O_RDWR | (fs.constants.O_NOFOLLOW ?? 0),
-      )
-      try {
-        const { size } = fs.fstatSync(descriptor)
-        fs.ftruncateSync(descriptor, Math.max(0, size - claimRoomBytes))
-        return size > 0
-      } finally {
-        fs.closeSync(descriptor)
-      }
+      descriptor = fs.openSync(join(this.#root, reserveName), fs.constants.O_RDWR | (fs.constants.O_NOFOLLOW ?? 0))
     } catch {
-      return false
+      // Who holds the root is told all the same.
+    }
+    try {
+      // Judged behind the opening: the file of a holder that comes now is another one.
+      const holder = this.#read(this.#lockPath)
+      const verdict = holder && this.#judge(this.#lockPath, holder)
+      if (holder !== undefined && verdict !== undefined && verdict !== "dead") {
+        throw busy(this.#root, this.#lockPath, holder, verdict)
+      }
+      return descriptor !== undefined && verdict === "dead" && shorten(descriptor)
+    } finally {
+      if (descriptor !== undefined) fs.closeSync(descriptor)
     }
   }
 
@@ -269,6 +269,17 @@ class Claim implements HeldLock {
   #isOnLocalDisk(): boolean {
     this.#isLocal ??= networkFileSystemUnsafe(this.#root) === undefined
     return this.#isLocal
+  }
+}
+
+/** Takes a little from the end of a file; false when it is empty, or no file. */
+const shorten = (descriptor: number): boolean => {
+  try {
+    const { size } = fs.fstatSync(descriptor)
+    fs.ftruncateSync(descriptor, Math.max(0, size - claimRoomBytes))
+    return size > 0
+  } catch {
+    return false
   }
 }
 

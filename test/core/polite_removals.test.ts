@@ -19,7 +19,7 @@ const makeRemovals = (ms: number, isDiskWanted: () => boolean) => {
       if (path === "bad") return yield* Effect.fail(unavailable("removing", "EIO", path))
       state.removed.push(path)
     })
-  const removals = new PoliteRemovals({ remove }, { isDiskWanted, nowMs: () => state.nowMs })
+  const removals = new PoliteRemovals({ remove }, { isDiskWanted, isRoomWanted: () => false, nowMs: () => state.nowMs })
   return { removals, state, startedMs }
 }
 
@@ -68,7 +68,10 @@ test("the next one waits for as long as the last one took while somebody wants t
 test("one that hangs, or whose caller goes away, keeps no other", async () => {
   const removed: Array<string> = []
   const remove = (path: string) => (path === "hangs" ? Effect.never : Effect.sync(() => void removed.push(path)))
-  const removals = new PoliteRemovals({ remove }, { isDiskWanted: () => true, nowMs: () => 0 })
+  const removals = new PoliteRemovals(
+    { remove },
+    { isDiskWanted: () => true, isRoomWanted: () => false, nowMs: () => 0 },
+  )
   const hanging = Effect.runFork(removals.remove("hangs"))
   const waiting = Effect.runFork(removals.remove("waits"))
   waiting.interruptUnsafe()
@@ -77,4 +80,30 @@ test("one that hangs, or whose caller goes away, keeps no other", async () => {
   hanging.interruptUnsafe()
   await all(removals, ["c"])
   expect(removed).toEqual(["a", "b", "c"])
+})
+
+test("a long queue in which nothing hangs stays one, until somebody waits for the room or the end", async () => {
+  const state = { running: 0, most: 0, removed: 0, isRoomWanted: false }
+  const remove = () =>
+    Effect.gen(function* () {
+      state.most = Math.max(state.most, ++state.running)
+      yield* Effect.sleep(20)
+      state.running--
+      state.removed++
+    })
+  const manners = { isDiskWanted: () => false, isRoomWanted: () => state.isRoomWanted, nowMs: () => 0 }
+  const paths = Array.from({ length: 20 }, (_, at) => `${at}`)
+  await all(new PoliteRemovals({ remove }, manners), paths)
+  expect([state.most, state.removed]).toEqual([1, 20])
+  state.isRoomWanted = true
+  await all(new PoliteRemovals({ remove }, manners), paths)
+  expect([state.most, state.removed]).toEqual([20, 40])
+  state.isRoomWanted = false
+  state.most = 0
+  const closing = new PoliteRemovals({ remove }, manners)
+  const ended = all(closing, paths)
+  closing.hurry()
+  await ended
+  expect(state.removed).toBe(60)
+  expect(state.most).toBeGreaterThan(10)
 })

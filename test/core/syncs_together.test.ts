@@ -92,6 +92,37 @@ test("who asks alone has a sync of its own, and who may lose something is told",
   expect(seen).toEqual({ together: 1, own: 6 })
 })
 
+test("a file stays open for a sync that waits, and for one of its own where there is no other", async () => {
+  const disk = new MemoryDisk({ batchFilesMin: 3 })
+  const { together } = makeTogether(disk)
+  const { directory } = together
+  const file = directory.openUnsafe("/a", "create")
+  file.writeUnsafe(new Uint8Array([1]), 0, 1, 0)
+  const synced = Effect.runPromise(file.syncData)
+  file.closeUnsafe()
+  await synced
+  expect(await textAfterCut(disk, "a")).toBeUndefined()
+  await Effect.runPromise(directory.sync("/"))
+  expect(await textAfterCut(disk, "a")).toBe("\u0001")
+  expect(() => file.writeUnsafe(new Uint8Array([1]), 0, 1, 0)).toThrow()
+})
+
+test("what an opening that came to nothing had open is closed, and what one that ended has open is not", async () => {
+  const disk = new MemoryDisk({ batchFilesMin: 3 })
+  const byte = new Uint8Array([1])
+  const failed = makeTogether(disk).together
+  const left = failed.directory.openUnsafe("/left", "create")
+  await Effect.runPromise(failed.close)
+  expect(() => left.writeUnsafe(byte, 0, 1, 0)).toThrow()
+  const opened = makeTogether(disk).together
+  const kept = opened.directory.openUnsafe("/kept", "create")
+  await Effect.runPromise(opened.end)
+  await Effect.runPromise(opened.close)
+  kept.writeUnsafe(byte, 0, 1, 0)
+  await Effect.runPromise(kept.syncData)
+  kept.closeUnsafe()
+})
+
 const options: AofManagerOptions = { root: "/store", journalStreamsMin: 2, segmentBytes: 64 * 1024 }
 const names = Array.from({ length: streamCount }, (_, at) => `s${at}`)
 

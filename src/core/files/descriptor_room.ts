@@ -13,6 +13,20 @@ import type { OpenFiles } from "./open_files.ts"
 const isOutOfDescriptors = (error: { readonly _tag: string; readonly code?: unknown }): boolean =>
   error._tag === "Unavailable" && (error.code === "EMFILE" || error.code === "ENFILE")
 
+/** How often, and how long, somebody waits for descriptors that others give back by themselves. */
+const [waitsMax, waitMs] = [500, 10]
+
+/** Repeats a call that gets no descriptor until others of the same opening have given theirs back. */
+export const patiently = <A>(call: Effect.Effect<A, AofError>): Effect.Effect<A, AofError> => {
+  const tried = (waits: number): Effect.Effect<A, AofError> =>
+    Effect.catch(call, (error: AofError) =>
+      isOutOfDescriptors(error) && waits < waitsMax
+        ? Effect.andThen(Effect.sleep(waitMs), tried(waits + 1))
+        : Effect.fail(error),
+    )
+  return Effect.suspend(() => tried(0))
+}
+
 /** Runs `call` once more when it fails for want of descriptors and `openFiles` has given some back. */
 const again = <A, E extends AofError>(openFiles: OpenFiles, call: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.catch(call, (error: E) => (isOutOfDescriptors(error) && openFiles.makeRoom() ? call : Effect.fail(error)))

@@ -17,12 +17,13 @@ import { caught } from "../flow/attempt.ts"
 import { nextTurn } from "../flow/next_turn.ts"
 
 export class SyncsTogether {
-  /** The same file system; files that are opened in it before `end` share syncs until then. */
+  /** The same file system; files that are opened in it before `end` share syncs until then, and are closed when it does not come to that. */
   readonly directory: Directory
   readonly #eventLoop: EventLoop
   readonly #gate: Semaphore.Semaphore = Semaphore.makeUnsafe(1)
   #writer: BatchWriter | undefined
-  #isEnding = false
+  /** Files that are open, until `end`. */
+  #opened: Set<SegmentFile> | undefined = new Set()
   /** Who waits, by the number of its request. */
   #waiting = 0
   #asked = 0
@@ -42,7 +43,7 @@ export class SyncsTogether {
     // Without it nothing else is worse than before.
     const isWatching = writer !== undefined && caught(() => writer.watchUnsafe()) === undefined
     this.#writer = isWatching ? writer : undefined
-    const open = (file: SegmentFile): SegmentFile => (this.#writer === undefined ? file : this.#file(file))
+    const open = (file: SegmentFile): SegmentFile => (this.#opened === undefined ? file : this.#file(file))
     this.directory = {
       ...directory,
       openUnsafe: (path, mode) => open(directory.openUnsafe(path, mode)),
@@ -59,13 +60,21 @@ export class SyncsTogether {
   /** No more than those that are on their way, and what follows from them. */
   get end(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      this.#isEnding = true
+      this.#opened = undefined
       return this.#endUnused
     })
   }
 
-  /** Ends the thread, also under those who wait: they have their own syncs then. */
+  /** Ends the thread; a sync that is on its way fails. An opening that came to nothing leaves no file open. */
   get close(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      for (const file of this.#opened ?? []) file.closeUnsafe()
+      return this.#endThread
+    })
+  }
+
+  /** From then on each has its own sync. */
+  get #endThread(): Effect.Effect<void> {
     return Effect.suspend(() => {
       const writer = this.#writer
       this.#writer = undefined
@@ -74,11 +83,29 @@ export class SyncsTogether {
   }
 
   get #endUnused(): Effect.Effect<void> {
-    return Effect.suspend(() => (this.#isEnding && this.#waiting === 0 ? this.close : Effect.void))
+    return Effect.suspend(() => (this.#opened === undefined && this.#waiting === 0 ? this.#endThread : Effect.void))
   }
 
   #file(file: SegmentFile): SegmentFile {
+    this.#opened?.add(file)
     const atOnce = file.syncDataUnsafe === undefined ? {} : { syncDataUnsafe: () => file.syncDataUnsafe?.() }
+    let syncing = 0
+    let isClosed = false
+    const close = (): void => {
+      this.#opened?.delete(file)
+      file.closeUnsafe()
+    }
+    // A sync that waits for others needs it open as well as one that runs.
+    const syncData = Effect.acquireUseRelease(
+      Effect.sync(() => {
+        syncing++
+      }),
+      () => this.#shared(file.syncData),
+      () =>
+        Effect.sync(() => {
+          if (--syncing === 0 && isClosed) close()
+        }),
+    )
     return {
       path: file.path,
       writeUnsafe: (buffer, start, end, position) => file.writeUnsafe(buffer, start, end, position),
@@ -89,8 +116,11 @@ export class SyncsTogether {
       write: (buffer, start, end, position) => file.write(buffer, start, end, position),
       zeroFill: (from, to) => file.zeroFill(from, to),
       truncate: (length) => file.truncate(length),
-      closeUnsafe: () => file.closeUnsafe(),
-      syncData: this.#shared(file.syncData),
+      closeUnsafe: () => {
+        isClosed = true
+        if (syncing === 0) close()
+      },
+      syncData,
       ...atOnce,
     }
   }
@@ -99,14 +129,20 @@ export class SyncsTogether {
     return Effect.suspend(() => {
       if (this.#writer === undefined) return own
       const wanted = ++this.#asked
-      this.#waiting++
       const shared = Effect.andThen(nextTurn(this.#eventLoop), this.#gate.withPermit(this.#lead(wanted)))
       const answered = Effect.flatMap(shared, (isShared) => (isShared ? Effect.void : own))
+      const waiting = Effect.sync(() => {
+        this.#waiting++
+      })
       const left = Effect.suspend(() => {
         this.#waiting--
         return this.#endUnused
       })
-      return Effect.ensuring(answered, left)
+      return Effect.acquireUseRelease(
+        waiting,
+        () => answered,
+        () => left,
+      )
     })
   }
 
@@ -125,7 +161,7 @@ export class SyncsTogether {
       })
       return Effect.catch(synced, (error: Unavailable) => {
         if (error.code === "EAGAIN") return Effect.succeed(false)
-        if (error.code === "ENOTSUP") return Effect.as(this.close, false)
+        if (error.code === "ENOTSUP") return Effect.as(this.#endThread, false)
         this.#failedTo = asked
         this.#failure = error
         return Effect.fail(error)

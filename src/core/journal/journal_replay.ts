@@ -15,6 +15,7 @@ import {
 import type { AofError } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
 import type { SegmentFile } from "../../port/segment_file.ts"
+import { patiently } from "../files/descriptor_room.ts"
 import { segmentPath } from "../files/paths.ts"
 import { attempt } from "../flow/attempt.ts"
 import type { RecoveryReport } from "../recovery/recovery_report.ts"
@@ -136,7 +137,7 @@ const replaySegment = Effect.fnUntraced(function* (
     report.isJournalNeeded = true
     return report.add(target.name, { ...gap, to: index * 2 ** 28 + 2 ** 28, reason })
   }
-  const file = yield* attempt(() => directory.openUnsafe(path, isThere ? "write" : "create"))
+  const file = yield* patiently(attempt(() => directory.openUnsafe(path, isThere ? "write" : "create")))
   files.push(file)
   yield* attempt(() => {
     const start = hasHeader || !isEmptyBefore(file, first.offset) ? undefined : startBefore(target, index, first)

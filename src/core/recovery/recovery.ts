@@ -13,6 +13,7 @@ import type { DirectoryEntry } from "../../port/directory.ts"
 import type { SegmentFile } from "../../port/segment_file.ts"
 import type { ManifestStream, SealedSegment } from "../../state/manifest_state.ts"
 import { unfinishedSegmentsMax } from "../append/segment_limits.ts"
+import { patiently } from "../files/descriptor_room.ts"
 import {
   segmentIndexOfName,
   segmentIndexOfWarmName,
@@ -47,9 +48,9 @@ export const recoverStream: (
   const hasWarm = known.lastSealed !== undefined || isForgetful
   if (!config.readOnly && hasWarm) yield* refuseLinks(directory, [warmPath])
   if (!config.readOnly) yield* replayHeld(stream, known, report)
-  const names = yield* listSegments(stream, known)
+  const names = yield* patiently(listSegments(stream, known))
   if (names.length === 0) stream.folder = "missing"
-  const warmNames = hasWarm ? yield* directory.list(warmPath) : []
+  const warmNames = hasWarm ? yield* patiently(directory.list(warmPath)) : []
   if (!config.readOnly) yield* removeLeftovers(stream, names)
   const indexes = names.map((entry) => segmentIndexOfName(entry.name)).filter((index) => index !== undefined)
   if (known.trim !== undefined) {
@@ -271,7 +272,7 @@ interface OpenedFile {
 const openFile = (stream: StreamState, index: number): Effect.Effect<OpenedFile | undefined, AofError> => {
   const { directory, config } = stream.services
   const path = segmentPath(stream.path, index)
-  const opened = attempt(() => directory.openUnsafe(path, config.readOnly ? "read" : "write"))
+  const opened = patiently(attempt(() => directory.openUnsafe(path, config.readOnly ? "read" : "write")))
   const read = (file: SegmentFile): Effect.Effect<OpenedFile, AofError> =>
     closedOnFailure(
       file,

@@ -279,9 +279,11 @@ const keep = Effect.fnUntraced(function* (
   })
   segment.state = "sealing"
   stream.sealing.push(writing)
+  // Opened again when its turn has come: of thousands of streams each would keep a descriptor until then.
+  segment.releaseFile()
 })
 
-/** Hands a segment that has its footer to the sealer. It is opened again when its turn has come. */
+/** Hands a segment that has its footer to the sealer. */
 const keepSealed = (
   stream: StreamState,
   scan: SegmentScan,
@@ -290,9 +292,7 @@ const keepSealed = (
 ): Effect.Effect<void, AofError> => {
   const { segment } = scan
   segment.framesEnd = segmentOffsetOf(mark.position)
-  return Effect.tap(keep(stream, scan, { mark, isLast: false, isComplete: true }, report), () =>
-    Effect.sync(() => segment.releaseFile()),
-  )
+  return keep(stream, scan, { mark, isLast: false, isComplete: true }, report)
 }
 
 /** Makes the header and `[from, to)` durable as they were read. */

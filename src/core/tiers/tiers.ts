@@ -94,12 +94,15 @@ export class Tiers {
       tier2 === undefined || bucket === undefined
         ? undefined
         : new ReplicaLeases({ tier2, rootId: rootIdText(rootId), nowMs, emit })
+    const tier0 = new Tier0(config.tier0)
+    const manners = { isDiskWanted: given.isDiskWanted, isRoomWanted: () => tier0.refused.size > 0, nowMs }
+    const removals = new PoliteRemovals(directory, manners)
     this.services = {
       ...given,
-      removals: new PoliteRemovals(directory, { isDiskWanted: given.isDiskWanted, nowMs }),
+      removals,
       root: config.root,
       isReadOnly,
-      tier0: new Tier0(config.tier0),
+      tier0,
       tier1: config.tier1,
       replicas,
       isUploadEager: config.tier2.upload === "eager",
