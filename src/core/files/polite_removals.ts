@@ -10,7 +10,7 @@ import type { Unavailable } from "../../model/errors.ts"
 import type { Directory } from "../../port/directory.ts"
 
 /** A shorter one is not noticed by anybody, and a timer could not wait for so little. */
-const restMsMin = 1
+const restMsMin = 2
 /** One that takes longer hangs, and keeps no other for more than this. */
 const waitMsMax = 250
 
