@@ -27,6 +27,11 @@ const found: ReadonlyArray<readonly [number, number, string]> = [
     120,
     "what followed an id of a segment without a file had a lower one, as the segment before was gone on with",
   ],
+  [
+    50363,
+    60,
+    "a flush that met a full disk where the file of its segment was to be made was answered to nobody any more",
+  ],
   [9427, 60, "a repair removed a file of the manifest that HEAD names, as it looked at no HEAD"],
   [
     1795932287445,

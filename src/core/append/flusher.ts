@@ -178,6 +178,9 @@ const syncSegment = Effect.fnUntraced(function* (
 ) {
   const { counters, services } = stream
   if (!writing.isSuspect) {
+    // A file that is made later may be made now, or opened again, and the disk may have no room for it.
+    const unopened = caught(() => writing.file)
+    if (unopened !== undefined) return unopened
     counters.syncs++
     const bytes = isPlain(stream, writing) ? end - writing.durableOffset : Number.POSITIVE_INFINITY
     const synced = yield* Effect.result(services.gauge.sync(writing.file, bytes, isInTurn))

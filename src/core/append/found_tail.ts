@@ -35,8 +35,9 @@ export const takeFoundTail: (
     emit({ name: "tier0_corrupt", level: "error", stream: stream.name, segmentIndex, reason: "Corrupt" })
   }
   // What was found may be in memory of the system only.
-  yield* attempt(() => writeAgain(writing.file, endOffset, endOffset + found.tailBytes))
-  yield* Effect.onError(writing.file.syncData, () =>
+  const file = yield* attempt(() => writing.file)
+  yield* attempt(() => writeAgain(file, endOffset, endOffset + found.tailBytes))
+  yield* Effect.onError(file.syncData, () =>
     Effect.sync(() => {
       writing.isSuspect = true
     }),

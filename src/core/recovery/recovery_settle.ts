@@ -255,7 +255,7 @@ const keep = Effect.fnUntraced(function* (
     report.cut(stream.name, { from: mark.position, to, bytes: to - mark.position, reason })
   }
   // Sectors of zeros at the end of a header may be missing after a power cut, and reported bytes where a file was cut.
-  if (scan.fileBytes < end) yield* segment.openUnsafe().truncate(end)
+  if (scan.fileBytes < end) yield* (yield* attempt(() => segment.openUnsafe())).truncate(end)
   yield* rewrite(segment, scan.startOffset, end)
   yield* syncFolder(stream)
   const writing = new WritingSegment({
@@ -298,7 +298,7 @@ const keepSealed = (
 /** Makes the header and `[from, to)` durable as they were read. */
 export const rewrite: (segment: Segment, from: number, to: number) => Effect.Effect<void, AofError> = Effect.fnUntraced(
   function* (segment, from, to) {
-    const file = segment.openUnsafe()
+    const file = yield* attempt(() => segment.openUnsafe())
     yield* attempt(() => {
       writeAgain(file, 0, Math.min(segmentHeaderBytes, to))
       writeAgain(file, Math.max(segmentHeaderBytes, from), to)
